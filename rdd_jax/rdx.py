@@ -1,0 +1,199 @@
+"""RDX, the diagnostic: pair by pair, where do two representations disagree about who is near whom?
+
+Representational differences are Kondapaneni et al. 2025 (RDX); turning them into the positives, hard negatives and
+confusion of a contrastive loss is Irakiza & Mugisha 2026 (RDD). Everything here is a pure function of arrays that
+runs under `jax.jit` and `jax.vmap`. Nothing is differentiable: ranks are integers.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from rdd_jax.sorting import smallest
+from rdd_jax.types import Array
+
+
+class Affinities(NamedTuple):
+    """How strongly one model alone groups row i and column j, f32[n,m] each: A01 (teacher) and A10 (student)."""
+
+    teacher_unique: Array
+    student_unique: Array
+
+
+class ContrastTable(NamedTuple):
+    """What each example should be contrasted with; indices are positions in the data set, never the example's own.
+
+    positives: i32[n], whom the teacher groups with the example and the student has yet to.
+    negatives: i32[n,pool], whom the student over-groups with it, the worst first.
+    confusion: f32[n], mean of A01 + A10: 2 where the models agree, more where they do not.
+    """
+
+    positives: Array
+    negatives: Array
+    confusion: Array
+
+
+def pairwise_distances(rows: Array, columns: Array) -> Array:
+    """Euclidean distances f32[n,m] between rows [n,d] and columns [m,d], in float32 whatever the inputs' dtype."""
+    rows, columns = rows.astype(jnp.float32), columns.astype(jnp.float32)
+    # |r|^2 + |c|^2 - 2rc cancels badly when a large common offset dominates both norms.
+    center = columns.mean(axis=0)
+    rows, columns = rows - center, columns - center
+    products = jnp.matmul(rows, columns.T, precision=lax.Precision.HIGHEST)
+    squared = jnp.sum(rows**2, axis=1)[:, None] + jnp.sum(columns**2, axis=1) - 2 * products
+    return jnp.sqrt(jnp.maximum(squared, 0.0))
+
+
+def rank_normalize(distances: Array) -> Array:
+    """The 0-based position i32[n,m] of column j in row i's ascending order of distances f32[n,m].
+
+    Of equal distances the lower column ranks first; NaNs rank last. Ranks are comparable between models where
+    distances, each on a scale of its own, are not.
+    """
+    order = smallest(distances, distances.shape[1])
+    ranks = jnp.broadcast_to(jnp.arange(order.shape[1], dtype=jnp.int32), order.shape)
+    return jnp.put_along_axis(jnp.zeros_like(order), order, ranks, axis=1, inplace=False)
+
+
+def locally_biased_difference(student_ranks: Array, teacher_ranks: Array, gamma: float) -> Array:
+    """RDX's difference tanh(gamma * (rS - rT) / (min(rS, rT) + 1)), f32[n,m] from ranks i32[n,m].
+
+    Positive where the teacher groups the pair and the student has yet to, negative where the student over-groups it.
+    Dividing by the smaller rank makes a disagreement about near neighbours count for more. gamma > 0.
+    """
+    return jnp.tanh(gamma * _relative_difference(student_ranks, teacher_ranks))
+
+
+def affinities(difference: Array, beta: float) -> Affinities:
+    """A01 = exp(beta * difference) and A10 = exp(-beta * difference), f32[n,m] each. beta > 0."""
+    return Affinities(teacher_unique=jnp.exp(beta * difference), student_unique=jnp.exp(-beta * difference))
+
+
+def confusion(affinities: Affinities, exclude: Array) -> Array:
+    """Mean f32[n] of A01 + A10 over the columns not excluded (bool[n,m]); NaN for a row with none left."""
+    return jnp.mean(affinities.teacher_unique + affinities.student_unique, axis=1, where=~exclude)
+
+
+@functools.partial(jax.jit, static_argnames=("pool_size", "block_size", "axis_name"))
+def mine(
+    student: Array,
+    teacher: Array,
+    *,
+    gamma: float = 0.1,
+    beta: float = 0.8,
+    pool_size: int = 1024,
+    anchors: Array | None = None,
+    block_size: int = 512,
+    axis_name: str | None = None,
+) -> ContrastTable:
+    """Mines RDD's contrast table from the embeddings of a whole data set.
+
+    positives[i] is the argmax of A01 and negatives[i] the `pool_size` largest A10; ties go to the lower column.
+
+    Args:
+        student: f32[n,ds].
+        teacher: f32[n,dt].
+        gamma: sharpness of the difference, > 0.
+        beta: temperature of the affinities, > 0.
+        pool_size: hard negatives per example, less than the number of columns.
+        anchors: i32[m], distinct examples that alone may be selected and ranked; all n if None.
+        block_size: at most this many rows are held against all columns at once.
+        axis_name: inside a mapped function, the axis that shares out the rows. Every device passes the whole data
+            set, mines its slice, and returns the whole table.
+
+    Raises:
+        ValueError: if the shapes do not fit each other or the sizes.
+    """
+    _check(student, teacher, anchors, block_size, "pool_size", pool_size)
+
+    def reduce_block(ratio, is_self, columns):
+        difference = jnp.tanh(gamma * ratio)
+        return ContrastTable(
+            positives=columns[jnp.argmax(jnp.where(is_self, -jnp.inf, ratio), axis=1)],
+            negatives=columns[smallest(jnp.where(is_self, jnp.inf, ratio), pool_size)],
+            confusion=confusion(affinities(difference, beta), exclude=is_self),
+        )
+
+    return _map_row_blocks(reduce_block, student, teacher, anchors, block_size, axis_name)
+
+
+@functools.partial(jax.jit, static_argnames=("neighbors", "block_size"))
+def difficulty(
+    student: Array,
+    teacher: Array,
+    *,
+    gamma: float,
+    beta: float,
+    neighbors: int = 8,
+    anchors: Array | None = None,
+    block_size: int = 512,
+) -> Array:
+    """Sum f32[n] of each example's `neighbors` largest A01, itself excluded: high is hard. Arguments as in `mine`.
+
+    Raises:
+        ValueError: if the shapes do not fit each other or the sizes.
+    """
+    _check(student, teacher, anchors, block_size, "neighbors", neighbors)
+
+    def reduce_block(ratio, is_self, _):
+        hardest = smallest(jnp.where(is_self, jnp.inf, -ratio), neighbors)
+        difference = jnp.tanh(gamma * jnp.take_along_axis(ratio, hardest, axis=1))
+        return jnp.sum(affinities(difference, beta).teacher_unique, axis=1)
+
+    return _map_row_blocks(reduce_block, student, teacher, anchors, block_size, axis_name=None)
+
+
+def _check(student, teacher, anchors, block_size, count_name, count):
+    """Raises ValueError unless `count` of the columns can be selected for every row."""
+    shapes = f"student {student.shape}, teacher {teacher.shape}"
+    if student.ndim != 2 or teacher.ndim != 2 or len(student) != len(teacher) or not student.size or not teacher.size:
+        raise ValueError(f"embeddings must be non-empty [n, ds] and [n, dt] with the same n; got {shapes}")
+    if anchors is not None and (anchors.ndim != 1 or not jnp.issubdtype(anchors.dtype, jnp.integer)):
+        raise ValueError(f"anchors must be integers [m]; got {anchors.dtype}{list(anchors.shape)} for {shapes}")
+    columns = len(student) if anchors is None else len(anchors)
+    if not 1 <= count < columns:
+        raise ValueError(f"{count_name} must be in [1, {columns}), the number of columns; got {count} for {shapes}")
+    if block_size < 1:
+        raise ValueError(f"block_size must be at least 1; got {block_size}")
+
+
+def _relative_difference(student_ranks: Array, teacher_ranks: Array) -> Array:
+    """The difference before gamma and tanh, f32[n,m]: what `mine` and `difficulty` select on.
+
+    Affinities are monotone in it, but tanh saturates in float32: by affinity, the most extreme pairs of a large set
+    would all tie and be told apart by nothing but their column. Here they keep their order.
+    """
+    nearer = jnp.minimum(student_ranks, teacher_ranks)
+    return (student_ranks - teacher_ranks).astype(jnp.float32) / (nearer + 1).astype(jnp.float32)
+
+
+def _map_row_blocks(reduce_block, student, teacher, anchors, block_size, axis_name):
+    """Applies `reduce_block(ratio f32[b,m], is_self bool[b,m], columns i32[m])` to all n rows, b at a time.
+
+    Returns what it returns, with leaves [n,...] for [b,...].
+    """
+    n = len(student)
+    columns = (jnp.arange(n) if anchors is None else anchors).astype(jnp.int32)
+    models = [(x, x if anchors is None else x[columns]) for x in (student, teacher)]
+
+    # Equal blocks, so that little is wasted on padding; the padding repeats the last row and is cut off below.
+    devices = 1 if axis_name is None else lax.axis_size(axis_name)
+    blocks = -(-n // (devices * block_size))
+    block = -(-n // (devices * blocks))
+    rows = jnp.minimum(jnp.arange(devices * blocks * block), n - 1).reshape(devices, blocks, block)
+
+    def one_block(rows):
+        is_self = rows[:, None] == columns
+        # A row is at distance 0 from itself, which the rounding of the matmul does not promise.
+        student_ranks, teacher_ranks = (
+            rank_normalize(jnp.where(is_self, 0.0, pairwise_distances(x[rows], x_columns))) for x, x_columns in models
+        )
+        return reduce_block(_relative_difference(student_ranks, teacher_ranks), is_self, columns)
+
+    reduced = lax.map(one_block, rows[0 if axis_name is None else lax.axis_index(axis_name)])
+    if axis_name is not None:
+        reduced = lax.all_gather(reduced, axis_name, tiled=True)
+    return jax.tree.map(lambda leaf: leaf.reshape(devices * blocks * block, *leaf.shape[2:])[:n], reduced)
