@@ -1,0 +1,76 @@
+"""Distillation methods as values: a factory each, METHODS by name, sums of them by weight."""
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from rdd_jax.methods.combine import weighted_sum
+from rdd_jax.methods.crd import crd
+from rdd_jax.methods.rdd import rdd
+from rdd_jax.methods.stateless import ce, kd, rkd, stateless
+from rdd_jax.types import Distiller
+
+__all__ = ["LABELS_ALONE", "METHODS", "create", "from_options", "label", "options"]
+__all__ += ["ce", "crd", "kd", "rdd", "rkd", "stateless", "weighted_sum"]
+
+METHODS: dict[str, Callable[..., Distiller]] = {"ce": ce, "kd": kd, "rkd": rkd, "crd": crd, "rdd": rdd}
+# The baseline without distillation, and the term that most methods have beside them.
+LABELS_ALONE = "ce"
+
+
+def options(name: str) -> dict[str, Any]:
+    """The options of a method and their defaults, as its factory's signature has them."""
+    parameters = inspect.signature(_factory(name)).parameters.values()
+    return {parameter.name: parameter.default for parameter in parameters if parameter.kind == parameter.KEYWORD_ONLY}
+
+
+def create(name: str, training_labels: np.ndarray | None = None, **chosen: Any) -> Distiller:
+    """The Distiller of that name.
+
+    Args:
+        name: a key of METHODS.
+        training_labels: i32[N], for the methods that keep something for every training example.
+        **chosen: the method's options, as `options(name)` lists them.
+
+    Raises:
+        ValueError: for an unknown name or option, an impossible value, or labels missing where they are needed.
+    """
+    factory = _factory(name)
+    unknown = sorted(set(chosen) - set(options(name)))
+    if unknown:
+        raise ValueError(f'method {name} has no option "{unknown[0]}"; it has {", ".join(options(name)) or "none"}')
+    if "training_labels" not in inspect.signature(factory).parameters:
+        return factory(**chosen)
+    if training_labels is None:
+        raise ValueError(f"method {name} needs the labels of the training set")
+    return factory(training_labels, **chosen)
+
+
+def from_options(distill: Mapping[str, Mapping[str, Any]], training_labels: np.ndarray) -> Distiller:
+    """{name: {"weight": w, option: value}} -> the weighted sum of the methods whose weight is not 0.
+
+    Raises:
+        ValueError: where no weight is above 0, or one is below; and as `create` does.
+    """
+    active = {name: dict(chosen) for name, chosen in distill.items() if chosen["weight"]}
+    if not active or min(chosen["weight"] for chosen in active.values()) < 0:
+        raise ValueError("distill: weights must not be negative, and one must be above 0")
+    weights = {name: chosen.pop("weight") for name, chosen in active.items()}
+    return weighted_sum({name: (weights[name], create(name, training_labels, **active[name])) for name in active})
+
+
+def label(distill: Mapping[str, Mapping[str, Any]]) -> str:
+    """What a run is called: its methods joined by "+", without the cross-entropy that most have beside them."""
+    active = [name for name, chosen in distill.items() if chosen["weight"] and name != LABELS_ALONE]
+    return "+".join(active) or LABELS_ALONE
+
+
+def _factory(name: str) -> Callable[..., Distiller]:
+    if name not in METHODS:
+        near = difflib.get_close_matches(name, METHODS, n=1)
+        hint = f'; did you mean "{near[0]}"?' if near else ""
+        raise ValueError(f'unknown method "{name}"{hint} (methods: {", ".join(METHODS)})')
+    return METHODS[name]

@@ -1,0 +1,52 @@
+"""What the contrastive methods share: projection heads, the normaliser Z, the update of the bank."""
+
+import jax
+import jax.numpy as jnp
+
+from rdd_jax.collectives import all_gather, mean
+from rdd_jax.memory import MemoryBank, momentum_update, normalize
+from rdd_jax.types import Array, Batch
+
+Head = dict[str, Array]
+
+
+def init_head(rng: Array, inputs: int, outputs: int) -> Head:
+    """A linear layer {"kernel": f32[inputs,outputs], "bias": f32[outputs]}, as torch starts it: U(+-1/sqrt(inputs))."""
+    kernel_rng, bias_rng = jax.random.split(rng)
+    bound = inputs**-0.5
+    return {
+        "kernel": jax.random.uniform(kernel_rng, (inputs, outputs), jnp.float32, -bound, bound),
+        "bias": jax.random.uniform(bias_rng, (outputs,), jnp.float32, -bound, bound),
+    }
+
+
+def project(head: Head, embedding: Array) -> Array:
+    """Embeddings [b,inputs] of any float dtype -> unit vectors f32[b,outputs]."""
+    return normalize(embedding.astype(jnp.float32) @ head["kernel"] + head["bias"])
+
+
+def settle_normalizer(normalizer: Array, mean_score: Array, num_examples: int, axis_name: str | None) -> Array:
+    """Z f32[]: the one kept or, while that is 0, the first batch's mean score times N (CRD's release)."""
+    estimate = mean(jax.lax.stop_gradient(mean_score), axis_name) * num_examples
+    return jnp.where(normalizer > 0.0, normalizer, estimate)
+
+
+def update_bank(
+    bank: MemoryBank, batch: Batch, student: Array, teacher: Array, momentum: float, axis_name: str | None
+) -> MemoryBank:
+    """Moves the rows of the global batch towards their new projections f32[b,dim], the same on every device."""
+    indices = all_gather(batch.indices, axis_name)
+    return MemoryBank(
+        momentum_update(bank.student, indices, all_gather(student, axis_name), momentum),
+        momentum_update(bank.teacher, indices, all_gather(teacher, axis_name), momentum),
+    )
+
+
+def check_options(name: str, *, dim: int, num_negatives: int, temperature: float, momentum: float) -> None:
+    """Raises ValueError, in one line, where the options that the methods share are impossible."""
+    if dim < 1 or num_negatives < 1:
+        raise ValueError(f"{name}: dim and num_negatives must be at least 1; got {dim} and {num_negatives}")
+    if not temperature > 0:
+        raise ValueError(f"{name}: temperature must be above 0; got {temperature}")
+    if not 0 <= momentum < 1:
+        raise ValueError(f"{name}: momentum must be in [0, 1); got {momentum}")
