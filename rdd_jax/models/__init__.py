@@ -1,0 +1,46 @@
+"""Students and teachers by name: modules whose `apply` returns (logits, Features)."""
+
+import difflib
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from rdd_jax.models.cost import count_multiply_adds, count_parameters
+from rdd_jax.models.resnet import ResNet
+
+__all__ = ["MODELS", "count_multiply_adds", "count_parameters", "create", "init"]
+
+_WIDE = (32, 64, 128, 256)
+
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    **{f"resnet{depth}": partial(ResNet, depth=depth) for depth in (8, 14, 20, 32, 44, 56, 110)},
+    **{f"resnet{depth}x4": partial(ResNet, depth=depth, widths=_WIDE) for depth in (8, 32)},
+}
+
+
+def create(name: str, num_classes: int, *, axis_name: str | None = None, dtype: Any = jnp.float32) -> nn.Module:
+    """The network of that name: `apply(variables, images, train=...) -> (logits f32[b,classes], Features)`.
+
+    Args:
+        name: a key of MODELS, as RepDistiller spells it.
+        num_classes: of the logits.
+        axis_name: the mapped axis over which batch norm is synchronised in training.
+        dtype: of the computation; parameters stay float32.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    if name not in MODELS:
+        near = difflib.get_close_matches(name, MODELS, n=1)
+        hint = f'; did you mean "{near[0]}"?' if near else ""
+        raise ValueError(f'unknown model "{name}"{hint} (models: {", ".join(MODELS)})')
+    return MODELS[name](num_classes=num_classes, axis_name=axis_name, dtype=dtype)
+
+
+def init(model: nn.Module, rng: jax.Array, image_shape: tuple[int, int, int]) -> dict[str, Any]:
+    """Fresh variables {"params", "batch_stats"} for images of that (height, width, channels), in float32."""
+    return model.init(rng, jnp.zeros((1, *image_shape)), train=False)

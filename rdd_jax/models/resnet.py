@@ -1,0 +1,63 @@
+"""The residual networks of the CIFAR papers (He et al. 2016), with RepDistiller's names and widths."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from rdd_jax.models.layers import batch_norm, classifier, conv
+from rdd_jax.types import Features, Outputs
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut, which is projected where the shape changes."""
+
+    width: int
+    stride: int
+    axis_name: str | None
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array, train: bool) -> jax.Array:
+        """f[b,h,w,c] -> f[b,h/stride,w/stride,width]."""
+        x = conv(self.width, 3, self.stride, dtype=self.dtype, name="conv1")(inputs)
+        x = batch_norm(train, self.axis_name, dtype=self.dtype, name="bn1")(x)
+        x = conv(self.width, 3, dtype=self.dtype, name="conv2")(nn.relu(x))
+        x = batch_norm(train, self.axis_name, dtype=self.dtype, name="bn2")(x)
+        shortcut = inputs
+        if inputs.shape != x.shape:
+            shortcut = conv(self.width, 1, self.stride, dtype=self.dtype, name="downsample_conv")(inputs)
+            shortcut = batch_norm(train, self.axis_name, dtype=self.dtype, name="downsample_bn")(shortcut)
+        return nn.relu(x + shortcut)
+
+
+class ResNet(nn.Module):
+    """A stem and three stages of basic blocks; takes images of any size and channel count.
+
+    num_classes: of the logits.
+    depth: 6n + 2, with n blocks a stage.
+    widths: channels of the stem and of the three stages.
+    axis_name: the mapped axis over which batch norm is synchronised in training; None where there is but one device.
+    dtype: of the computation; parameters, statistics, embedding and logits stay float32.
+    """
+
+    num_classes: int
+    depth: int
+    widths: tuple[int, int, int, int] = (16, 16, 32, 64)
+    axis_name: str | None = None
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool) -> Outputs:
+        """f[b,h,w,c] -> (logits f32[b,classes], Features), with the maps of the stem and of each stage."""
+        x = conv(self.widths[0], 3, dtype=self.dtype, name="conv1")(images)
+        x = nn.relu(batch_norm(train, self.axis_name, dtype=self.dtype, name="bn1")(x))
+        maps = [x]
+        for stage, width in enumerate(self.widths[1:], start=1):
+            for block in range((self.depth - 2) // 6):
+                stride = 2 if stage > 1 and block == 0 else 1
+                x = BasicBlock(width, stride, self.axis_name, self.dtype, name=f"layer{stage}_{block}")(x, train)
+            maps.append(x)
+        embedding = jnp.mean(x, axis=(1, 2), dtype=jnp.float32)
+        return classifier(embedding, self.num_classes), Features(tuple(maps), embedding)
