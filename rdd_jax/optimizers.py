@@ -1,0 +1,23 @@
+"""The optimizer of the recipe: SGD with momentum, coupled weight decay and a stepped learning rate."""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import optax
+
+
+def stepped_schedule(
+    learning_rate: float, *, milestones: Sequence[int], factor: float = 0.1, warmup_steps: int = 0
+) -> optax.Schedule:
+    """step i32[] -> learning rate f32[]: times `factor` after each milestone (in steps), after a linear warm-up."""
+    stepped = optax.piecewise_constant_schedule(learning_rate, dict.fromkeys(milestones, factor))
+
+    def schedule(step):
+        return stepped(step) * jnp.minimum(1.0, (step + 1) / max(warmup_steps, 1))
+
+    return schedule
+
+
+def sgd(schedule: optax.Schedule, *, momentum: float, weight_decay: float) -> optax.GradientTransformation:
+    """torch.optim.SGD: the decay joins the gradient before the momentum, and spares no parameter."""
+    return optax.chain(optax.add_decayed_weights(weight_decay), optax.sgd(schedule, momentum=momentum))

@@ -1,0 +1,54 @@
+"""The periodic look at the whole training set: embed it with both networks and let the distiller mine it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from rdd_jax import parallel
+from rdd_jax.evaluate import EVALUATION_BATCH
+from rdd_jax.train_state import TrainState
+from rdd_jax.types import Array, Distiller
+
+# (variables, images uint8[n,h,w,c]) -> embeddings f32[n,d]
+Embed = Callable[[dict[str, Any], Array], Array]
+
+
+def is_due(epoch: int, *, start_epoch: int, refresh_epochs: int) -> bool:
+    """Whether the table is mined before epoch `epoch` (from 0): at `start_epoch`, then every R epochs (0: never)."""
+    since = epoch - start_epoch
+    return since == 0 or (since > 0 and refresh_epochs > 0 and since % refresh_epochs == 0)
+
+
+def make_embed(model: nn.Module, normalize: Callable[[Array], Array]) -> Embed:
+    """The embeddings of a network in evaluation mode; arguments and result are replicated."""
+
+    def embed_batch(variables, images, indices):
+        _, features = model.apply(variables, normalize(images[indices]), train=False)
+        return jax.lax.all_gather(features.embedding, parallel.AXIS, tiled=True)
+
+    gathered = parallel.data_parallel(embed_batch, in_axes=(None, None, 0))
+
+    def embed(variables, images):
+        batches = parallel.padded_batches(len(images), EVALUATION_BATCH)
+        return jnp.concatenate([gathered(variables, images, indices) for indices in batches])[: len(images)]
+
+    return embed
+
+
+def make_refresh(distiller: Distiller) -> Callable[[TrainState, Array, Array], TrainState]:
+    """-> (state, student embeddings f32[n,ds], teacher embeddings f32[n,dt]) -> state, rows split over the devices."""
+
+    def mine(state, seed, step, student_embeddings, teacher_embeddings):
+        rng = jax.random.fold_in(jax.random.key(seed), step)
+        return distiller.refresh(state, student_embeddings, teacher_embeddings, rng, axis_name=parallel.AXIS)
+
+    mine = parallel.data_parallel(mine, in_axes=(None,) * 5)
+
+    def refresh(state, student_embeddings, teacher_embeddings):
+        mined = mine(state.distiller, state.seed, state.step, student_embeddings, teacher_embeddings)
+        return state._replace(distiller=mined)
+
+    return refresh

@@ -1,0 +1,80 @@
+"""All that evolves in a run, as one immutable pytree."""
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from clu.metrics import Average
+
+from rdd_jax import models
+from rdd_jax.types import Array, Batch, Distiller, Outputs
+
+
+class TrainState(NamedTuple):
+    """What a checkpoint holds.
+
+    step: i32[], updates done.
+    seed: i32[], of every random draw; data and not a constant, so that seeds share one compiled program.
+    student: {"params", "batch_stats"}.
+    heads: the distiller's params, trained with the student.
+    distiller: the distiller's state.
+    optimizer: the state of optax.
+    metrics: {name: Average} over the steps of the present epoch.
+    """
+
+    step: Array
+    seed: Array
+    student: dict[str, Any]
+    heads: Any
+    distiller: Any
+    optimizer: optax.OptState
+    metrics: dict[str, Average]
+
+
+def create(
+    seed: Array,
+    image_shape: tuple[int, int, int],
+    student: nn.Module,
+    teacher: nn.Module,
+    distiller: Distiller,
+    optimizer: optax.GradientTransformation,
+) -> TrainState:
+    """A fresh state for images of that (height, width, channels); works under `jax.eval_shape` and jit."""
+    student_rng, heads_rng = jax.random.split(jax.random.key(seed))
+    variables = models.init(student, student_rng, image_shape)
+    shapes = [output_shapes(model, image_shape) for model in (student, teacher)]
+    heads, distiller_state = distiller.init(heads_rng, *shapes)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        seed=jnp.asarray(seed, jnp.int32),
+        student=variables,
+        heads=heads,
+        distiller=distiller_state,
+        optimizer=optimizer.init((variables["params"], heads)),
+        metrics={name: Average.empty() for name in _metric_names(distiller, heads, distiller_state, shapes)},
+    )
+
+
+def start_epoch(state: TrainState) -> TrainState:
+    """The same state with nothing counted yet."""
+    return state._replace(metrics={name: Average.empty() for name in state.metrics})
+
+
+def output_shapes(model: nn.Module, image_shape: tuple[int, int, int]) -> Outputs:
+    """The shapes of what a network returns for one image of that (height, width, channels)."""
+
+    def outputs(rng):
+        variables = models.init(model, rng, image_shape)
+        return model.apply(variables, jnp.zeros((1, *image_shape)), train=False)
+
+    return jax.eval_shape(outputs, jax.random.key(0))
+
+
+def _metric_names(distiller: Distiller, heads: Any, state: Any, shapes: list[Outputs]) -> list[str]:
+    def metrics(heads, state, student, teacher):
+        batch = Batch(jnp.zeros((1, 1, 1, 1)), jnp.zeros((1,), jnp.int32), jnp.zeros((1,), jnp.int32))
+        return distiller.loss(heads, state, student, teacher, batch, rng=jax.random.key(0), axis_name=None)[1][1]
+
+    return ["loss", "accuracy", *jax.eval_shape(metrics, heads, state, *shapes)]
