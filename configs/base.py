@@ -1,0 +1,101 @@
+"""What all runs share: every key with its default, and the presets.
+
+Presets: `digits` (default), `mnist`, `cifar100_small`, `cifar100`. The recipe is RepDistiller's: batches of 64, SGD
+with momentum 0.9, coupled weight decay 5e-4, learning rate 0.05, times 0.1 after 150, 180 and 210 of 240 epochs.
+"""
+
+import ml_collections
+
+from rdd_jax import methods
+from rdd_jax.errors import UserError
+
+PRESETS = {
+    "digits": {
+        "dataset": "digits",
+        "epochs": 30,
+        "teacher": {"name": "resnet20", "epochs": 20},
+        "student": {"name": "resnet8"},
+        "augment": {"pad": 1},
+        "negatives": {"num_negatives": 1024, "pool_size": 64},
+        "refresh_epochs": 5,
+    },
+    "mnist": {
+        "dataset": "mnist",
+        "epochs": 5,
+        "teacher": {"name": "resnet20", "epochs": 5},
+        "student": {"name": "resnet8"},
+        "augment": {"pad": 2},
+        "negatives": {"num_negatives": 4096, "pool_size": 256},
+        "refresh_epochs": 2,
+    },
+    "cifar100_small": {
+        "dataset": "cifar100_small",
+        "epochs": 40,
+        "teacher": {"name": "resnet20", "epochs": 40},
+        "student": {"name": "resnet8"},
+        "augment": {"pad": 4, "flip": True},
+        "negatives": {"num_negatives": 4096, "pool_size": 256},
+        "refresh_epochs": 5,
+    },
+    "cifar100": {
+        "dataset": "cifar100",
+        "epochs": 240,
+        "teacher": {"name": "resnet32x4", "epochs": 240},
+        "student": {"name": "resnet8x4"},
+        "augment": {"pad": 4, "flip": True},
+        "negatives": {"num_negatives": 16384, "pool_size": 1024},
+        "refresh_epochs": 20,
+    },
+}
+
+
+def get_config(preset: str = "digits") -> ml_collections.ConfigDict:
+    """The configuration of a preset, with cross-entropy alone: what each method's file starts from."""
+    preset = preset or "digits"
+    if preset not in PRESETS:
+        raise UserError(f'unknown preset "{preset}" (presets: {", ".join(PRESETS)})')
+    chosen = dict(PRESETS[preset])
+    negatives = chosen.pop("negatives")
+
+    config = ml_collections.ConfigDict()
+    config.preset = preset
+    config.seed = 0
+    config.dtype = "float32"  # of the networks' computation; or "bfloat16"
+
+    config.dataset = "digits"
+    config.augment = ml_collections.ConfigDict({"pad": 0, "flip": False})  # pixels on each side; mirror images or not
+
+    config.epochs = 1
+    config.batch_size = 64  # over all devices
+    config.learning_rate = 0.05
+    config.milestones = (0.625, 0.75, 0.875)  # shares of the epochs after which the learning rate falls
+    config.learning_rate_factor = 0.1  # by which it is multiplied there
+    config.warmup_epochs = 0.0  # over which it rises from 0
+    config.momentum = 0.9
+    config.weight_decay = 5e-4
+
+    # The frozen teacher. `checkpoint` is the workdir of a run; without one a teacher is trained first, by its own seed,
+    # epochs and learning rate and else by the run's recipe, and kept. Without a name there is no teacher.
+    config.teacher = ml_collections.ConfigDict(
+        {"name": "", "checkpoint": "", "seed": 0, "epochs": 1, "learning_rate": 0.05}
+    )
+    config.student = ml_collections.ConfigDict({"name": ""})
+
+    # Every method with its options; those whose weight is not 0 are summed.
+    config.distill = ml_collections.ConfigDict(
+        {name: {"weight": 0.0, **methods.options(name)} for name in methods.METHODS}
+    )
+    config.distill.ce.weight = 1.0
+    for options in config.distill.values():
+        options.update({key: value for key, value in negatives.items() if key in options})
+
+    # When methods that mine do so: before this epoch (from 0), then every so many epochs (0: only once).
+    config.refresh_start_epoch = 1
+    config.refresh_epochs = 0
+
+    config.eval_every_epochs = 1
+    config.checkpoint_every_epochs = 1.0  # shares of an epoch are fine
+    config.steps_per_call = 0  # updates sent to the devices at once; 0: one on CPU, up to 100 elsewhere
+
+    config.update(chosen)
+    return config

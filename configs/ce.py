@@ -1,0 +1,13 @@
+"""The student without distillation: cross-entropy alone, what every method has to beat.
+
+    python -m rdd_jax.main --config=configs/ce.py[:PRESET]
+
+The teacher is only evaluated, for comparison; `--config.teacher.name=` (nothing after the sign) leaves it out.
+"""
+
+from configs import base
+
+
+def get_config(preset=""):
+    """Cross-entropy with weight 1, as base has it."""
+    return base.get_config(preset)

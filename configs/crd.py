@@ -1,0 +1,13 @@
+"""Contrastive representation distillation (Tian et al. 2020): cross-entropy + 0.8 contrast with a bank.
+
+python -m rdd_jax.main --config=configs/crd.py[:PRESET]
+"""
+
+from configs import base
+
+
+def get_config(preset=""):
+    """RepDistiller's weight; dim 128, temperature 0.07, momentum 0.5; the preset sets the number of negatives."""
+    config = base.get_config(preset)
+    config.distill.crd.weight = 0.8
+    return config

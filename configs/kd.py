@@ -1,0 +1,14 @@
+"""Knowledge distillation (Hinton et al. 2015): 0.1 cross-entropy + 0.9 softened predictions at temperature 4.
+
+python -m rdd_jax.main --config=configs/kd.py[:PRESET]
+"""
+
+from configs import base
+
+
+def get_config(preset=""):
+    """RepDistiller's weights."""
+    config = base.get_config(preset)
+    config.distill.ce.weight = 0.1
+    config.distill.kd.weight = 0.9
+    return config

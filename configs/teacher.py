@@ -1,0 +1,14 @@
+"""A teacher, trained on purpose: the run that a distillation without `teacher.checkpoint` would start by itself.
+
+    python -m rdd_jax.main --config=configs/teacher.py[:PRESET] [--config.student.name=NETWORK]
+
+It lands in runs/teacher-<preset>-<name>-seed<seed>, where distillations look for it.
+"""
+
+from configs import base
+from rdd_jax.config import teacher_config
+
+
+def get_config(preset=""):
+    """The preset's teacher network, trained from labels alone."""
+    return teacher_config(base.get_config(preset))

@@ -1,0 +1,89 @@
+"""Mistakes in a configuration, found before anything is compiled or written: one line that names mistake and mend."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from rdd_jax import checkpoint, methods, models
+from rdd_jax import config as configuration
+from rdd_jax.data import datasets
+from rdd_jax.errors import UserError
+
+# What makes a kept teacher the one that a run asks for; the rest of its recipe is its own affair.
+_TEACHER_KEYS = ("dataset", "student.name", "seed", "epochs", "learning_rate")
+
+
+def check(config: ml_collections.ConfigDict, workdir: Path) -> None:
+    """Raises UserError for a run that could not work, or would spoil another's workdir."""
+    try:
+        _check_numbers(config)
+        _check_names(config)
+        _check_batch_size(config.batch_size, config.dataset)
+        datasets.check(config.dataset)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    if (workdir / configuration.FILE).exists():
+        _check_same(configuration.differences(configuration.read(workdir), config), workdir, "choose another --workdir")
+    if config.teacher.name:
+        _check_teacher(config)
+
+
+def _check_numbers(config: ml_collections.ConfigDict) -> None:
+    for key in ("epochs", "eval_every_epochs", "learning_rate", "checkpoint_every_epochs"):
+        if not config[key] > 0:
+            raise ValueError(f"{key} must be above 0; got {config[key]}")
+    for key in ("seed", "weight_decay", "warmup_epochs", "refresh_start_epoch", "refresh_epochs", "steps_per_call"):
+        if not config[key] >= 0:
+            raise ValueError(f"{key} must not be negative; got {config[key]}")
+    if config.augment.pad < 0:
+        raise ValueError(f"augment.pad must not be negative; got {config.augment.pad}")
+    if not all(isinstance(share, float) and 0 < share < 1 for share in config.milestones):
+        raise ValueError(f"milestones are shares of the epochs, as in (0.5, 0.75); got {config.milestones}")
+    if config.dtype not in configuration.DTYPES:
+        raise ValueError(f'unknown dtype "{config.dtype}" (dtypes: {", ".join(configuration.DTYPES)})')
+
+
+def _check_names(config: ml_collections.ConfigDict) -> None:
+    info = datasets.describe(config.dataset)
+    for name in (config.student.name, *filter(None, [config.teacher.name])):
+        models.create(name, info.num_classes)
+    # Labels of the right number and kind stand in for those that are not read yet.
+    methods.from_options(config.distill.to_dict(), np.arange(info.num_train) % info.num_classes)
+    label = methods.label(config.distill)
+    if label != methods.LABELS_ALONE and not config.teacher.name:
+        raise ValueError(f"{label} needs a teacher: set --config.teacher.name")
+
+
+def _check_batch_size(batch_size: int, dataset: str) -> None:
+    images, devices = datasets.describe(dataset).num_train, jax.local_device_count()
+    if not 1 <= batch_size <= images:
+        raise ValueError(f"batch_size must be in [1, {images}], the training images of {dataset}; got {batch_size}")
+    if batch_size % devices:
+        raise ValueError(f"batch_size {batch_size} does not divide by the {devices} devices: choose a multiple of them")
+
+
+def _check_teacher(config: ml_collections.ConfigDict) -> None:
+    workdir = configuration.teacher_workdir(config)
+    wanted = configuration.teacher_config(config)
+    if config.teacher.checkpoint:
+        found = configuration.read(workdir)
+        if found.dataset != config.dataset:
+            raise UserError(f"the teacher in {workdir} was trained on {found.dataset}, not on {config.dataset}")
+        if found.student.name != config.teacher.name:
+            raise UserError(f"{workdir} holds a {found.student.name}: set --config.teacher.name={found.student.name}")
+        checkpoint.latest_step(workdir)
+    elif configuration.is_finished(workdir):
+        differences = configuration.differences(configuration.read(workdir), wanted)
+        own = {key: pair for key, pair in differences.items() if key in _TEACHER_KEYS}
+        _check_same(own, workdir, f"--config.teacher.checkpoint={workdir} takes it as it is")
+    else:
+        check(wanted, workdir)
+
+
+def _check_same(differences: dict[str, tuple[Any, Any]], workdir: Path, mend: str) -> None:
+    for key, (there, here) in differences.items():
+        more = f", and {len(differences) - 1} more keys differ" if len(differences) > 1 else ""
+        raise UserError(f"{workdir} holds another run ({key} is {there} there, {here} here{more}): {mend}")

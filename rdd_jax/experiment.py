@@ -1,0 +1,137 @@
+"""From a configuration to everything that a run computes with."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import ml_collections
+import optax
+
+from rdd_jax import config as configuration
+from rdd_jax import methods, models, parallel, train_state
+from rdd_jax.checkpoint import restore_student
+from rdd_jax.data import augment, datasets
+from rdd_jax.errors import UserError
+from rdd_jax.evaluate import Evaluate, make_evaluate
+from rdd_jax.optimizers import sgd, stepped_schedule
+from rdd_jax.refresh import Embed, make_embed, make_refresh
+from rdd_jax.train_state import TrainState
+from rdd_jax.train_step import make_train_call, make_train_step
+from rdd_jax.types import Array
+
+
+class Split(NamedTuple):
+    """One split on the devices, replicated: images uint8[n,h,w,c] and labels i32[n]."""
+
+    images: Array
+    labels: Array
+
+
+class Network(NamedTuple):
+    """A trained network and its variables, replicated."""
+
+    model: nn.Module
+    variables: dict[str, Any]
+
+
+class Experiment(NamedTuple):
+    """The data, the networks and the compiled functions of a run; how each is called stands where it is made."""
+
+    train: Split
+    test: Split
+    student: nn.Module
+    teacher: Network | None
+    schedule: optax.Schedule
+    steps_per_epoch: int
+    steps_per_call: int
+    init: Callable[[int], TrainState]
+    train_call: Callable[..., tuple[TrainState, dict[str, Array]]]
+    evaluate: Callable[[nn.Module], Evaluate]
+    embed: Callable[[nn.Module], Embed]
+    refresh: Callable[[TrainState, Array, Array], TrainState] | None
+    histograms: Callable[[Any], dict[str, Array]]
+
+
+def build(config: ml_collections.ConfigDict) -> Experiment:
+    """Reads the data, restores the teacher and makes the functions; compiles nothing yet.
+
+    Raises:
+        UserError: where the data or the teacher cannot be read.
+    """
+    dataset = _load(config.dataset)
+    teacher = load_network(configuration.teacher_workdir(config), config.dtype) if config.teacher.name else None
+    student = make_model(config.student.name, config.dataset, config.dtype)
+    distiller = methods.from_options(config.distill.to_dict(), dataset.train_labels)
+
+    steps_per_epoch = len(dataset.train_labels) // config.batch_size
+    schedule = stepped_schedule(
+        config.learning_rate,
+        milestones=[round(share * config.epochs) * steps_per_epoch for share in config.milestones],
+        factor=config.learning_rate_factor,
+        warmup_steps=round(config.warmup_epochs * steps_per_epoch),
+    )
+    optimizer = sgd(schedule, momentum=config.momentum, weight_decay=config.weight_decay)
+    normalize = partial(augment.normalize, mean=dataset.mean, std=dataset.std)
+    crop_and_flip = partial(augment.crop_and_flip, pad=config.augment.pad, flip=config.augment.flip)
+    steps_per_call = config.steps_per_call or (1 if jax.default_backend() == "cpu" else min(100, steps_per_epoch))
+    train_step = make_train_step(
+        student,
+        teacher and teacher.model,
+        distiller,
+        optimizer,
+        lambda images, keys: normalize(crop_and_flip(images, keys)),
+        axis_name=parallel.AXIS,
+    )
+    return Experiment(
+        train=parallel.replicate(Split(dataset.train_images, dataset.train_labels)),
+        test=parallel.replicate(Split(dataset.test_images, dataset.test_labels)),
+        student=student,
+        teacher=teacher,
+        schedule=schedule,
+        steps_per_epoch=steps_per_epoch,
+        steps_per_call=steps_per_call,
+        init=lambda seed: train_state.create(
+            seed,
+            dataset.train_images.shape[1:],
+            student,
+            teacher.model if teacher else student,
+            distiller,
+            optimizer,
+        ),
+        train_call=parallel.data_parallel(
+            make_train_call(train_step, steps_per_call), in_axes=(None, None, None, None, 0, None), donated=(0,)
+        ),
+        evaluate=partial(make_evaluate, normalize=normalize),
+        embed=partial(make_embed, normalize=normalize),
+        refresh=make_refresh(distiller) if distiller.refresh else None,
+        histograms=distiller.histograms,
+    )
+
+
+def load_network(workdir: Path, dtype: str) -> Network:
+    """The trained student of a run, from its workdir alone.
+
+    Raises:
+        UserError: where the run or its checkpoint is missing or damaged.
+    """
+    config = configuration.read(workdir)
+    model = make_model(config.student.name, config.dataset, dtype)
+    image_shape = datasets.describe(config.dataset).image_shape
+    shapes = jax.eval_shape(lambda: models.init(model, jax.random.key(0), image_shape))
+    return Network(model, restore_student(workdir, shapes))
+
+
+def make_model(name: str, dataset: str, dtype: str) -> nn.Module:
+    """The network of that name for the data set's classes, synchronised over the devices."""
+    num_classes = datasets.describe(dataset).num_classes
+    return models.create(name, num_classes, axis_name=parallel.AXIS, dtype=configuration.DTYPES[dtype])
+
+
+def _load(name: str) -> datasets.Dataset:
+    try:
+        return datasets.load(name)
+    except ValueError as error:
+        raise UserError(str(error)) from error

@@ -1,0 +1,87 @@
+"""The command line: `python -m rdd_jax.main --config=configs/rdd.py[:PRESET] [--workdir=DIR] [--config.KEY=VALUE]`."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import ml_collections
+from absl import flags
+from ml_collections import config_flags
+
+from rdd_jax.errors import UserError
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command; returns the exit code: 0, 2 for a mistake of the user's, 130 for an interruption."""
+    try:
+        return _run(*_parse(arguments))
+    except UserError as error:
+        print(f"rdd_jax: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("rdd_jax: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+
+
+def _run(config: ml_collections.ConfigDict, workdir: str, mode: str) -> int:
+    # Imported late, so that a mistake in the flags is told at once.
+    from rdd_jax import config as configuration
+    from rdd_jax.train import evaluate, train
+
+    folder = Path(workdir or configuration.RUNS / configuration.run_name(config))
+    if mode == "evaluate":
+        print(json.dumps(evaluate(folder)))
+        return 0
+    summary = train(config, folder)
+    student, teacher = summary["student"], summary["teacher"]
+    print(f"student {student['name']}: {student['accuracy']:.2f}% (best {student['best_accuracy']:.2f}%)")
+    if teacher:
+        print(f"teacher {teacher['name']}: {teacher['accuracy']:.2f}%")
+    print(f"report: {folder / 'report.html'}")
+    return 0
+
+
+def _parse(arguments: list[str]) -> tuple[ml_collections.ConfigDict, str, str]:
+    """-> (config, workdir, mode). A mistake, whatever kind the libraries have for it, becomes a UserError.
+
+    In two passes, as the file named by --config decides which --config.KEY there are.
+    """
+    known, keys = flags.FlagValues(), flags.FlagValues()
+    flags.DEFINE_string("config", None, "The method's file, with a preset after a colon.", flag_values=known)
+    flags.DEFINE_string("workdir", "", "Where the run lives: runs/<method>-<preset>-seed<seed>.", flag_values=known)
+    flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "What to do.", flag_values=known)
+    flags.DEFINE_bool("help", False, "Shows this.", short_name="h", flag_values=known)
+    try:
+        rest = known(arguments, known_only=True)
+        if known.help:
+            print(f"{__doc__}\n{known.main_module_help()}")
+            raise SystemExit(0)
+        config = _load(known.config)
+        config_flags.DEFINE_config_dict("config", config, flag_values=keys, sys_argv=rest)
+        rest = keys(rest)
+    except (AttributeError, KeyError) as error:
+        reason = " ".join(str(error.args[0]).split()).replace("'", "")
+        raise UserError(f"no such key in the configuration: {reason}") from error
+    except (TypeError, ValueError, flags.Error) as error:
+        raise UserError(str(error)) from error
+    if len(rest) > 1:
+        raise UserError(f'unexpected argument "{rest[1]}": flags begin with --')
+    return config, known.workdir, known.mode
+
+
+def _load(file_and_preset: str | None) -> ml_collections.ConfigDict:
+    """configs/rdd.py:PRESET -> what its get_config(PRESET) returns, locked."""
+    if not file_and_preset:
+        raise UserError("which method? give its file, as in --config=configs/rdd.py")
+    path, _, preset = file_and_preset.partition(":")
+    if not path.endswith(".py") or not Path(path).is_file():
+        raise UserError(f'there is no configuration file "{path}": try configs/rdd.py, from the root of the project')
+    spec = importlib.util.spec_from_file_location("chosen_config", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config(preset).lock()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

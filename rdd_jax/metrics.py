@@ -1,0 +1,114 @@
+"""What a run writes down while it trains: metrics.jsonl, histograms.jsonl, TensorBoard events, the progress bar."""
+
+import collections
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import tensorboardX
+import tqdm
+
+from rdd_jax.files import read_lines, write_text
+
+METRICS = "metrics.jsonl"
+HISTOGRAMS = "histograms.jsonl"
+
+
+class RunLog:
+    """The record of a run, of which metrics.jsonl is the truth; what stands in it after `step` is dropped on resume."""
+
+    def __init__(self, workdir: Path, step: int):
+        self._workdir = workdir
+        self.lines = _keep(workdir / METRICS, lambda line: line["step"] <= step)
+        # A table mined before a step belongs to that step: resuming from its start mines it again.
+        _keep(workdir / HISTOGRAMS, lambda line: line["step"] < step)
+        self._events = tensorboardX.SummaryWriter(str(workdir / "events"), purge_step=step + 1 if step else None)
+
+    def __enter__(self) -> "RunLog":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._events.close()
+
+    @property
+    def seconds(self) -> float:
+        """Wall seconds that the run had taken when it wrote its last line."""
+        return self.lines[-1]["seconds"] if self.lines else 0.0
+
+    def scalars(self, step: int, epoch: int, split: str, values: dict[str, float]) -> None:
+        """Writes one line: `epoch` epochs done, `split` "train" or "test"."""
+        line = {"step": step, "epoch": epoch, "split": split, **values}
+        self.lines.append(line)
+        _append(self._workdir / METRICS, line)
+        for name, value in values.items():
+            self._events.add_scalar(f"{split}/{name}", value, step)
+        self._events.flush()
+
+    def histogram(self, step: int, epoch: int, name: str, values: np.ndarray) -> None:
+        """Writes the distribution of f32[n] at that step."""
+        counts, edges = np.histogram(values, bins=60)
+        line = {"step": step, "epoch": epoch, "name": name, "mean": float(values.mean())}
+        _append(self._workdir / HISTOGRAMS, {**line, "edges": edges.tolist(), "counts": counts.tolist()})
+        self._events.add_histogram(name, values, step)
+
+    def best_accuracy(self) -> float:
+        """The highest test accuracy written so far, in percent."""
+        return float(np.nanmax([line["accuracy"] for line in self.lines if line["split"] == "test"]))
+
+
+class Progress:
+    """One bar over the whole run: epoch, loss, accuracy, images a second, time left.
+
+    It reads a call's loss only some calls later, so that the devices always have work while the host waits: this also
+    bounds how far the host runs ahead.
+    """
+
+    def __init__(self, title: str, *, total_images: int, done_images: int, lag: int = 4):
+        self._bar = tqdm.tqdm(
+            total=total_images,
+            initial=done_images,
+            desc=title,
+            unit="img",
+            dynamic_ncols=True,
+            mininterval=0.2 if sys.stderr.isatty() else 10.0,  # a log file wants few lines
+        )
+        self._title = title
+        self._waiting: collections.deque[tuple[str, int, dict[str, jax.Array]]] = collections.deque()
+        self._lag = lag
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._bar.close()
+
+    def add(self, epoch: str, images: int, values: dict[str, jax.Array]) -> None:
+        """Takes note of a call that was sent off: `epoch` such as "3/30", its images, and its running metrics."""
+        self._waiting.append((epoch, images, values))
+        if len(self._waiting) > self._lag:
+            self._show(*self._waiting.popleft())
+
+    def drain(self) -> None:
+        """Waits for all the calls sent off."""
+        while self._waiting:
+            self._show(*self._waiting.popleft())
+
+    def _show(self, epoch: str, images: int, values: dict[str, jax.Array]) -> None:
+        loss, accuracy = float(values["loss"]), float(values["accuracy"])
+        self._bar.set_description_str(f"{self._title} epoch {epoch} loss {loss:.3f} accuracy {accuracy:.1f}%", False)
+        self._bar.update(images)
+
+
+def _keep(path: Path, wanted) -> list[dict[str, Any]]:
+    lines = [line for line in read_lines(path) if wanted(line)]
+    if path.exists():
+        write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
+    return lines
+
+
+def _append(path: Path, line: dict[str, Any]) -> None:
+    with path.open("a") as file:
+        file.write(json.dumps(line) + "\n")

@@ -1,0 +1,128 @@
+"""Mistakes at the command line: exit code 2, one line that names the mistake and the mend, nothing written."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from configs import rdd
+from rdd_jax import config as configuration
+from rdd_jax.main import main
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+RDD = f"--config={CONFIGS / 'rdd.py'}"
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "no-data"))
+    monkeypatch.setenv("RDD_JAX_CACHE", str(tmp_path / "no-cache"))
+
+
+def refusal(capsys, *arguments):
+    """The one line of a refused command, which must have written nothing."""
+    before = sorted(Path.cwd().rglob("*"))
+    assert main(["main", *map(str, arguments)]) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert len(err.splitlines()) == 1
+    assert sorted(Path.cwd().rglob("*")) == before
+    return err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), ["--config=configs/rdd.py"]),
+        (("--config=configs/nothing.py",), ["configs/nothing.py", "configs/rdd.py"]),
+        ((f"{RDD}:imagenet",), ["imagenet", "digits", "cifar100_small"]),
+        ((RDD, "--config.dataset=cifar"), ["cifar", "digits"]),
+        ((RDD, "--config.student.name=resnet9"), ["resnet9", "resnet8"]),
+        ((RDD, "--config.teacher.name=resnet"), ['"resnet"', "resnet20"]),
+        ((RDD, "--config.teacher.name="), ["rdd", "teacher"]),
+        ((RDD, "--config.distill.rd.weight=1"), ["rd"]),
+        ((RDD, "--config.distill.rdd.betta=1"), ["betta", "beta"]),
+        ((RDD, "--config.epoch=3"), ["epoch"]),
+        ((RDD, "--config.epochs=three"), ["three"]),
+        ((RDD, "--config.epochs=-1"), ["epochs", "-1"]),
+        ((RDD, "--config.epochs=0"), ["epochs", "0"]),
+        ((RDD, "--config.batch_size=0"), ["batch_size", "0"]),
+        ((RDD, "--config.batch_size=1438"), ["1438", "1437"]),
+        ((RDD, "--config.batch_size=62"), ["62", "4 devices"]),
+        ((RDD, "--config.learning_rate=0"), ["learning_rate"]),
+        ((RDD, "--config.learning_rate=nan"), ["learning_rate"]),
+        ((RDD, "--config.milestones=(5,)"), ["milestones"]),
+        ((RDD, "--config.dtype=float16"), ["float16", "bfloat16"]),
+        ((RDD, "--config.augment.pad=-1"), ["augment.pad"]),
+        ((RDD, "--config.distill.rdd.pool_size=1437"), ["pool_size", "1436"]),
+        ((RDD, "--config.distill.rdd.positives=a10"), ["positives", "a01"]),
+        ((RDD, "--config.distill.rdd.weight=-1"), ["weight"]),
+        ((f"--config={CONFIGS / 'kd.py'}", "--config.distill.kd.temperature=0"), ["temperature"]),
+        ((f"{RDD}:mnist",), ["mnist", "TFDS_DATA_DIR", "download_and_prepare"]),
+        ((RDD, "--config.teacher.checkpoint=nowhere"), ["nowhere"]),
+        ((RDD, "--mode=evaluate"), ["runs/rdd-digits-seed0"]),
+        ((RDD, "--mode=fly"), ["fly", "evaluate"]),
+        ((RDD, "--seed=3"), ["seed"]),
+        ((RDD, "train"), ["train"]),
+    ],
+    ids=lambda value: " ".join(value).replace(RDD, "") if isinstance(value, tuple) else "",
+)
+def test_a_mistake_is_told_in_one_line(capsys, arguments, words):
+    line = refusal(capsys, *arguments)
+    for word in words:
+        assert word in line
+
+
+def left_by_a_run(workdir, **overrides):
+    config = rdd.get_config("digits")
+    config.update(overrides)
+    configuration.write(config, workdir)
+    return config
+
+
+def test_a_workdir_of_another_run_is_left_alone(capsys, tmp_path):
+    left_by_a_run(tmp_path / "mine", epochs=7)
+    line = refusal(capsys, RDD, "--workdir=mine")
+    assert "epochs is 7 there, 30 here" in line
+    assert "--workdir" in line
+
+
+def test_a_damaged_configuration_is_named(capsys, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.json").write_text('{"epochs": ')
+    assert "mine/config.json is damaged" in refusal(capsys, RDD, "--workdir=mine")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({}, ["there is no checkpoint"]),
+        ({"dataset": "mnist"}, ["trained on mnist, not on digits"]),
+        ({"student": {"name": "resnet14"}}, ["resnet14", "--config.teacher.name=resnet14"]),
+    ],
+)
+def test_a_teacher_that_does_not_fit_is_refused(capsys, tmp_path, overrides, words):
+    left_by_a_run(tmp_path / "teacher", **({"student": {"name": "resnet20"}} | overrides))
+    line = refusal(capsys, RDD, "--config.teacher.checkpoint=teacher")
+    for word in words:
+        assert word in line
+
+
+def test_a_broken_teacher_checkpoint_is_refused(capsys, tmp_path):
+    left_by_a_run(tmp_path / "teacher", student={"name": "resnet20"})
+    broken = tmp_path / "teacher" / "checkpoints" / "440" / "student"
+    broken.mkdir(parents=True)
+    (broken / "_METADATA").write_text("{}")
+    line = refusal(capsys, RDD, "--config.teacher.checkpoint=teacher")
+    assert "checkpoints/440/student is damaged" in line
+
+
+def test_a_kept_teacher_of_another_recipe_is_not_taken_unasked(capsys, tmp_path):
+    place = tmp_path / "runs" / "teacher-digits-resnet20-seed0"
+    config = rdd.get_config("digits")
+    configuration.write(configuration.teacher_config(config), place)
+    (place / "summary.json").write_text(json.dumps({}))
+    line = refusal(capsys, RDD, "--config.teacher.epochs=50")
+    assert "epochs is 20 there, 50 here" in line
+    assert "--config.teacher.checkpoint=runs/teacher-digits-resnet20-seed0" in line

@@ -1,0 +1,164 @@
+"""Whole runs on the embedded digits, small enough for a test: files, resumption, devices."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from configs import rdd
+from rdd_jax import experiment, parallel
+from rdd_jax.data.sampling import epoch_batches
+from rdd_jax.files import read_lines
+
+ROOT = Path(__file__).parent.parent
+# 3 epochs of 5 steps with a checkpoint every 3: some fall into the middle of an epoch.
+OPTIONS = {
+    "epochs": 3,
+    "batch_size": 256,
+    "checkpoint_every_epochs": 0.6,
+    "refresh_epochs": 1,
+    "teacher.name": "resnet8",
+    "teacher.epochs": 1,
+}
+# What may differ between two runs that compute the same.
+TIMES = {"seconds", "images_per_second", "refresh_seconds"}
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """Starts the program in a folder that all runs of this file share, and with it the teacher and what is compiled."""
+    folder = tmp_path_factory.mktemp("program")
+
+    def start(workdir, *arguments, devices=1):
+        environment = os.environ | {
+            "PYTHONPATH": str(ROOT),
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+            "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        }
+        options = [f"--config.{key}={value}" for key, value in OPTIONS.items()]
+        line = [sys.executable, "-m", "rdd_jax.main", f"--config={ROOT / 'configs/rdd.py'}", f"--workdir={workdir}"]
+        log = (folder / f"{workdir}.log").open("a")
+        process = subprocess.Popen([*line, *options, *arguments], cwd=folder, env=environment, stdout=log, stderr=log)
+        return process, folder / workdir
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def straight(start):
+    """The workdir of a run that nothing disturbed."""
+    return finish(*start("straight"))
+
+
+def finish(process, workdir):
+    assert process.wait(timeout=300) == 0, workdir.with_name(f"{workdir.name}.log").read_text()
+    return workdir
+
+
+def history(workdir):
+    """The lines of metrics.jsonl without what depends on the clock."""
+    lines = read_lines(workdir / "metrics.jsonl")
+    return [{key: value for key, value in line.items() if key not in TIMES} for line in lines]
+
+
+def final_arrays(workdir):
+    """Every array of the last checkpoint, by name, as Orbax finds them on disk."""
+    import orbax.checkpoint as ocp
+
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        folder = workdir / "checkpoints" / "15"
+        trees = [checkpointer.restore(folder / item) for item in ("student", "training")]
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(trees)}
+
+
+def test_a_run_leaves_what_the_design_promises(straight):
+    summary = json.loads((straight / "summary.json").read_text())
+    assert {"method", "dataset", "seed", "epochs", "steps", "wall_seconds", "versions"} <= summary.keys()
+    assert summary["method"] == "rdd"
+    assert summary["steps"] == 15
+    lines = read_lines(straight / "metrics.jsonl")
+    tests = [line for line in lines if line["split"] == "test"]
+    assert [line["step"] for line in tests] == [5, 10, 15]
+    assert summary["student"]["accuracy"] == tests[-1]["accuracy"]
+    assert summary["student"]["best_accuracy"] == max(line["accuracy"] for line in tests)
+    assert summary["teacher"]["name"] == "resnet8"
+    assert [line["epoch"] for line in read_lines(straight / "histograms.jsonl")] == [1, 2]
+    for name in ("config.json", "report.html", "figures/curves.png", "figures/confusion.png"):
+        assert (straight / name).stat().st_size > 500
+    assert list((straight / "events").iterdir())
+
+
+def test_it_learns(straight):
+    losses = [line["ce/loss"] for line in history(straight) if line["split"] == "train"]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_latest_and_best_checkpoints_are_kept(straight):
+    tests = {line["step"]: line["accuracy"] for line in history(straight) if line["split"] == "test"}
+    kept = {int(folder.name) for folder in (straight / "checkpoints").iterdir()}
+    # Checkpoints stand at every third step and at the end; of these, 15 alone ends an epoch and has an accuracy.
+    assert {12, 15} <= kept
+    assert len(kept) <= 3
+    assert 15 in tests
+
+
+def test_a_finished_run_is_not_run_again(start, straight):
+    before = (straight / "metrics.jsonl").read_bytes()
+    finish(*start("straight"))
+    assert (straight / "metrics.jsonl").read_bytes() == before
+
+
+def test_killed_again_and_again_it_ends_bit_for_bit_where_the_straight_run_ends(start, straight):
+    for step in (3, 6, 12):
+        process, workdir = start("killed")
+        # A checkpoint's folder gets its name when it is whole; what comes after it is lost with the process.
+        deadline = time.monotonic() + 200
+        while not (workdir / "checkpoints" / str(step)).exists():
+            assert process.poll() is None, "the run ended before it could be killed"
+            assert time.monotonic() < deadline, f"no checkpoint {step}"
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    finish(process := start("killed")[0], workdir)
+    assert process.returncode == 0
+    assert history(workdir) == history(straight)
+    ours, theirs = final_arrays(workdir), final_arrays(straight)
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", [2, 4, 8])
+def test_any_number_of_devices_trains_the_same_student(start, straight, devices):
+    workdir = finish(*start(f"devices{devices}", devices=devices))
+    for ours, theirs in zip(history(workdir), history(straight), strict=True):
+        assert ours.keys() == theirs.keys()
+        # Sums over devices are rounded in another order, which 15 steps at learning rate 0.05 amplify.
+        np.testing.assert_allclose(ours["loss"], theirs["loss"], rtol=2e-2, err_msg=str(theirs))
+
+
+def test_every_device_holds_the_same_state():
+    config = rdd.get_config("digits")
+    config.update({"batch_size": 64, "teacher": {"name": ""}, "refresh_epochs": 1})
+    run = experiment.build(config)
+    state = parallel.replicate(jax.jit(run.init)(0))
+    batches = epoch_batches(len(run.train.labels), 64, 0, 0)
+    for batch in batches[:3]:
+        rows = parallel.split_rows(batch[None])
+        state, _ = run.train_call(state, {}, *run.train, rows, np.int32(1))
+    embeddings = run.embed(run.student)(state.student, run.train.images)
+    state = run.refresh(state, embeddings, embeddings[:, ::-1])
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+        first, *others = parallel.per_device_copies(leaf)
+        assert len(others) == jax.local_device_count() - 1 > 0
+        for other in others:
+            np.testing.assert_array_equal(first, other, err_msg=jax.tree_util.keystr(path))
