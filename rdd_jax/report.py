@@ -50,14 +50,14 @@ def write(workdir: str | Path) -> Path:
     """Writes figures/*.png and report.html into a run's workdir.
 
     Args:
-      workdir: holds the run's config.json and summary.json and, as far as it has them, metrics.jsonl and
-        histograms.jsonl.
+        workdir: holds the run's config.json and summary.json and, as far as it has them, metrics.jsonl and
+            histograms.jsonl.
 
     Returns:
-      The path of report.html.
+        The path of report.html.
 
     Raises:
-      ValueError: config.json or summary.json is missing or damaged, or a JSON-lines file is damaged before its end.
+        ValueError: config.json or summary.json is missing or damaged, or a JSON-lines file is damaged before its end.
     """
     workdir = Path(workdir)
     summary = _read_object(workdir / "summary.json")

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rdd_jax.data import augment, datasets, sampling
+from rdd_jax.data import augment, datasets, prepared, sampling
 
 crop_and_flip = jax.jit(augment.crop_and_flip, static_argnames=("pad", "flip"))
 
@@ -135,8 +135,8 @@ class Tiny:
             (folder / file).touch()
         info = datasets.DatasetInfo(7, 4, (2, 3, 1), 2)
         monkeypatch.setitem(datasets._SPECS, "tiny", datasets._Spec(info, (0.5,), (0.25,), "tiny", "1.0.0"))
-        monkeypatch.setattr(datasets, "_open_tfds", self.open)
-        monkeypatch.setattr(datasets, "_READ_CHUNK", 3)
+        monkeypatch.setattr(prepared, "_open", self.open)
+        monkeypatch.setattr(prepared, "_READ_CHUNK", 3)
 
     def open(self, folder):
         assert folder == self.data_dir / "tiny" / "1.0.0"
@@ -289,15 +289,15 @@ def test_small_takes_the_first_images_of_its_classes():
 
 def prepared_folder(name):
     folder = datasets._tfds_folder(datasets._spec(name), None)
-    if not datasets._holds_array_records(folder):
+    if not prepared.holds_array_records(folder):
         pytest.skip(f"no prepared {name} at {folder}; set TFDS_DATA_DIR")
     return folder
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar100"])
 def test_prepared_data_is_as_described(name, caplog):
-    sources, class_names = datasets._open_tfds(prepared_folder(name))
-    with datasets._without_opencv_advice():
+    sources, class_names = prepared._open(prepared_folder(name))
+    with prepared._without_opencv_advice():
         examples = [source[0] for source in sources.values()]
     info = datasets.describe(name)
     assert [len(sources[split]) for split in ("train", "test")] == [info.num_train, info.num_test]

@@ -13,13 +13,13 @@ def normalize(images: Array, mean: Sequence[float], std: Sequence[float], dtype:
     """Returns (images / 255 - mean) / std.
 
     Args:
-      images: uint8[b,h,w,c].
-      mean: per channel, of pixels scaled to [0, 1].
-      std: likewise.
-      dtype: of the result; the arithmetic is float32 whatever it is.
+        images: uint8[b,h,w,c].
+        mean: per channel, of pixels scaled to [0, 1].
+        std: likewise.
+        dtype: of the result; the arithmetic is float32 whatever it is.
 
     Returns:
-      dtype[b,h,w,c].
+        dtype[b,h,w,c].
     """
     scaled = images.astype(jnp.float32) / 255
     return ((scaled - jnp.asarray(mean, jnp.float32)) / jnp.asarray(std, jnp.float32)).astype(dtype)
@@ -33,16 +33,16 @@ def crop_and_flip(images: Array, keys: Array, *, pad: int, flip: bool) -> Array:
     flip=False the images come back as they are.
 
     Args:
-      images: uint8[b,h,w,c], before normalisation, so that the padding is black.
-      keys: typed PRNG keys [b], one per image.
-      pad: pixels added on each side before the crop.
-      flip: whether to mirror left to right with probability one half.
+        images: uint8[b,h,w,c], before normalisation, so that the padding is black.
+        keys: typed PRNG keys [b], one per image.
+        pad: pixels added on each side before the crop.
+        flip: whether to mirror left to right with probability one half.
 
     Returns:
-      uint8[b,h,w,c].
+        uint8[b,h,w,c].
 
     Raises:
-      ValueError: if pad is negative or there is not one typed key per image.
+        ValueError: if pad is negative or there is not one typed key per image.
     """
     if pad < 0:
         raise ValueError(f"pad must not be negative, not {pad}")

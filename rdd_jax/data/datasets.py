@@ -12,14 +12,14 @@ import logging
 import os
 import uuid
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
-PathLike = str | os.PathLike[str]
+from rdd_jax.data import prepared
+from rdd_jax.data.prepared import PathLike
 
 # The classes of the superclasses fish, flowers, people and trees, in that order, alphabetical within each. The position
 # of a class here is its label in `cifar100_small`.
@@ -30,8 +30,6 @@ SMALL_CLASSES = (
     *("maple_tree", "oak_tree", "palm_tree", "pine_tree", "willow_tree"),
 )
 _SMALL_IMAGES_PER_CLASS = 250
-
-_READ_CHUNK = 1000  # Images decoded between two movements of the progress bar.
 
 
 class DataNotPrepared(ValueError):
@@ -95,7 +93,7 @@ def describe(name: str) -> DatasetInfo:
     """Returns the sizes of a data set from a table, without reading it.
 
     Raises:
-      ValueError: if `name` is not one of NAMES.
+        ValueError: if `name` is not one of NAMES.
     """
     return _spec(name).info
 
@@ -106,7 +104,9 @@ def is_prepared(name: str, data_dir: PathLike | None = None, cache_dir: PathLike
     if spec.tfds_name is None:
         return True
     # A zip file's directory is at its end, so this also sees through a cache that was cut short.
-    return zipfile.is_zipfile(_cache_path(spec, cache_dir)) or _holds_array_records(_tfds_folder(spec, data_dir))
+    return zipfile.is_zipfile(_cache_path(spec, cache_dir)) or prepared.holds_array_records(
+        _tfds_folder(spec, data_dir)
+    )
 
 
 def check(name: str, data_dir: PathLike | None = None, cache_dir: PathLike | None = None) -> None:
@@ -122,14 +122,14 @@ def load(name: str, data_dir: PathLike | None = None, cache_dir: PathLike | None
     """Returns a data set, whole and in memory; the same arrays in the same order every time.
 
     Args:
-      name: one of NAMES.
-      data_dir: where TFDS keeps its data sets; by default $TFDS_DATA_DIR, or else ~/tensorflow_datasets.
-      cache_dir: where decoded arrays are kept; by default $RDD_JAX_CACHE, or else ~/.cache/rdd_jax. A cache that
-        cannot be read is replaced, and one that cannot be written is done without; both are logged as warnings.
+        name: one of NAMES.
+        data_dir: where TFDS keeps its data sets; by default $TFDS_DATA_DIR, or else ~/tensorflow_datasets.
+        cache_dir: where decoded arrays are kept; by default $RDD_JAX_CACHE, or else ~/.cache/rdd_jax. A cache that
+            cannot be read is replaced, and one that cannot be written is done without; both are logged as warnings.
 
     Raises:
-      ValueError: if `name` is not one of NAMES.
-      DataNotPrepared: if the data is found neither in `cache_dir` nor in `data_dir`.
+        ValueError: if `name` is not one of NAMES.
+        DataNotPrepared: if the data is found neither in `cache_dir` nor in `data_dir`.
     """
     spec = _spec(name)
     if name == "digits":
@@ -141,9 +141,9 @@ def load(name: str, data_dir: PathLike | None = None, cache_dir: PathLike | None
     dataset = _read_cache(name, cache)
     if dataset is None:
         folder = _tfds_folder(spec, data_dir)
-        if not _holds_array_records(folder):
+        if not prepared.holds_array_records(folder):
             raise DataNotPrepared(_how_to_prepare(name, data_dir, cache_dir))
-        dataset = _read_tfds(name, folder)
+        dataset = _assemble(name, prepared.read(folder, name))
         _write_cache(dataset, cache)
     return dataset
 
@@ -156,12 +156,8 @@ def _spec(name: str) -> _Spec:
     raise ValueError(f"unknown data set {name!r}{guess} (known: {', '.join(_SPECS)})")
 
 
-def _tfds_root(data_dir: PathLike | None) -> Path:
-    return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
-
-
 def _tfds_folder(spec: _Spec, data_dir: PathLike | None) -> Path:
-    return _tfds_root(data_dir) / spec.tfds_name / spec.tfds_version
+    return prepared.root(data_dir) / spec.tfds_name / spec.tfds_version
 
 
 def _cache_path(spec: _Spec, cache_dir: PathLike | None) -> Path:
@@ -169,15 +165,10 @@ def _cache_path(spec: _Spec, cache_dir: PathLike | None) -> Path:
     return root / f"{spec.tfds_name}-{spec.tfds_version}.npz"
 
 
-def _holds_array_records(folder: Path) -> bool:
-    shards = (f"*-{split}.array_record*" for split in ("train", "test"))
-    return (folder / "dataset_info.json").is_file() and all(any(folder.glob(pattern)) for pattern in shards)
-
-
 def _how_to_prepare(name: str, data_dir: PathLike | None, cache_dir: PathLike | None) -> str:
     """One line: what is missing, where it was looked for, and the commands that mend it."""
     spec = _spec(name)
-    root, folder = _tfds_root(data_dir), _tfds_folder(spec, data_dir)
+    root, folder = prepared.root(data_dir), _tfds_folder(spec, data_dir)
     # TFDS refuses to prepare a data set again in another format where it finds one already.
     clear = f"move away {folder}, which is incomplete or in another file format, then " if folder.exists() else ""
     builder = (
@@ -234,53 +225,6 @@ def _cut_small(cifar100: Dataset) -> Dataset:
             "class_names": SMALL_CLASSES,
         },
     )
-
-
-def _read_tfds(name: str, folder: Path) -> Dataset:
-    arrays: dict[str, Any] = {}
-    with _without_opencv_advice():
-        sources, arrays["class_names"] = _open_tfds(folder)
-        for split, source in sources.items():
-            arrays[f"{split}_images"], arrays[f"{split}_labels"] = _read_split(source, f"{name} {split}")
-    return _assemble(name, arrays)
-
-
-def _open_tfds(folder: Path) -> tuple[dict[str, Sequence[Mapping[str, Any]]], tuple[str, ...]]:
-    """Returns the random-access examples of both splits and the class names."""
-    import tensorflow_datasets as tfds
-
-    # From the folder and not by name: what was prepared is read whatever versions the installed TFDS knows.
-    builder = tfds.builder_from_directory(folder)
-    sources = {split: builder.as_data_source(split) for split in ("train", "test")}
-    return sources, tuple(builder.info.features["label"].names)
-
-
-def _read_split(source: Sequence[Mapping[str, Any]], title: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns (images uint8[n,h,w,c], labels i32[n]) of all examples, in order."""
-    images, labels = [], []
-    # disable=None keeps the bar out of logs: it shows on a terminal only.
-    with tqdm(total=len(source), desc=f"reading {title}", unit=" images", disable=None) as bar:
-        for start in range(0, len(source), _READ_CHUNK):
-            chunk = source.__getitems__(range(start, min(start + _READ_CHUNK, len(source))))
-            images.append(np.stack([example["image"] for example in chunk]))
-            labels.append(np.array([example["label"] for example in chunk], np.int32))
-            bar.update(len(chunk))
-    return np.concatenate(images), np.concatenate(labels)
-
-
-@contextlib.contextmanager
-def _without_opencv_advice() -> Iterator[None]:
-    """Drops the advice of TFDS to install OpenCV for speed: everything is decoded once, and then cached."""
-
-    def keep(record: logging.LogRecord) -> bool:
-        return "OpenCV is not installed" not in record.getMessage()
-
-    logger = logging.getLogger("absl")
-    logger.addFilter(keep)
-    try:
-        yield
-    finally:
-        logger.removeFilter(keep)
 
 
 def _assemble(name: str, arrays: Mapping[str, Any]) -> Dataset:

@@ -18,7 +18,7 @@ def epoch_batches(num_examples: int, batch_size: int, seed: int, epoch: int) -> 
     The examples left over sit this epoch out; another epoch's order leaves out others.
 
     Raises:
-      ValueError: unless 1 <= batch_size <= num_examples.
+        ValueError: unless 1 <= batch_size <= num_examples.
     """
     if not 1 <= batch_size <= num_examples:
         raise ValueError(f"batch_size must be between 1 and the {num_examples} examples of the set, not {batch_size}")
