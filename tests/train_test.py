@@ -116,6 +116,14 @@ def test_a_finished_run_is_not_run_again(start, straight):
     assert (straight / "metrics.jsonl").read_bytes() == before
 
 
+def test_evaluation_finds_the_accuracy_that_the_run_ended_with(start, straight):
+    process, workdir = start("straight", "--mode=evaluate")
+    finish(process, workdir)
+    printed = json.loads(workdir.with_name("straight.log").read_text().splitlines()[-1])
+    last = read_lines(straight / "metrics.jsonl")[-1]
+    assert printed == {"loss": last["loss"], "accuracy": last["accuracy"]}
+
+
 def test_killed_again_and_again_it_ends_bit_for_bit_where_the_straight_run_ends(start, straight):
     for step in (3, 6, 12):
         process, workdir = start("killed")

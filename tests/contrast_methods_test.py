@@ -1,0 +1,167 @@
+"""CRD and RDD contrast what they say they do."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tiny import BATCH, EMBEDDINGS, EXAMPLES, LABELS, SMALL, STUDENT, TEACHER, compiled, create, start
+
+from rdd_jax import rdx
+from rdd_jax.memory import normalize
+from rdd_jax.methods.contrast import project
+from rdd_jax.methods.crd import _other_class_sampler
+from rdd_jax.types import Batch
+
+assert_close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+
+
+def value_of(distiller, params, state, **arguments):
+    return compiled(distiller)(params, state, **arguments)[0]
+
+
+# CRD.
+
+
+def test_crd_negatives_are_uniform_over_the_other_classes():
+    labels = np.array([2, 0, 2, 1, 2, 0, 4])  # Unequal classes, out of order, and none of class 3.
+    draws = _other_class_sampler(labels, 4000)(jax.random.split(jax.random.key(0), 7), labels)
+    for row, label in zip(np.asarray(draws), labels, strict=True):
+        counts = np.bincount(row, minlength=7)
+        others = labels != label
+        assert not counts[~others].any()
+        np.testing.assert_allclose(counts[others] / 4000, 1 / others.sum(), atol=0.04)  # Five sigma.
+
+
+def test_crd_moves_the_rows_of_the_batch():
+    distiller = create("crd")
+    params, state = start(distiller)
+    after = compiled(distiller)(params, state)[2]
+    for network, side in (("student", STUDENT), ("teacher", TEACHER)):
+        before, bank = (np.array(getattr(x.bank, network)) for x in (state, after))
+        before[BATCH.indices] = normalize(
+            0.5 * before[BATCH.indices] + 0.5 * project(params[network], side[1].embedding)
+        )
+        assert_close(bank, before)
+
+
+# RDD.
+
+
+def test_rdd_before_and_after_the_refresh():
+    distiller = create("rdd")
+    _, state = start(distiller)
+    itself = np.arange(EXAMPLES)
+    np.testing.assert_array_equal(state.table.positives, itself)
+    assert state.table.negatives.shape == (EXAMPLES, SMALL["pool_size"])
+    assert (state.table.negatives != itself[:, None]).all()
+    assert ((state.table.negatives >= 0) & (state.table.negatives < EXAMPLES)).all()
+    assert np.ptp(state.table.confusion) == 0
+
+    refreshed = distiller.refresh(state, *EMBEDDINGS, None)
+    expected = rdx.mine(*EMBEDDINGS, gamma=0.1, beta=0.8, pool_size=SMALL["pool_size"])
+    jax.tree.map(np.testing.assert_array_equal, refreshed, state._replace(table=expected))
+    np.testing.assert_array_equal(distiller.histograms(refreshed)["confusion"], expected.confusion)
+
+
+def scene(**options):
+    """-> RDD with these options, its params, and its state once mined."""
+    distiller = create("rdd", **options)
+    params, state = start(distiller)
+    return distiller, params, distiller.refresh(state, *EMBEDDINGS, None)
+
+
+def with_table(state, **changes):
+    return state._replace(table=state.table._replace(**changes))
+
+
+def plain_rdd(params, state, bank, side, weighted=True):
+    """The formula, row by row: K / pool draws of every row of the pool, which is not the anchor or its positive."""
+    head, embedding = ({**params, **state.fixed_heads}[side], (STUDENT if side == "student" else TEACHER)[1].embedding)
+    queries = np.float64(embedding) @ np.float64(head["kernel"]) + np.float64(head["bias"])
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    noise = SMALL["num_negatives"] / EXAMPLES
+    rows = []
+    for query, i in zip(queries, BATCH.indices, strict=True):
+        positive = int(state.table.positives[i])
+        pool = [j for j in np.asarray(state.table.negatives[i]).tolist() if j not in (i, positive)]
+        rows.append([np.exp(np.float64(bank[j]) @ query / 0.07) for j in (positive, *pool)])
+    weight = SMALL["num_negatives"] / SMALL["pool_size"]
+    total = sum(row[0] + weight * sum(row[1:]) for row in rows)
+    z = EXAMPLES * total / sum(1 + weight * len(row[1:]) for row in rows)
+    losses = []
+    for positive, *pool in rows:
+        negatives = sum(np.log(noise / (score / z + noise + 1e-7)) for score in pool)
+        losses.append(-np.log(positive / z / (positive / z + noise + 1e-7)) - weight * negatives)
+    confusion = np.asarray(state.table.confusion)[BATCH.indices]
+    return np.mean(np.array(losses) * (confusion / confusion.mean() if weighted else 1.0))
+
+
+def test_rdd_is_the_plain_formula():
+    distiller, params, state = scene(uniform_negatives=0.0)
+    # One anchor's positive stands in its own pool, where it may not count as a negative.
+    anchor = BATCH.indices[0]
+    state = with_table(state, negatives=state.table.negatives.at[anchor, 1].set(state.table.positives[anchor]))
+    assert_close(value_of(distiller, params, state), plain_rdd(params, state, state.bank.teacher, "student"))
+
+    distiller = create("rdd", uniform_negatives=0.0, anchor_weighting=False)
+    unweighted = plain_rdd(params, state, state.bank.teacher, "student", weighted=False)
+    assert_close(value_of(distiller, params, state), unweighted)
+    assert abs(unweighted - plain_rdd(params, state, state.bank.teacher, "student")) > 1e-3
+
+
+def test_rdd_in_both_directions_trains_the_teachers_head():
+    distiller, params, state = scene(uniform_negatives=0.0)
+    assert set(params) == {"student"}
+    assert set(state.fixed_heads) == {"teacher"}
+
+    distiller, params, state = scene(uniform_negatives=0.0, both_directions=True)
+    assert set(params) == {"student", "teacher"}
+    assert state.fixed_heads == {}
+    value, (gradients, _), after, _ = compiled(distiller)(params, state)
+    parts = (
+        plain_rdd(params, state, state.bank.teacher, "student"),
+        plain_rdd(params, state, state.bank.student, "teacher"),
+    )
+    assert_close(value, sum(parts))
+    assert np.abs(gradients["teacher"]["kernel"]).max() > 0
+    assert after.teacher_normalizer > 0
+
+
+def test_rdd_keeps_the_first_normalizer():
+    distiller, params, state = scene()
+    step = compiled(distiller)
+    first = step(params, state)[2]
+    second = step(params, first)[2]
+    assert first.student_normalizer > 0
+    assert second.student_normalizer == first.student_normalizer
+    assert not np.allclose(first.bank.teacher, second.bank.teacher)
+
+
+def test_rdd_with_itself_as_positive():
+    distiller, params, state = scene(positives="self")
+    itself = with_table(state, positives=jnp.arange(EXAMPLES, dtype=jnp.int32))
+    assert_close(value_of(distiller, params, state), value_of(create("rdd"), params, itself))
+    assert abs(value_of(distiller, params, state) - value_of(create("rdd"), params, state)) > 1e-3
+
+
+def test_rdd_share_of_uniform_negatives():
+    other = (np.arange(EXAMPLES)[:, None] + np.arange(1, 6)) % EXAMPLES
+    for share, draws, pool in ((0.0, False, True), (1.0, True, False)):
+        distiller, params, state = scene(uniform_negatives=share)
+        value = value_of(distiller, params, state)
+        assert (value != value_of(distiller, params, state, seed=1)) == draws
+        assert (value != value_of(distiller, params, with_table(state, negatives=jnp.asarray(other)))) == pool
+
+
+def test_rdd_same_class_negatives():
+    """Without them, nothing in the bank of the anchor's own class matters but its positive."""
+    one = {"student": jax.tree.map(lambda x: x[:1], STUDENT), "teacher": jax.tree.map(lambda x: x[:1], TEACHER)}
+    one["batch"] = Batch(BATCH.images[:1], LABELS[1:2], np.int32([1]))
+    same_class = (LABELS[1] == LABELS) & (np.arange(EXAMPLES) != 1)
+    for allowed in (True, False):
+        distiller, params, state = scene(same_class_negatives=allowed, positives="self")
+        state = with_table(state, negatives=state.table.negatives.at[1].set(np.array([5, 2, 9, 3, 0])))
+        bank = state.bank._replace(teacher=jnp.where(same_class[:, None], -state.bank.teacher, state.bank.teacher))
+        values = [value_of(distiller, params, each, **one) for each in (state, state._replace(bank=bank))]
+        assert (values[0] != values[1]) == allowed

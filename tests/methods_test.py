@@ -1,0 +1,221 @@
+"""Every method keeps the contract of `Distiller`, and so do sums of them; methods by name."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tiny import BATCH, EMBEDDINGS, LABELS, ROWS, SMALL, STUDENT, TEACHER, compiled, create, evaluate, outputs, start
+
+from rdd_jax import methods, parallel
+from rdd_jax.types import Distiller
+
+DTYPES = "float32", "bfloat16"
+
+
+def types(tree):
+    return jax.tree.map(lambda x: (x.shape, str(x.dtype)), tree)
+
+
+def assert_finite(tree):
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(tree))
+
+
+# What holds for every method.
+
+every_method = pytest.mark.parametrize("name", methods.METHODS)
+
+
+@every_method
+def test_builds_without_computing(name):
+    init = functools.partial(create(name).init, jax.random.key(0))
+    shapes = jax.eval_shape(lambda: (STUDENT, TEACHER))
+    assert types(jax.eval_shape(init, *shapes)) == types(start(create(name)))
+
+
+@every_method
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_steps_compile_once_and_stay_finite(name, dtype):
+    distiller, traces = create(name), []
+
+    @jax.jit
+    def step(params, state, student, teacher):
+        traces.append(name)
+        return evaluate(distiller, params, state, student, teacher)
+
+    params, state = start(distiller)
+    before = types(state)
+    student, teacher = outputs(0, 6, dtype), outputs(1, 10, dtype)
+    # All equal, duplicated, random.
+    for rows in (np.zeros(ROWS, int), np.arange(ROWS) % 3, np.arange(ROWS)):
+        value, gradients, state, metrics = step(
+            params, state, jax.tree.map(lambda x, rows=rows: x[rows], student), teacher
+        )
+        assert types(value) == ((), "float32")
+        assert_finite((value, gradients, state, metrics))
+        assert types(state) == before
+    assert any(leaf.any() for leaf in jax.tree.leaves(gradients))
+    assert len(traces) == 1
+
+
+@every_method
+def test_teacher_equal_to_student_is_finite(name):
+    params, state = create(name).init(jax.random.key(0), STUDENT, STUDENT)
+    assert_finite(compiled(create(name))(params, state, STUDENT, STUDENT))
+
+
+@every_method
+def test_four_devices_are_one(name, devices):
+    """Loss, gradients and state, with a mapped axis and on real devices, whose banks must not drift apart."""
+    distiller = create(name)
+    params, state = start(distiller)
+    if distiller.refresh:
+        state = distiller.refresh(state, *EMBEDDINGS, jax.random.key(0))
+
+    def on_one_device(params, state, student, teacher, batch):
+        return evaluate(distiller, params, state, student, teacher, batch=batch, seed=1, axis_name=parallel.AXIS)
+
+    # Seed 1 has RDD draw negatives that some devices must leave out, and others not.
+    one = compiled(distiller)(params, state, seed=1)
+    # Float32 sums in another order, and exp(q.v/0.07) magnifies the rounding of q.v fourteenfold.
+    assert_close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+    split = jax.tree.map(lambda x: x.reshape(devices, ROWS // devices, *x.shape[1:]), (STUDENT, TEACHER, BATCH))
+
+    mapped = jax.jit(jax.vmap(on_one_device, in_axes=(None, None, 0, 0, 0), axis_name=parallel.AXIS))
+    for device in range(devices):
+        jax.tree.map(lambda x, y, i=device: assert_close(x[i], y), mapped(params, state, *split), one)
+
+    run = parallel.data_parallel(on_one_device, in_axes=(None, None, 0, 0, 0))
+    real = run(*parallel.replicate((params, state)), *split)
+    jax.tree.map(assert_close, real, one)
+    for leaf in jax.tree.leaves(real[2]):
+        copies = parallel.per_device_copies(leaf)
+        assert len(copies) == devices
+        assert all(np.array_equal(copy, copies[0]) for copy in copies)
+
+
+# Sums of methods.
+
+
+def probe(value, mines=False):
+    """A method whose loss is `value`, which shows its random draw and counts its refreshes in its state."""
+
+    def init(rng, student_shapes, teacher_shapes):
+        return {"scale": jnp.ones(())}, jnp.zeros((), jnp.int32)
+
+    def loss(params, state, student, teacher, batch, *, rng, axis_name=None):
+        return value * params["scale"], (state, {"draw": jax.random.uniform(rng)})
+
+    def refresh(state, student_embeddings, teacher_embeddings, rng, *, axis_name=None):
+        return state + len(student_embeddings)
+
+    return Distiller(init, loss, refresh if mines else None, lambda state: {"refreshes": state[None]} if mines else {})
+
+
+def test_weighted_sum():
+    both = methods.weighted_sum({"a": (0.5, probe(3.0)), "b": (2.0, probe(5.0))})
+    params, state = start(both)
+    assert set(params) == set(state) == {"a", "b"}
+    value, (gradients, _), _, metrics = compiled(both)(params, state)
+    assert value == 0.5 * 3 + 2 * 5
+    assert gradients == {"a": {"scale": 1.5}, "b": {"scale": 10.0}}
+    assert set(metrics) == {"a/loss", "a/draw", "b/loss", "b/draw"}
+    assert (metrics["a/loss"], metrics["b/loss"]) == (3.0, 5.0)
+    assert both.refresh is None
+
+
+def test_another_term_changes_no_draws():
+    def metrics(**terms):
+        summed = methods.weighted_sum({name: (1.0, distiller) for name, distiller in terms.items()})
+        return compiled(summed)(*start(summed))[3]
+
+    alone, beside = metrics(a=probe(1.0)), metrics(b=probe(1.0), a=probe(1.0))
+    assert beside["a/draw"] == alone["a/draw"]
+    assert beside["b/draw"] != alone["a/draw"]
+
+
+def test_sums_nest_and_pass_the_refresh_through():
+    inner = methods.weighted_sum({"mines": (2.0, probe(3.0, mines=True)), "idle": (1.0, probe(1.0))})
+    outer = methods.weighted_sum({"sum": (0.5, inner), "idle": (1.0, probe(1.0))})
+    params, state = start(outer)
+    value, _, state, metrics = compiled(outer)(params, state)
+    assert value == 0.5 * (2 * 3 + 1) + 1
+    assert {"sum/loss", "sum/mines/loss", "sum/mines/draw", "idle/loss"} <= set(metrics)
+    refreshed = outer.refresh(state, *EMBEDDINGS, jax.random.key(0), axis_name=None)
+    assert refreshed == {"sum": {"mines": len(LABELS), "idle": 0}, "idle": 0}
+    assert outer.histograms(refreshed) == {"sum/mines/refreshes": len(LABELS)}
+
+
+def test_a_sum_needs_a_term():
+    with pytest.raises(ValueError, match="at least one"):
+        methods.weighted_sum({})
+
+
+# Names and options.
+
+
+def test_options_are_those_of_the_signature():
+    assert methods.options("kd") == {"temperature": 4.0}
+    assert methods.options("ce") == {}
+    crd = {"dim": 128, "num_negatives": 16384, "temperature": 0.07, "momentum": 0.5}
+    assert methods.options("crd") == crd
+    assert crd.items() <= methods.options("rdd").items()
+
+
+def test_from_options_leaves_weight_0_out():
+    distill = {"ce": {"weight": 0.25}, "kd": {"weight": 0.5, "temperature": 2.0}, "crd": {"weight": 0.0, **SMALL}}
+    summed = methods.from_options(distill, LABELS)
+    assert set(start(summed)[1]) == {"ce", "kd"}
+    value, _, _, metrics = compiled(summed)(*start(summed))
+    np.testing.assert_allclose(value, 0.25 * metrics["ce/loss"] + 0.5 * metrics["kd/loss"], rtol=1e-6)
+    kd = create("kd", temperature=2.0)
+    np.testing.assert_allclose(metrics["kd/loss"], compiled(kd)(*start(kd))[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("weights", "label"),
+    [
+        ({"ce": 1.0, "rdd": 0.8, "kd": 0.0}, "rdd"),
+        ({"ce": 0.1, "kd": 0.9, "rdd": 0.8}, "kd+rdd"),
+        ({"ce": 1.0, "kd": 0.0}, "ce"),
+    ],
+)
+def test_label(weights, label):
+    assert methods.label({name: {"weight": weight} for name, weight in weights.items()}) == label
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("rddd", {}, 'unknown method "rddd"; did you mean "rdd"'),
+        ("zzzz", {}, r'unknown method "zzzz" \(methods: ce'),
+        ("kd", {"temprature": 1.0}, 'kd has no option "temprature"; it has temperature'),
+        ("ce", {"dim": 1}, 'ce has no option "dim"; it has none'),
+        ("kd", {"temperature": 0.0}, "temperature must be above 0; got 0.0"),
+        ("rkd", {"angle_weight": -1.0}, "must not be negative; got 25.0 and -1.0"),
+        ("crd", {"dim": 0}, "at least 1; got 0"),
+        ("crd", {"num_negatives": 0}, "at least 1; got 128 and 0"),
+        ("rdd", {"temperature": float("nan")}, "temperature must be above 0; got nan"),
+        ("rdd", {"momentum": 1.0}, r"momentum must be in \[0, 1\); got 1.0"),
+        ("rdd", {"pool_size": 24}, r"pool_size must be in \[1, 23\].* got 24"),
+        ("rdd", {"pool_size": 5, "uniform_negatives": 1.5}, r"share in \[0, 1\]; got 1.5"),
+        ("rdd", {"pool_size": 5, "positives": "a10"}, 'must be "a01" or "self"; got "a10"'),
+    ],
+)
+def test_mistaken_options_are_named(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        methods.create(name, LABELS, **options)
+
+
+def test_labels_are_needed_and_must_differ():
+    with pytest.raises(ValueError, match="crd needs the labels"):
+        methods.create("crd")
+    with pytest.raises(ValueError, match="all training labels are the same"):
+        methods.create("crd", np.zeros(8, np.int32))
+
+
+@pytest.mark.parametrize("weights", [{}, {"ce": 0.0}, {"ce": 1.0, "kd": -0.5}])
+def test_mistaken_weights_are_refused(weights):
+    with pytest.raises(ValueError, match="weights must not be negative"):
+        methods.from_options({name: {"weight": weight} for name, weight in weights.items()}, LABELS)
