@@ -61,7 +61,7 @@ def build(config: ml_collections.ConfigDict) -> Experiment:
     Raises:
         UserError: where the data or the teacher cannot be read.
     """
-    dataset = _load(config.dataset)
+    dataset = load_data(config.dataset)
     teacher = load_network(configuration.teacher_workdir(config), config.dtype) if config.teacher.name else None
     student = make_model(config.student.name, config.dataset, config.dtype)
     distiller = methods.from_options(config.distill.to_dict(), dataset.train_labels)
@@ -74,7 +74,7 @@ def build(config: ml_collections.ConfigDict) -> Experiment:
         warmup_steps=round(config.warmup_epochs * steps_per_epoch),
     )
     optimizer = sgd(schedule, momentum=config.momentum, weight_decay=config.weight_decay)
-    normalize = partial(augment.normalize, mean=dataset.mean, std=dataset.std)
+    normalize = normalizer(dataset)
     crop_and_flip = partial(augment.crop_and_flip, pad=config.augment.pad, flip=config.augment.flip)
     steps_per_call = config.steps_per_call or (1 if jax.default_backend() == "cpu" else min(100, steps_per_epoch))
     train_step = make_train_step(
@@ -111,6 +111,23 @@ def build(config: ml_collections.ConfigDict) -> Experiment:
     )
 
 
+def load_data(name: str) -> datasets.Dataset:
+    """The data set of that name.
+
+    Raises:
+        UserError: where it is not prepared or cannot be read.
+    """
+    try:
+        return datasets.load(name)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def normalizer(dataset: datasets.Dataset) -> Callable[[Array], Array]:
+    """uint8[b,h,w,c] -> f32[b,h,w,c], by the data set's mean and deviation."""
+    return partial(augment.normalize, mean=dataset.mean, std=dataset.std)
+
+
 def load_network(workdir: Path, dtype: str) -> Network:
     """The trained student of a run, from its workdir alone.
 
@@ -128,10 +145,3 @@ def make_model(name: str, dataset: str, dtype: str) -> nn.Module:
     """The network of that name for the data set's classes, synchronised over the devices."""
     num_classes = datasets.describe(dataset).num_classes
     return models.create(name, num_classes, axis_name=parallel.AXIS, dtype=configuration.DTYPES[dtype])
-
-
-def _load(name: str) -> datasets.Dataset:
-    try:
-        return datasets.load(name)
-    except ValueError as error:
-        raise UserError(str(error)) from error

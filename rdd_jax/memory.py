@@ -84,6 +84,7 @@ def enqueue(queue: FifoQueue, embeddings: Array) -> FifoQueue:
     size, dim = queue.vectors.shape
     if embeddings.ndim != 2 or embeddings.shape[1] != dim or embeddings.shape[0] > size:
         raise ValueError(f"enqueue needs embeddings [b<={size},{dim}]; got {embeddings.shape}")
-    rows = (queue.cursor + jnp.arange(embeddings.shape[0])) % size
-    vectors = queue.vectors.at[rows].set(jax.lax.stop_gradient(embeddings).astype(queue.vectors.dtype))
-    return FifoQueue(vectors, (queue.cursor + embeddings.shape[0]) % size)
+    rows = (queue.cursor + jnp.arange(len(embeddings))) % size
+    embeddings = jax.lax.stop_gradient(embeddings).astype(queue.vectors.dtype)
+    vectors = jnp.asarray(queue.vectors).at[rows].set(embeddings)
+    return FifoQueue(vectors, (queue.cursor + len(embeddings)) % size)

@@ -20,7 +20,10 @@ def replicated_sharding() -> NamedSharding:
 
 
 def replicate(tree: Any) -> Any:
-    """Places every leaf whole on every local device."""
+    """Places every leaf whole on every local device.
+
+    The result may share the buffers of `tree`: what is donated must not come from a tree that is used again.
+    """
     return jax.device_put(tree, replicated_sharding())
 
 

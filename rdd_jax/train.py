@@ -16,7 +16,8 @@ from rdd_jax import config as configuration
 from rdd_jax.checkpoint import Checkpoints
 from rdd_jax.data import datasets
 from rdd_jax.data.sampling import epoch_batches
-from rdd_jax.experiment import Experiment, build, load_network
+from rdd_jax.evaluate import make_evaluate
+from rdd_jax.experiment import Experiment, build, load_data, load_network, normalizer
 from rdd_jax.files import write_json
 from rdd_jax.metrics import Progress, RunLog
 from rdd_jax.refresh import is_due
@@ -64,9 +65,10 @@ def evaluate(workdir: Path) -> dict[str, float]:
         UserError: where there is no run, or its checkpoint or the data cannot be read.
     """
     config = configuration.read(workdir)
-    experiment = build(config)
     network = load_network(workdir, config.dtype)
-    return experiment.evaluate(network.model)(network.variables, *experiment.test)
+    dataset = load_data(config.dataset)
+    measure = make_evaluate(network.model, normalizer(dataset))
+    return measure(network.variables, *parallel.replicate((dataset.test_images, dataset.test_labels)))
 
 
 def _provide_teacher(config: ml_collections.ConfigDict) -> None:

@@ -25,10 +25,21 @@ def project(head: Head, embedding: Array) -> Array:
     return normalize(embedding.astype(jnp.float32) @ head["kernel"] + head["bias"])
 
 
-def settle_normalizer(normalizer: Array, mean_score: Array, num_examples: int, axis_name: str | None) -> Array:
-    """Z f32[]: the one kept or, while that is 0, the first batch's mean score times N (CRD's release)."""
-    estimate = mean(jax.lax.stop_gradient(mean_score), axis_name) * num_examples
-    return jnp.where(normalizer > 0.0, normalizer, estimate)
+def settle_normalizer(
+    normalizer: Array, scores: Array, counts: Array, num_examples: int, axis_name: str | None
+) -> Array:
+    """Z f32[]: the one kept or, while that is 0, the first global batch's mean score times N (CRD's release).
+
+    Args:
+        normalizer: f32[], the one kept.
+        scores: f32[b,k].
+        counts: f32[b,k], how often each score counts in the mean.
+        num_examples: N.
+        axis_name: the mapped axis of the global batch.
+    """
+    # The sums are averaged and not the means: devices may have left out different numbers of negatives.
+    total, count = mean((jnp.sum(jax.lax.stop_gradient(scores) * counts), jnp.sum(counts)), axis_name)
+    return jnp.where(normalizer > 0.0, normalizer, total / count * num_examples)
 
 
 def update_bank(

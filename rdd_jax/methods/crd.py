@@ -61,7 +61,7 @@ def crd(
 
         def direction(queries, bank, normalizer):
             scores = all_scores(queries, bank, indices, temperature)
-            normalizer = settle_normalizer(normalizer, jnp.mean(scores), num_examples, axis_name)
+            normalizer = settle_normalizer(normalizer, scores, jnp.ones_like(scores), num_examples, axis_name)
             probabilities = scores / normalizer
             return nce(probabilities[:, 0], probabilities[:, 1:], num_examples=num_examples), normalizer
 

@@ -116,9 +116,9 @@ def rdd(
 
         def direction(queries, bank, normalizer):
             positive, negatives = _scores(queries, bank, drawn, temperature)
-            total = jnp.sum(positive) + jnp.sum(drawn.weights * negatives)
-            mean_score = total / (len(positive) + jnp.sum(drawn.weights))
-            normalizer = settle_normalizer(normalizer, mean_score, num_examples, axis_name)
+            scores = jnp.concatenate([positive[:, None], negatives], axis=1)
+            counts = jnp.pad(drawn.weights, ((0, 0), (1, 0)), constant_values=1.0)
+            normalizer = settle_normalizer(normalizer, scores, counts, num_examples, axis_name)
             value = nce(
                 positive / normalizer,
                 negatives / normalizer,
