@@ -13,7 +13,7 @@ PRESETS = {
     "digits": {
         "dataset": "digits",
         "epochs": 30,
-        "teacher": {"name": "resnet20", "epochs": 20},
+        "teacher": {"name": "resnet20", "epochs": 30},
         "student": {"name": "resnet8"},
         "augment": {"pad": 1},
         "negatives": {"num_negatives": 1024, "pool_size": 64},

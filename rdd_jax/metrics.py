@@ -91,6 +91,10 @@ class Progress:
         if len(self._waiting) > self._lag:
             self._show(*self._waiting.popleft())
 
+    def say(self, activity: str) -> None:
+        """Shows what is done between the steps."""
+        self._bar.set_description_str(f"{self._title} {activity}")
+
     def drain(self) -> None:
         """Waits for all the calls sent off."""
         while self._waiting:

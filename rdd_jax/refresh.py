@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from tqdm import tqdm
 
 from rdd_jax import parallel
 from rdd_jax.evaluate import EVALUATION_BATCH
@@ -33,7 +34,11 @@ def make_embed(model: nn.Module, normalize: Callable[[Array], Array]) -> Embed:
 
     def embed(variables, images):
         batches = parallel.padded_batches(len(images), EVALUATION_BATCH)
-        return jnp.concatenate([gathered(variables, images, indices) for indices in batches])[: len(images)]
+        # A large set takes minutes on a CPU; a small one is done before the bar would show.
+        bar = tqdm(batches, desc="embedding", unit="batch", leave=False, delay=5)
+        return jnp.concatenate([jax.block_until_ready(gathered(variables, images, rows)) for rows in bar])[
+            : len(images)
+        ]
 
     return embed
 

@@ -111,7 +111,7 @@ class _Run:
         extra = {}
         if step == begin:
             state = train_state.start_epoch(state)
-            state, extra = self._refresh(state, epoch, step)
+            state, extra = self._refresh(state, epoch, step, progress)
         batches = epoch_batches(len(self._experiment.train.labels), config.batch_size, config.seed, epoch)
         started, first = time.perf_counter(), step
         while step < end:
@@ -141,21 +141,27 @@ class _Run:
             state, variables, *experiment.train, parallel.split_rows(indices), np.int32(len(batches))
         )
 
-    def _refresh(self, state: TrainState, epoch: int, step: int) -> tuple[TrainState, dict[str, float]]:
+    def _refresh(
+        self, state: TrainState, epoch: int, step: int, progress: Progress
+    ) -> tuple[TrainState, dict[str, float]]:
         """Mines the training set where the distiller does so and it is due."""
         experiment, config = self._experiment, self._config
         due = is_due(epoch, start_epoch=config.refresh_start_epoch, refresh_epochs=config.refresh_epochs)
         if not experiment.refresh or not due:
             return state, {}
         started = time.perf_counter()
+        progress.say("embedding the training images")
         if self._teacher_embeddings is None:
             teacher = experiment.teacher
             self._teacher_embeddings = experiment.embed(teacher.model)(teacher.variables, experiment.train.images)
-        embeddings = self._embed_student(state.student, experiment.train.images)
-        state = experiment.refresh(state, embeddings, self._teacher_embeddings)
+        embeddings = jax.block_until_ready(self._embed_student(state.student, experiment.train.images))
+        embedded = time.perf_counter()
+        progress.say("mining the training images")
+        state = jax.block_until_ready(experiment.refresh(state, embeddings, self._teacher_embeddings))
+        seconds = {"embed_seconds": embedded - started, "mine_seconds": time.perf_counter() - embedded}
         for name, values in experiment.histograms(state.distiller).items():
             self._log.histogram(step, epoch, name, np.asarray(values))
-        return state, {"refresh_seconds": time.perf_counter() - started}
+        return state, seconds
 
     def _record(self, state: TrainState, epoch: int, step: int, extra: dict[str, float]) -> float | None:
         """Writes the lines of a finished epoch (from 1); returns the test accuracy where it was measured."""

@@ -2,18 +2,11 @@
 
 import os
 
-ENVIRONMENT = dict(os.environ)
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-import jax  # noqa: E402
-import pytest  # noqa: E402
-
-
-@pytest.fixture
-def environment():
-    """The environment for a program that a test starts: as the caller set it, without the fake devices."""
-    return {**ENVIRONMENT, "JAX_PLATFORMS": ENVIRONMENT.get("JAX_PLATFORMS", "cpu")}
+import jax
+import pytest
 
 
 @pytest.fixture

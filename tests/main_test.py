@@ -124,5 +124,5 @@ def test_a_kept_teacher_of_another_recipe_is_not_taken_unasked(capsys, tmp_path)
     configuration.write(configuration.teacher_config(config), place)
     (place / "summary.json").write_text(json.dumps({}))
     line = refusal(capsys, RDD, "--config.teacher.epochs=50")
-    assert "epochs is 20 there, 50 here" in line
+    assert "epochs is 30 there, 50 here" in line
     assert "--config.teacher.checkpoint=runs/teacher-digits-resnet20-seed0" in line
