@@ -1,0 +1,52 @@
+"""What README says is so: its code runs, its numbers are the code's, its commands are the ones that are checked."""
+
+import re
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from configs import base
+from rdd_jax import methods, models
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def table(first_header):
+    """The rows of the table whose first column has that header, each a list of cells."""
+    rows = re.search(rf"^\| {first_header} \|.*\n\|[- |]+\n((?:\|.*\n)+)", README, re.MULTILINE).group(1)
+    return [[cell.strip(" `") for cell in row.split("|")[1:-1]] for row in rows.splitlines()]
+
+
+def test_the_library_example_runs():
+    code = re.search(r"```python\n(.*?)```", README, re.DOTALL).group(1)
+    names = {}
+    exec(code, names)
+    assert np.isfinite(names["loss"])
+    assert {"ce/loss", "rdd/loss"} <= names["metrics"].keys()
+
+
+def test_the_networks_cost_what_the_table_says():
+    rows = table("network")
+    assert [name for name, *_ in rows] == list(models.MODELS)
+    for name, parameters, multiply_adds in rows:
+        network = models.create(name, num_classes=100)
+        shapes = jax.eval_shape(lambda network=network: models.init(network, jax.random.key(0), (32, 32, 3)))
+        assert f"{models.count_parameters(shapes):,}" == parameters
+        assert f"{models.count_multiply_adds(network, shapes, (32, 32, 3)) / 1e6:,.1f} M" == multiply_adds
+
+
+def test_every_method_and_preset_is_listed():
+    assert [name for name, *_ in table("method")] == list(methods.METHODS)
+    assert [name.split("`")[0] for name, *_ in table("preset")] == list(base.PRESETS)
+
+
+def test_every_method_has_its_configuration():
+    for name in methods.METHODS:
+        assert (ROOT / "configs" / f"{name}.py").exists()
+
+
+def test_the_checks_are_readmes_command():
+    command = next(line.strip() for line in README.splitlines() if line.endswith("-m pytest"))
+    assert (ROOT / ".ci" / "run").read_text().rstrip().endswith(command)
