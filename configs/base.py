@@ -7,7 +7,7 @@ with momentum 0.9, coupled weight decay 5e-4, learning rate 0.05, times 0.1 afte
 import ml_collections
 
 from rdd_jax import methods
-from rdd_jax.errors import UserError
+from rdd_jax.errors import UserError, unknown
 
 PRESETS = {
     "digits": {
@@ -53,12 +53,13 @@ def get_config(preset: str = "digits") -> ml_collections.ConfigDict:
     """The configuration of a preset, with cross-entropy alone: what each method's file starts from."""
     preset = preset or "digits"
     if preset not in PRESETS:
-        raise UserError(f'unknown preset "{preset}" (presets: {", ".join(PRESETS)})')
+        raise UserError(unknown("preset", preset, PRESETS))
     chosen = dict(PRESETS[preset])
     negatives = chosen.pop("negatives")
 
     config = ml_collections.ConfigDict()
     config.preset = preset
+    config.trains_teacher = False
     config.seed = 0
     config.dtype = "float32"  # of the networks' computation; or "bfloat16"
 

@@ -6,7 +6,7 @@ It lands in runs/teacher-<preset>-<name>-seed<seed>, where distillations look fo
 """
 
 from configs import base
-from rdd_jax.config import teacher_config
+from rdd_jax.runs import teacher_config
 
 
 def get_config(preset=""):

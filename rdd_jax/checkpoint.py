@@ -36,7 +36,8 @@ class Checkpoints:
             preservation_policy=keep, best_fn=_accuracy, cleanup_tmp_directories=True
         )
         self._folder = _folder(workdir)
-        self._manager = ocp.CheckpointManager(self._folder, options=options)
+        with _named(self._folder, "delete what is damaged there"):
+            self._manager = ocp.CheckpointManager(self._folder, options=options)
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -70,7 +71,7 @@ class Checkpoints:
             student=ocp.args.StandardRestore(_replicated(like.student)),
             training=ocp.args.StandardRestore(_replicated(_without_student(like))),
         )
-        with _named(self._folder / str(step)):
+        with _named(self._folder / str(step), "delete it, and the run goes on from the one before"):
             restored = self._manager.restore(step, args=items)
         return TrainState(student=restored.student, **restored.training)
 
@@ -89,9 +90,9 @@ def restore_student(workdir: Path, like: dict[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: where there is no checkpoint, or it is damaged or of another shape.
     """
-    folder = _folder(workdir) / str(latest_step(workdir)) / "student"
-    with _named(folder), ocp.StandardCheckpointer() as checkpointer:
-        return checkpointer.restore(folder, _replicated(like))
+    folder = _folder(workdir) / str(latest_step(workdir))
+    with _named(folder, "train that run again, or give another"), ocp.StandardCheckpointer() as checkpointer:
+        return checkpointer.restore(folder / "student", _replicated(like))
 
 
 def latest_step(workdir: Path) -> int:
@@ -112,13 +113,13 @@ def _folder(workdir: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _named(folder: Path) -> Iterator[None]:
+def _named(folder: Path, mend: str) -> Iterator[None]:
     """Orbax and TensorStore raise many kinds for a checkpoint that cannot be read; to a user they are one."""
     try:
         yield
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-        raise UserError(f"the checkpoint {folder} is damaged or of another network: {reason}") from error
+        raise UserError(f"the checkpoint {folder} is damaged or of another network ({reason}): {mend}") from error
 
 
 def _without_student(state: TrainState) -> dict[str, Any]:

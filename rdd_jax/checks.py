@@ -7,17 +7,17 @@ import jax
 import ml_collections
 import numpy as np
 
-from rdd_jax import checkpoint, methods, models
-from rdd_jax import config as configuration
+from rdd_jax import checkpoint, files, methods, models, runs
 from rdd_jax.data import datasets
-from rdd_jax.errors import UserError
+from rdd_jax.errors import UserError, unknown
 
 # What makes a kept teacher the one that a run asks for; the rest of its recipe is its own affair.
 _TEACHER_KEYS = ("dataset", "student.name", "seed", "epochs", "learning_rate")
+_SEEDS = 2**31  # seeds are i32
 
 
-def check(config: ml_collections.ConfigDict, workdir: Path) -> None:
-    """Raises UserError for a run that could not work, or would spoil another's workdir."""
+def check(config: ml_collections.ConfigDict, workdir: Path, mend: str = "choose another --workdir") -> None:
+    """Raises UserError for a run that could not work, or would spoil another's workdir (`mend` says what then)."""
     try:
         _check_numbers(config)
         _check_names(config)
@@ -25,25 +25,30 @@ def check(config: ml_collections.ConfigDict, workdir: Path) -> None:
         datasets.check(config.dataset)
     except ValueError as error:
         raise UserError(str(error)) from error
-    if (workdir / configuration.FILE).exists():
-        _check_same(configuration.differences(configuration.read(workdir), config), workdir, "choose another --workdir")
+    if (workdir / files.CONFIG).exists():
+        _check_same(runs.differences(runs.read_config(workdir), config), workdir, mend)
     if config.teacher.name:
         _check_teacher(config)
 
 
 def _check_numbers(config: ml_collections.ConfigDict) -> None:
-    for key in ("epochs", "eval_every_epochs", "learning_rate", "checkpoint_every_epochs"):
+    positive = ("epochs", "eval_every_epochs", "learning_rate", "learning_rate_factor", "checkpoint_every_epochs")
+    for key in positive:
         if not config[key] > 0:
             raise ValueError(f"{key} must be above 0; got {config[key]}")
-    for key in ("seed", "weight_decay", "warmup_epochs", "refresh_start_epoch", "refresh_epochs", "steps_per_call"):
+    for key in ("weight_decay", "warmup_epochs", "refresh_start_epoch", "refresh_epochs", "steps_per_call"):
         if not config[key] >= 0:
             raise ValueError(f"{key} must not be negative; got {config[key]}")
+    if not 0 <= config.seed < _SEEDS:
+        raise ValueError(f"seed must be in [0, 2**31); got {config.seed}")
+    if not 0 <= config.momentum < 1:
+        raise ValueError(f"momentum must be in [0, 1); got {config.momentum}")
     if config.augment.pad < 0:
         raise ValueError(f"augment.pad must not be negative; got {config.augment.pad}")
     if not all(isinstance(share, float) and 0 < share < 1 for share in config.milestones):
         raise ValueError(f"milestones are shares of the epochs, as in (0.5, 0.75); got {config.milestones}")
-    if config.dtype not in configuration.DTYPES:
-        raise ValueError(f'unknown dtype "{config.dtype}" (dtypes: {", ".join(configuration.DTYPES)})')
+    if config.dtype not in runs.DTYPES:
+        raise ValueError(unknown("dtype", config.dtype, runs.DTYPES))
 
 
 def _check_names(config: ml_collections.ConfigDict) -> None:
@@ -51,10 +56,16 @@ def _check_names(config: ml_collections.ConfigDict) -> None:
     for name in (config.student.name, *filter(None, [config.teacher.name])):
         models.create(name, info.num_classes)
     # Labels of the right number and kind stand in for those that are not read yet.
-    methods.from_options(config.distill.to_dict(), np.arange(info.num_train) % info.num_classes)
+    labels = np.arange(info.num_train) % info.num_classes
+    distiller = methods.from_options(config.distill.to_dict(), labels)
     label = methods.label(config.distill)
     if label != methods.LABELS_ALONE and not config.teacher.name:
         raise ValueError(f"{label} needs a teacher: set --config.teacher.name")
+    if distiller.refresh and config.refresh_start_epoch >= config.epochs:
+        raise ValueError(
+            f"{label} would never mine: refresh_start_epoch {config.refresh_start_epoch} is not before the end of the "
+            f"{config.epochs} epochs; set --config.refresh_start_epoch=0"
+        )
 
 
 def _check_batch_size(batch_size: int, dataset: str) -> None:
@@ -66,21 +77,23 @@ def _check_batch_size(batch_size: int, dataset: str) -> None:
 
 
 def _check_teacher(config: ml_collections.ConfigDict) -> None:
-    workdir = configuration.teacher_workdir(config)
-    wanted = configuration.teacher_config(config)
+    workdir = runs.teacher_workdir(config)
+    wanted = runs.teacher_config(config)
     if config.teacher.checkpoint:
-        found = configuration.read(workdir)
+        found = runs.read_config(workdir)
         if found.dataset != config.dataset:
             raise UserError(f"the teacher in {workdir} was trained on {found.dataset}, not on {config.dataset}")
         if found.student.name != config.teacher.name:
             raise UserError(f"{workdir} holds a {found.student.name}: set --config.teacher.name={found.student.name}")
+        if not runs.is_finished(workdir):
+            raise UserError(f"the teacher in {workdir} is not trained to its end: finish its run, or give another")
         checkpoint.latest_step(workdir)
-    elif configuration.is_finished(workdir):
-        differences = configuration.differences(configuration.read(workdir), wanted)
+    elif runs.is_finished(workdir):
+        differences = runs.differences(runs.read_config(workdir), wanted)
         own = {key: pair for key, pair in differences.items() if key in _TEACHER_KEYS}
         _check_same(own, workdir, f"--config.teacher.checkpoint={workdir} takes it as it is")
     else:
-        check(wanted, workdir)
+        check(wanted, workdir, mend=f"finish that run with its own settings, or delete {workdir}")
 
 
 def _check_same(differences: dict[str, tuple[Any, Any]], workdir: Path, mend: str) -> None:

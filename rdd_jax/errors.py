@@ -1,5 +1,16 @@
-"""The one kind of error that the program tells in a line instead of a traceback."""
+"""The one kind of error that the program tells in a line instead of a traceback, and words for a common one."""
+
+import difflib
+from collections.abc import Iterable
 
 
 class UserError(ValueError):
     """A mistake of the user's: the message is one line that names the mistake and the mend."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """The message for a name that nothing has: with the nearest that something has, and all of them."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f'; did you mean "{near[0]}"?' if near else ""
+    return f'unknown {kind} "{name}"{hint} (known: {", ".join(known)})'

@@ -10,11 +10,9 @@ import jax
 import ml_collections
 import optax
 
-from rdd_jax import config as configuration
-from rdd_jax import methods, models, parallel, train_state
+from rdd_jax import methods, models, parallel, runs, train_state
 from rdd_jax.checkpoint import restore_student
 from rdd_jax.data import augment, datasets
-from rdd_jax.errors import UserError
 from rdd_jax.evaluate import Evaluate, make_evaluate
 from rdd_jax.optimizers import sgd, stepped_schedule
 from rdd_jax.refresh import Embed, make_embed, make_refresh
@@ -61,8 +59,8 @@ def build(config: ml_collections.ConfigDict) -> Experiment:
     Raises:
         UserError: where the data or the teacher cannot be read.
     """
-    dataset = load_data(config.dataset)
-    teacher = load_network(configuration.teacher_workdir(config), config.dtype) if config.teacher.name else None
+    dataset = datasets.load(config.dataset)
+    teacher = load_network(runs.teacher_workdir(config), config.dtype) if config.teacher.name else None
     student = make_model(config.student.name, config.dataset, config.dtype)
     distiller = methods.from_options(config.distill.to_dict(), dataset.train_labels)
 
@@ -111,18 +109,6 @@ def build(config: ml_collections.ConfigDict) -> Experiment:
     )
 
 
-def load_data(name: str) -> datasets.Dataset:
-    """The data set of that name.
-
-    Raises:
-        UserError: where it is not prepared or cannot be read.
-    """
-    try:
-        return datasets.load(name)
-    except ValueError as error:
-        raise UserError(str(error)) from error
-
-
 def normalizer(dataset: datasets.Dataset) -> Callable[[Array], Array]:
     """uint8[b,h,w,c] -> f32[b,h,w,c], by the data set's mean and deviation."""
     return partial(augment.normalize, mean=dataset.mean, std=dataset.std)
@@ -134,7 +120,7 @@ def load_network(workdir: Path, dtype: str) -> Network:
     Raises:
         UserError: where the run or its checkpoint is missing or damaged.
     """
-    config = configuration.read(workdir)
+    config = runs.read_config(workdir)
     model = make_model(config.student.name, config.dataset, dtype)
     image_shape = datasets.describe(config.dataset).image_shape
     shapes = jax.eval_shape(lambda: models.init(model, jax.random.key(0), image_shape))
@@ -144,4 +130,4 @@ def load_network(workdir: Path, dtype: str) -> Network:
 def make_model(name: str, dataset: str, dtype: str) -> nn.Module:
     """The network of that name for the data set's classes, synchronised over the devices."""
     num_classes = datasets.describe(dataset).num_classes
-    return models.create(name, num_classes, axis_name=parallel.AXIS, dtype=configuration.DTYPES[dtype])
+    return models.create(name, num_classes, axis_name=parallel.AXIS, dtype=runs.DTYPES[dtype])

@@ -1,25 +1,40 @@
-"""Files that a crash cannot spoil: written whole or not at all, and read past a half-written last line."""
+"""The files of a run, such that a crash cannot spoil them: written whole or not at all, one writer at a time."""
 
+import contextlib
+import fcntl
 import json
 import os
-import tempfile
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from rdd_jax.errors import UserError
+
+CONFIG = "config.json"
+SUMMARY = "summary.json"
+METRICS = "metrics.jsonl"
+HISTOGRAMS = "histograms.jsonl"
+REPORT = "report.html"
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write what shall stand at `path`: readers, and crashes, see the old content or all of the new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replaces the file in one step: a reader, or a crash, sees the old content or the new. Makes the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            # mkstemp makes files that their owner alone can read.
-            os.fchmod(file.fileno(), 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    """Replaces the file, as `replacing` does."""
+    with replacing(path) as file:
+        file.write(content)
 
 
 def write_text(path: Path, content: str) -> None:
@@ -38,7 +53,7 @@ def read_lines(path: str | Path) -> list[dict[str, Any]]:
     A process killed while appending leaves half a last line; that line is ignored.
 
     Raises:
-        ValueError: a line other than the last is not a JSON object; the message names the file and the line.
+        UserError: a line other than the last is not a JSON object; the message names the file and the line.
     """
     path = Path(path)
     if not path.exists():
@@ -48,8 +63,33 @@ def read_lines(path: str | Path) -> list[dict[str, Any]]:
     objects = [_parse(line) for _, line in numbered]
     for (number, _), parsed in zip(numbered[:-1], objects[:-1], strict=True):
         if parsed is None:
-            raise ValueError(f"{path}, line {number}: not a JSON object; remove the line or restore the file")
+            raise UserError(f"{path}, line {number}: not a JSON object; remove the line or restore the file")
     return [parsed for parsed in objects if parsed is not None]
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of nested dicts, by dotted keys."""
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps other processes out of the folder until the end, however this one ends.
+
+    Raises:
+        UserError: where another process is in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"another process is at work in {folder}: wait for it, or give another place") from None
+        yield
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

@@ -9,7 +9,9 @@ import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
+from rdd_jax import runs
 from rdd_jax.errors import UserError
+from rdd_jax.train import evaluate, train
 
 
 def main(arguments: list[str]) -> int:
@@ -25,11 +27,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _run(config: ml_collections.ConfigDict, workdir: str, mode: str) -> int:
-    # Imported late, so that a mistake in the flags is told at once.
-    from rdd_jax import config as configuration
-    from rdd_jax.train import evaluate, train
-
-    folder = Path(workdir or configuration.RUNS / configuration.run_name(config))
+    folder = Path(workdir or runs.RUNS / runs.run_name(config))
     if mode == "evaluate":
         print(json.dumps(evaluate(folder)))
         return 0
@@ -60,8 +58,10 @@ def _parse(arguments: list[str]) -> tuple[ml_collections.ConfigDict, str, str]:
         config = _load(known.config)
         config_flags.DEFINE_config_dict("config", config, flag_values=keys, sys_argv=rest)
         rest = keys(rest)
+    except UserError:
+        raise
     except (AttributeError, KeyError) as error:
-        reason = " ".join(str(error.args[0]).split()).replace("'", "")
+        reason = " ".join(str(error.args[0]).replace("\\n", " ").split()).replace("'", "").replace("\\", "")
         raise UserError(f"no such key in the configuration: {reason}") from error
     except (TypeError, ValueError, flags.Error) as error:
         raise UserError(str(error)) from error
@@ -74,13 +74,21 @@ def _load(file_and_preset: str | None) -> ml_collections.ConfigDict:
     """configs/rdd.py:PRESET -> what its get_config(PRESET) returns, locked."""
     if not file_and_preset:
         raise UserError("which method? give its file, as in --config=configs/rdd.py")
-    path, _, preset = file_and_preset.partition(":")
-    if not path.endswith(".py") or not Path(path).is_file():
-        raise UserError(f'there is no configuration file "{path}": try configs/rdd.py, from the root of the project')
+    name, _, preset = file_and_preset.partition(":")
+    path = Path(name)
+    if path.suffix != ".py" or not path.is_file():
+        raise UserError(f'there is no configuration file "{name}": try configs/rdd.py, from the root of the project')
+    # Configurations import their neighbours as `configs`, also when the program runs in another folder.
+    sys.path.insert(0, str(path.resolve().parent.parent))
     spec = importlib.util.spec_from_file_location("chosen_config", path)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config(preset).lock()
+    try:
+        spec.loader.exec_module(module)
+        return module.get_config(preset).lock()
+    except UserError:
+        raise
+    except Exception as error:  # It is the user's code: whatever it raises, the mistake is in that file.
+        raise UserError(f"{path} fails: {type(error).__name__}: {error}") from error
 
 
 if __name__ == "__main__":

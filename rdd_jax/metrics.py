@@ -11,10 +11,7 @@ import numpy as np
 import tensorboardX
 import tqdm
 
-from rdd_jax.files import read_lines, write_text
-
-METRICS = "metrics.jsonl"
-HISTOGRAMS = "histograms.jsonl"
+from rdd_jax.files import HISTOGRAMS, METRICS, read_lines, write_text
 
 
 class RunLog:
@@ -25,7 +22,7 @@ class RunLog:
         self.lines = _keep(workdir / METRICS, lambda line: line["step"] <= step)
         # A table mined before a step belongs to that step: resuming from its start mines it again.
         _keep(workdir / HISTOGRAMS, lambda line: line["step"] < step)
-        self._events = tensorboardX.SummaryWriter(str(workdir / "events"), purge_step=step + 1 if step else None)
+        self._events = tensorboardX.SummaryWriter(str(workdir / "events"), purge_step=step + 1)
 
     def __enter__(self) -> "RunLog":
         return self
@@ -52,7 +49,8 @@ class RunLog:
         counts, edges = np.histogram(values, bins=60)
         line = {"step": step, "epoch": epoch, "name": name, "mean": float(values.mean())}
         _append(self._workdir / HISTOGRAMS, {**line, "edges": edges.tolist(), "counts": counts.tolist()})
-        self._events.add_histogram(name, values, step)
+        # Named by the step that it serves, so that a resume that mines again also purges it.
+        self._events.add_histogram(name, values, step + 1)
 
     def best_accuracy(self) -> float:
         """The highest test accuracy written so far, in percent."""

@@ -9,11 +9,14 @@ import optax
 def stepped_schedule(
     learning_rate: float, *, milestones: Sequence[int], factor: float = 0.1, warmup_steps: int = 0
 ) -> optax.Schedule:
-    """step i32[] -> learning rate f32[]: times `factor` after each milestone (in steps), after a linear warm-up."""
-    stepped = optax.piecewise_constant_schedule(learning_rate, dict.fromkeys(milestones, factor))
+    """step i32[] -> learning rate f32[]: times `factor` from each milestone (in steps) on, after a linear warm-up.
+
+    A milestone that stands twice counts twice, as in torch's MultiStepLR and unlike optax's piecewise schedules.
+    """
 
     def schedule(step):
-        return stepped(step) * jnp.minimum(1.0, (step + 1) / max(warmup_steps, 1))
+        passed = jnp.sum(step >= jnp.array(milestones, jnp.int32))
+        return learning_rate * factor**passed * jnp.minimum(1.0, (step + 1) / max(warmup_steps, 1))
 
     return schedule
 

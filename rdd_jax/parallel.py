@@ -44,7 +44,9 @@ def data_parallel(
     if 0 in in_axes:
         return jax.pmap(fn, axis_name=AXIS, in_axes=in_axes, out_axes=None, donate_argnums=donated)
     # pmap wants a split argument: each device gets its number, and need not look at it.
-    numbered = jax.pmap(lambda _, *args: fn(*args), axis_name=AXIS, in_axes=(0, *in_axes), out_axes=None)
+    numbered = data_parallel(
+        lambda _, *args: fn(*args), in_axes=(0, *in_axes), donated=tuple(position + 1 for position in donated)
+    )
     return lambda *args: numbered(np.arange(jax.local_device_count()), *args)
 
 

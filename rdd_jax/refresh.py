@@ -35,7 +35,7 @@ def make_embed(model: nn.Module, normalize: Callable[[Array], Array]) -> Embed:
     def embed(variables, images):
         batches = parallel.padded_batches(len(images), EVALUATION_BATCH)
         # A large set takes minutes on a CPU; a small one is done before the bar would show.
-        bar = tqdm(batches, desc="embedding", unit="batch", leave=False, delay=5)
+        bar = tqdm(batches, desc="embedding", unit="batch", leave=False, delay=5, disable=None)
         return jnp.concatenate([jax.block_until_ready(gathered(variables, images, rows)) for rows in bar])[
             : len(images)
         ]

@@ -10,7 +10,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,6 @@ _STYLE = {
 _DASHES = (0, (5, 3))
 _MAX_RIDGES = 30
 _TABLE_EPOCHS = 10
-FILE = "report.html"
 Json = dict[str, Any]
 Lines = Sequence[Json]
 
@@ -60,16 +59,16 @@ def write(workdir: str | Path) -> Path:
         ValueError: config.json or summary.json is missing or damaged, or a JSON-lines file is damaged before its end.
     """
     workdir = Path(workdir)
-    summary = _read_object(workdir / "summary.json")
-    config = _read_object(workdir / "config.json")
-    metrics = files.read_lines(workdir / "metrics.jsonl")
-    histograms = files.read_lines(workdir / "histograms.jsonl")
+    summary = _read_object(workdir / files.SUMMARY)
+    config = _read_object(workdir / files.CONFIG)
+    metrics = files.read_lines(workdir / files.METRICS)
+    histograms = files.read_lines(workdir / files.HISTOGRAMS)
 
     with matplotlib.rc_context(_STYLE):
         pictures = _draw(metrics, histograms, (summary.get("teacher") or {}).get("accuracy"))
     for name, (png, _) in pictures.items():
         files.write_bytes(workdir / "figures" / f"{name}.png", png)
-    path = workdir / FILE
+    path = workdir / files.REPORT
     files.write_bytes(path, _html(summary, config, metrics, pictures).encode())
     return path
 
@@ -209,7 +208,7 @@ def _html(summary: Json, config: Json, metrics: Lines, pictures: dict[str, tuple
         ratio=lambda a, b: a / b if a and b else None,
         epochs=sorted(epochs.items())[-_TABLE_EPOCHS:],
         method_keys=_method_keys(metrics),
-        settings=_flatten(_without_idle_methods(config)),
+        settings=_settings(config),
         pictures=[(base64.b64encode(png).decode(), caption) for png, caption in pictures.values()],
     )
 
@@ -223,12 +222,10 @@ def _without_idle_methods(config: Json) -> Json:
     return {**config, "distill": {name: method for name, method in methods.items() if method["weight"]}}
 
 
-def _flatten(tree: Json, prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value if isinstance(value, str) else json.dumps(value)
+def _settings(config: Json) -> list[tuple[str, str]]:
+    """The configuration by dotted keys, without the methods that are off."""
+    leaves = files.flatten(_without_idle_methods(config))
+    return [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in leaves]
 
 
 def _number(value: Any) -> str:

@@ -11,14 +11,12 @@ import ml_collections
 import numpy as np
 from clu import parameter_overview
 
-from rdd_jax import checks, methods, models, parallel, report, train_state
-from rdd_jax import config as configuration
+from rdd_jax import checks, files, methods, models, parallel, report, runs, train_state
 from rdd_jax.checkpoint import Checkpoints
 from rdd_jax.data import datasets
 from rdd_jax.data.sampling import epoch_batches
 from rdd_jax.evaluate import make_evaluate
-from rdd_jax.experiment import Experiment, build, load_data, load_network, normalizer
-from rdd_jax.files import write_json
+from rdd_jax.experiment import Experiment, build, load_network, normalizer
 from rdd_jax.metrics import Progress, RunLog
 from rdd_jax.refresh import is_due
 from rdd_jax.train_state import TrainState
@@ -36,16 +34,16 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict[str, Any]:
         UserError: for a run that could not work, before anything is compiled or written; and for damaged files.
     """
     checks.check(config, workdir)
-    if configuration.is_finished(workdir):
-        if not (workdir / report.FILE).exists():  # the earlier try was stopped just before its report
+    if runs.is_finished(workdir):
+        if not (workdir / files.REPORT).exists():  # the earlier try was stopped just before its report
             report.write(workdir)
-        return configuration.read_summary(workdir)
+        return runs.read_summary(workdir)
     if config.teacher.name and not config.teacher.checkpoint:
         _provide_teacher(config)
     experiment = build(config)
     shapes = jax.eval_shape(experiment.init, config.seed)
-    configuration.write(config, workdir)
-    with Checkpoints(workdir) as checkpoints:
+    with files.locked(workdir), Checkpoints(workdir) as checkpoints:
+        runs.write_config(config, workdir)
         state = checkpoints.restore_latest(shapes)
         if state is None:
             print(parameter_overview.get_parameter_overview(shapes.student["params"], include_stats=False))
@@ -53,7 +51,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict[str, Any]:
         with RunLog(workdir, int(state.step)) as log:
             _Run(config, experiment, checkpoints, log).train(state)
             summary = _summarize(config, experiment, log)
-    write_json(workdir / configuration.SUMMARY, summary)
+    files.write_json(workdir / files.SUMMARY, summary)
     report.write(workdir)
     return summary
 
@@ -64,18 +62,18 @@ def evaluate(workdir: Path) -> dict[str, float]:
     Raises:
         UserError: where there is no run, or its checkpoint or the data cannot be read.
     """
-    config = configuration.read(workdir)
+    config = runs.read_config(workdir)
     network = load_network(workdir, config.dtype)
-    dataset = load_data(config.dataset)
+    dataset = datasets.load(config.dataset)
     measure = make_evaluate(network.model, normalizer(dataset))
     return measure(network.variables, *parallel.replicate((dataset.test_images, dataset.test_labels)))
 
 
 def _provide_teacher(config: ml_collections.ConfigDict) -> None:
-    workdir = configuration.teacher_workdir(config)
-    if not configuration.is_finished(workdir):
+    workdir = runs.teacher_workdir(config)
+    if not runs.is_finished(workdir):
         print(f"There is no teacher yet: training {config.teacher.name} in {workdir}")
-        train(configuration.teacher_config(config), workdir)
+        train(runs.teacher_config(config), workdir)
 
 
 class _Run:
@@ -99,7 +97,7 @@ class _Run:
         config, steps_per_epoch = self._config, self._experiment.steps_per_epoch
         step = int(state.step)
         total = config.epochs * steps_per_epoch
-        name = configuration.run_name(config)
+        name = runs.run_name(config)
         with Progress(name, total_images=total * config.batch_size, done_images=step * config.batch_size) as progress:
             for epoch in range(step // steps_per_epoch, config.epochs):
                 state = self._epoch(state, epoch, max(step, epoch * steps_per_epoch), progress)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from configs import rdd
-from rdd_jax import config as configuration
+from rdd_jax import files, runs
+from rdd_jax.errors import UserError
 from rdd_jax.main import main
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -52,12 +53,20 @@ def refusal(capsys, *arguments):
         ((RDD, "--config.batch_size=62"), ["62", "4 devices"]),
         ((RDD, "--config.learning_rate=0"), ["learning_rate"]),
         ((RDD, "--config.learning_rate=nan"), ["learning_rate"]),
+        ((RDD, "--config.learning_rate_factor=-1"), ["learning_rate_factor"]),
+        ((RDD, "--config.momentum=7"), ["momentum", "7"]),
+        ((RDD, "--config.seed=2147483648"), ["seed", "2147483648"]),
+        ((RDD, "--config.teacher.seed=-1"), ["seed", "-1"]),
+        ((RDD, "--config.epochs=1"), ["never mine", "refresh_start_epoch=0"]),
         ((RDD, "--config.milestones=(5,)"), ["milestones"]),
         ((RDD, "--config.dtype=float16"), ["float16", "bfloat16"]),
         ((RDD, "--config.augment.pad=-1"), ["augment.pad"]),
         ((RDD, "--config.distill.rdd.pool_size=1437"), ["pool_size", "1436"]),
         ((RDD, "--config.distill.rdd.positives=a10"), ["positives", "a01"]),
+        ((RDD, "--config.distill.rdd.block_size=0"), ["block_size", "0"]),
+        ((RDD, "--config.distill.rdd.gamma=-1"), ["gamma", "-1"]),
         ((RDD, "--config.distill.rdd.weight=-1"), ["weight"]),
+        ((RDD, "--config.distill.rdd.weight=nan"), ["weight"]),
         ((f"--config={CONFIGS / 'kd.py'}", "--config.distill.kd.temperature=0"), ["temperature"]),
         ((f"{RDD}:mnist",), ["mnist", "TFDS_DATA_DIR", "download_and_prepare"]),
         ((RDD, "--config.teacher.checkpoint=nowhere"), ["nowhere"]),
@@ -77,8 +86,49 @@ def test_a_mistake_is_told_in_one_line(capsys, arguments, words):
 def left_by_a_run(workdir, **overrides):
     config = rdd.get_config("digits")
     config.update(overrides)
-    configuration.write(config, workdir)
+    runs.write_config(config, workdir)
     return config
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("import nothing_of_that_name", ["ModuleNotFoundError"]),
+        ("def get(preset): pass", ["get_config"]),
+        ("def get_config(preset): return {}[preset]", ["KeyError"]),
+        ("def get_config(preset", ["SyntaxError"]),
+    ],
+)
+def test_a_configuration_file_that_fails_is_named(capsys, tmp_path, code, words):
+    (tmp_path / "mine.py").write_text(code)
+    line = refusal(capsys, "--config=mine.py")
+    for word in ("mine.py fails", *words):
+        assert word in line
+
+
+def test_two_processes_do_not_share_a_workdir(tmp_path):
+    with files.locked(tmp_path), pytest.raises(UserError, match="another process"), files.locked(tmp_path):
+        pass
+    with files.locked(tmp_path):
+        pass
+
+
+def test_a_run_is_named_after_its_method_preset_and_seed():
+    config = rdd.get_config("digits")
+    assert runs.run_name(config) == "rdd-digits-seed0"
+    assert runs.run_name(runs.teacher_config(config)) == "teacher-digits-resnet20-seed0"
+    config.update({"seed": 3, "distill": {"kd": {"weight": 0.9}}, "dataset": "mnist"})
+    assert runs.run_name(config) == "kd+rdd-digits-mnist-seed3"
+    config.update({"distill": {"kd": {"weight": 0.0}, "rdd": {"weight": 0.0}}, "teacher": {"name": ""}})
+    assert runs.run_name(config) == "ce-digits-mnist-seed3"
+
+
+def test_what_a_teacher_does_not_read_does_not_tell_it_apart():
+    one, other = rdd.get_config("digits"), rdd.get_config("digits")
+    other.update({"seed": 3, "epochs": 7, "refresh_epochs": 1, "distill": {"rdd": {"pool_size": 5}}})
+    assert not runs.differences(runs.teacher_config(one), runs.teacher_config(other))
+    other.teacher.epochs = 9
+    assert set(runs.differences(runs.teacher_config(one), runs.teacher_config(other))) == {"epochs"}
 
 
 def test_a_workdir_of_another_run_is_left_alone(capsys, tmp_path):
@@ -97,7 +147,7 @@ def test_a_damaged_configuration_is_named(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        ({}, ["there is no checkpoint"]),
+        ({}, ["not trained to its end"]),
         ({"dataset": "mnist"}, ["trained on mnist, not on digits"]),
         ({"student": {"name": "resnet14"}}, ["resnet14", "--config.teacher.name=resnet14"]),
     ],
@@ -109,19 +159,33 @@ def test_a_teacher_that_does_not_fit_is_refused(capsys, tmp_path, overrides, wor
         assert word in line
 
 
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '"rdd"', "null"])
+def test_a_damaged_teacher_configuration_is_named(capsys, tmp_path, content):
+    (tmp_path / "teacher").mkdir()
+    (tmp_path / "teacher" / "config.json").write_text(content)
+    assert "teacher/config.json is damaged" in refusal(capsys, RDD, "--config.teacher.checkpoint=teacher")
+
+
+def test_a_teacher_without_a_checkpoint_is_refused(capsys, tmp_path):
+    left_by_a_run(tmp_path / "teacher", student={"name": "resnet20"})
+    (tmp_path / "teacher" / "summary.json").write_text("{}")
+    assert "there is no checkpoint" in refusal(capsys, RDD, "--config.teacher.checkpoint=teacher")
+
+
 def test_a_broken_teacher_checkpoint_is_refused(capsys, tmp_path):
     left_by_a_run(tmp_path / "teacher", student={"name": "resnet20"})
+    (tmp_path / "teacher" / "summary.json").write_text("{}")
     broken = tmp_path / "teacher" / "checkpoints" / "440" / "student"
     broken.mkdir(parents=True)
     (broken / "_METADATA").write_text("{}")
     line = refusal(capsys, RDD, "--config.teacher.checkpoint=teacher")
-    assert "checkpoints/440/student is damaged" in line
+    assert "checkpoints/440 is damaged" in line
 
 
 def test_a_kept_teacher_of_another_recipe_is_not_taken_unasked(capsys, tmp_path):
     place = tmp_path / "runs" / "teacher-digits-resnet20-seed0"
     config = rdd.get_config("digits")
-    configuration.write(configuration.teacher_config(config), place)
+    runs.write_config(runs.teacher_config(config), place)
     (place / "summary.json").write_text(json.dumps({}))
     line = refusal(capsys, RDD, "--config.teacher.epochs=50")
     assert "epochs is 30 there, 50 here" in line

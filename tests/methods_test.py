@@ -189,7 +189,7 @@ def test_label(weights, label):
     ("name", "options", "message"),
     [
         ("rddd", {}, 'unknown method "rddd"; did you mean "rdd"'),
-        ("zzzz", {}, r'unknown method "zzzz" \(methods: ce'),
+        ("zzzz", {}, r'unknown method "zzzz" \(known: ce'),
         ("kd", {"temprature": 1.0}, 'kd has no option "temprature"; it has temperature'),
         ("ce", {"dim": 1}, 'ce has no option "dim"; it has none'),
         ("kd", {"temperature": 0.0}, "temperature must be above 0; got 0.0"),

@@ -104,6 +104,15 @@ def test_stepped_schedule():
     np.testing.assert_allclose(rates, [0.5, 0.5, 0.05, 0.05, 0.005, 0.005], rtol=1e-6)
 
 
+def test_milestones_that_coincide_both_count():
+    schedule = optimizers.stepped_schedule(0.5, milestones=(3, 4, 4), factor=0.1)
+    np.testing.assert_allclose([float(schedule(step)) for step in (3, 4)], [0.05, 0.0005], rtol=1e-6)
+
+
+def test_no_milestones_leave_the_learning_rate_alone():
+    assert optimizers.stepped_schedule(0.5, milestones=())(99) == 0.5
+
+
 def test_stepped_schedule_warms_up():
     schedule = optimizers.stepped_schedule(0.5, milestones=(3,), warmup_steps=5)
     rates = [float(schedule(step)) for step in range(6)]

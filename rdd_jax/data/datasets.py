@@ -6,11 +6,8 @@ that is enough by itself from there on. Their TFDS versions are pinned: the orde
 means. `cifar100_small` is cut from `cifar100`.
 """
 
-import contextlib
-import difflib
 import logging
 import os
-import uuid
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +17,8 @@ import numpy as np
 
 from rdd_jax.data import prepared
 from rdd_jax.data.prepared import PathLike
+from rdd_jax.errors import UserError, unknown
+from rdd_jax.files import replacing
 
 # The classes of the superclasses fish, flowers, people and trees, in that order, alphabetical within each. The position
 # of a class here is its label in `cifar100_small`.
@@ -32,7 +31,7 @@ SMALL_CLASSES = (
 _SMALL_IMAGES_PER_CLASS = 250
 
 
-class DataNotPrepared(ValueError):
+class DataNotPrepared(UserError):
     """The data set is on this machine neither as a cache nor as a prepared TFDS data set."""
 
 
@@ -130,6 +129,7 @@ def load(name: str, data_dir: PathLike | None = None, cache_dir: PathLike | None
     Raises:
         ValueError: if `name` is not one of NAMES.
         DataNotPrepared: if the data is found neither in `cache_dir` nor in `data_dir`.
+        UserError: if the prepared data is damaged.
     """
     spec = _spec(name)
     if name == "digits":
@@ -143,7 +143,10 @@ def load(name: str, data_dir: PathLike | None = None, cache_dir: PathLike | None
         folder = _tfds_folder(spec, data_dir)
         if not prepared.holds_array_records(folder):
             raise DataNotPrepared(_how_to_prepare(name, data_dir, cache_dir))
-        dataset = _assemble(name, prepared.read(folder, name))
+        try:
+            dataset = _assemble(name, prepared.read(folder, name))
+        except Exception as error:  # A damaged file can raise nearly anything, and the mend is the same.
+            raise UserError(f"data set {name} in {folder} cannot be read ({error}): prepare it again") from error
         _write_cache(dataset, cache)
     return dataset
 
@@ -151,9 +154,7 @@ def load(name: str, data_dir: PathLike | None = None, cache_dir: PathLike | None
 def _spec(name: str) -> _Spec:
     if name in _SPECS:
         return _SPECS[name]
-    nearest = difflib.get_close_matches(name, _SPECS, n=1)
-    guess = f"; did you mean {nearest[0]!r}?" if nearest else ""
-    raise ValueError(f"unknown data set {name!r}{guess} (known: {', '.join(_SPECS)})")
+    raise ValueError(unknown("data set", name, _SPECS))
 
 
 def _tfds_folder(spec: _Spec, data_dir: PathLike | None) -> Path:
@@ -260,16 +261,10 @@ def _read_cache(name: str, path: Path) -> Dataset | None:
 
 
 def _write_cache(dataset: Dataset, path: Path) -> None:
-    """Writes the cache under a name of its own and renames it: other processes see all of it or nothing."""
+    """Writes the cache; without room or permission for it, a warning is all."""
     arrays = {field: getattr(dataset, field) for field in Dataset._fields if field.endswith(("images", "labels"))}
-    temporary = path.with_name(f"{path.stem}.{uuid.uuid4().hex}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with replacing(path) as file:
             np.savez(file, **arrays, class_names=np.array(dataset.class_names))
-        os.replace(temporary, path)
     except OSError as error:
         logging.warning("%s is not cached, and will be decoded again next time: %s", dataset.name, error)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()

@@ -1,12 +1,12 @@
 """Distillation methods as values: a factory each, METHODS by name, sums of them by weight."""
 
-import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from rdd_jax.errors import unknown
 from rdd_jax.methods.combine import weighted_sum
 from rdd_jax.methods.crd import crd
 from rdd_jax.methods.rdd import rdd
@@ -56,7 +56,7 @@ def from_options(distill: Mapping[str, Mapping[str, Any]], training_labels: np.n
         ValueError: where no weight is above 0, or one is below; and as `create` does.
     """
     active = {name: dict(chosen) for name, chosen in distill.items() if chosen["weight"]}
-    if not active or min(chosen["weight"] for chosen in active.values()) < 0:
+    if not active or not all(chosen["weight"] > 0 for chosen in active.values()):
         raise ValueError("distill: weights must not be negative, and one must be above 0")
     weights = {name: chosen.pop("weight") for name, chosen in active.items()}
     return weighted_sum({name: (weights[name], create(name, training_labels, **active[name])) for name in active})
@@ -70,7 +70,5 @@ def label(distill: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _factory(name: str) -> Callable[..., Distiller]:
     if name not in METHODS:
-        near = difflib.get_close_matches(name, METHODS, n=1)
-        hint = f'; did you mean "{near[0]}"?' if near else ""
-        raise ValueError(f'unknown method "{name}"{hint} (methods: {", ".join(METHODS)})')
+        raise ValueError(unknown("method", name, METHODS))
     return METHODS[name]

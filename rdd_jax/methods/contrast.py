@@ -22,7 +22,9 @@ def init_head(rng: Array, inputs: int, outputs: int) -> Head:
 
 def project(head: Head, embedding: Array) -> Array:
     """Embeddings [b,inputs] of any float dtype -> unit vectors f32[b,outputs]."""
-    return normalize(embedding.astype(jnp.float32) @ head["kernel"] + head["bias"])
+    # Not rounded as accelerators round by default: the scores magnify it.
+    projected = jnp.matmul(embedding.astype(jnp.float32), head["kernel"], precision=jax.lax.Precision.HIGHEST)
+    return normalize(projected + head["bias"])
 
 
 def settle_normalizer(

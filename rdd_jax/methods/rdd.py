@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rdd_jax import rdx
-from rdd_jax.losses.contrastive import bank_scores, nce
+from rdd_jax.losses.contrastive import bank_scores, nce, products
 from rdd_jax.memory import MemoryBank, init_bank
 from rdd_jax.methods.contrast import Head, check_options, init_head, project, settle_normalizer, update_bank
 from rdd_jax.types import Array, Batch, Distiller
@@ -81,6 +81,8 @@ def rdd(
     check_options("rdd", dim=dim, num_negatives=num_negatives, temperature=temperature, momentum=momentum)
     num_examples = len(training_labels)
     _check(num_examples, pool_size, uniform_negatives, positives)
+    if not (gamma > 0 and beta > 0 and block_size >= 1):
+        raise ValueError(f"rdd: gamma, beta and block_size must be above 0; got {gamma}, {beta}, {block_size}")
     labels = np.asarray(training_labels, np.int32)
     num_uniform = round(num_negatives * uniform_negatives)
     draws_per_negative = np.ones(pool_size + num_uniform, np.float32)
@@ -162,7 +164,7 @@ def rdd(
 def _scores(queries: Array, bank: Array, drawn: _Contrast, temperature: float) -> tuple[Array, Array]:
     """exp(q . v / temperature) of queries f32[b,d]: positives f32[b] and negatives f32[b,pool+u]."""
     near = bank_scores(queries, bank, jnp.concatenate([drawn.positive[:, None], drawn.hard], axis=1), temperature)
-    far = jnp.exp(queries @ jax.lax.stop_gradient(bank)[drawn.uniform].T / temperature)
+    far = jnp.exp(products(queries, bank[drawn.uniform]) / temperature)
     return near[:, 0], jnp.concatenate([near[:, 1:], far], axis=1)
 
 

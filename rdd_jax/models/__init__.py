@@ -1,6 +1,5 @@
 """Students and teachers by name: modules whose `apply` returns (logits, Features)."""
 
-import difflib
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -9,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from rdd_jax.errors import unknown
 from rdd_jax.models.cost import count_multiply_adds, count_parameters
 from rdd_jax.models.resnet import ResNet
 
@@ -35,9 +35,7 @@ def create(name: str, num_classes: int, *, axis_name: str | None = None, dtype: 
         ValueError: for an unknown name.
     """
     if name not in MODELS:
-        near = difflib.get_close_matches(name, MODELS, n=1)
-        hint = f'; did you mean "{near[0]}"?' if near else ""
-        raise ValueError(f'unknown model "{name}"{hint} (models: {", ".join(MODELS)})')
+        raise ValueError(unknown("model", name, MODELS))
     return MODELS[name](num_classes=num_classes, axis_name=axis_name, dtype=dtype)
 
 

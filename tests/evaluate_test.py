@@ -1,0 +1,60 @@
+"""Evaluation and embedding of a whole split, whatever its size and the number of devices."""
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+import scipy.special
+from tiny import CLASSES
+
+from rdd_jax import parallel
+from rdd_jax.evaluate import EVALUATION_BATCH, make_evaluate
+from rdd_jax.refresh import is_due, make_embed
+from rdd_jax.types import Features
+
+SHAPE = (2, 2, 1)
+
+
+class Linear(nn.Module):
+    """Softmax regression, whose embedding is its input."""
+
+    @nn.compact
+    def __call__(self, images, train):
+        pixels = images.reshape(len(images), -1)
+        return nn.Dense(CLASSES)(pixels), Features((), pixels)
+
+
+def normalize(images):
+    return images.astype(np.float32) / 256  # exact, whoever divides
+
+
+def split(size):
+    generator = np.random.default_rng(size)
+    images = generator.integers(0, 256, (size, *SHAPE), dtype=np.uint8)
+    return images, generator.integers(0, CLASSES, size).astype(np.int32)
+
+
+# One example, not one for each device, just below, at and above one batch, and several batches.
+@pytest.mark.parametrize("size", [1, 3, EVALUATION_BATCH - 1, EVALUATION_BATCH, EVALUATION_BATCH + 1, 1203])
+def test_every_example_counts_once(size):
+    images, labels = split(size)
+    variables = Linear().init(jax.random.key(0), np.zeros((1, *SHAPE)), train=False)
+    placed = parallel.replicate((variables, images, labels))
+
+    result = make_evaluate(Linear(), normalize)(*placed)
+    layer = variables["params"]["Dense_0"]
+    logits = np.asarray(normalize(images).reshape(size, -1) @ layer["kernel"] + layer["bias"], np.float64)
+    losses = scipy.special.logsumexp(logits, axis=1) - logits[np.arange(size), labels]
+    np.testing.assert_allclose(result["loss"], losses.mean(), rtol=1e-5)
+    assert result["accuracy"] == 100.0 * np.sum(logits.argmax(1) == labels) / size
+
+    embeddings = make_embed(Linear(), normalize)(*placed[:2])
+    np.testing.assert_array_equal(embeddings, normalize(images).reshape(size, -1))
+
+
+@pytest.mark.parametrize(
+    ("start_epoch", "refresh_epochs", "expected"), [(0, 0, [0]), (1, 0, [1]), (1, 2, [1, 3, 5]), (2, 3, [2, 5])]
+)
+def test_the_schedule_of_the_mining(start_epoch, refresh_epochs, expected):
+    due = [epoch for epoch in range(7) if is_due(epoch, start_epoch=start_epoch, refresh_epochs=refresh_epochs)]
+    assert due == expected
