@@ -65,7 +65,7 @@ def test_digits_split_is_a_partition():
 
 @pytest.mark.parametrize("function", [datasets.describe, datasets.check, datasets.is_prepared, datasets.load])
 def test_unknown_name_lists_the_known_and_the_nearest(function):
-    with pytest.raises(ValueError, match=r""cifar10"; did you mean "cifar100"\? \(known: digits, mnist, cifar100,"):
+    with pytest.raises(ValueError, match=r'"cifar10"; did you mean "cifar100"\? \(known: digits, mnist, cifar100,'):
         function("cifar10")
 
 
