@@ -1,6 +1,9 @@
 """Contrastive representation distillation (Tian et al. 2020): cross-entropy + 0.8 contrast with a bank.
 
-python -m rdd_jax.main --config=configs/crd.py[:PRESET]
+    python -m rdd_jax.main --config=configs/crd.py[:PRESET]
+
+digits: 98.61 ± 0.71 % (resnet20 -> resnet8, 5 seeds), 30 s a run on two CPU cores after the teacher. cifar100: 75.51 %
+(RepDistiller's table), 75.45 % (the RDD paper's); not run here.
 """
 
 from configs import base

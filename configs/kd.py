@@ -1,6 +1,9 @@
 """Knowledge distillation (Hinton et al. 2015): 0.1 cross-entropy + 0.9 softened predictions at temperature 4.
 
-python -m rdd_jax.main --config=configs/kd.py[:PRESET]
+    python -m rdd_jax.main --config=configs/kd.py[:PRESET]
+
+digits: 99.00 ± 0.25 % (resnet20 -> resnet8, 5 seeds), 30 s a run on two CPU cores after the teacher. cifar100: 73.33 %
+(RepDistiller's table), 72.93 % (the RDD paper's); not run here.
 """
 
 from configs import base

@@ -6,6 +6,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import jax
 import ml_collections
 import numpy as np
@@ -196,7 +197,7 @@ def _summarize(config: ml_collections.ConfigDict, experiment: Experiment, log: R
     }
 
 
-def _cost(model: Any, dataset: str) -> dict[str, int]:
+def _cost(model: nn.Module, dataset: str) -> dict[str, int]:
     image_shape = datasets.describe(dataset).image_shape
     shapes = jax.eval_shape(lambda: models.init(model, jax.random.key(0), image_shape))
     return {
