@@ -150,8 +150,10 @@ def test_any_number_of_devices_trains_the_same_student(start, straight, devices)
     workdir = finish(*start(f"devices{devices}", devices=devices))
     for ours, theirs in zip(history(workdir), history(straight), strict=True):
         assert ours.keys() == theirs.keys()
-        # Sums over devices are rounded in another order, which 15 steps at learning rate 0.05 amplify.
-        np.testing.assert_allclose(ours["loss"], theirs["loss"], rtol=2e-2, err_msg=str(theirs))
+        # Sums over devices are rounded in another order. Once a table is mined, after epoch 1, near ties of ranks may
+        # fall differently, which is no rounding error any more: 2e-3 was the most that was seen.
+        rtol = 1e-5 if theirs["epoch"] == 1 else 5e-3
+        np.testing.assert_allclose(ours["loss"], theirs["loss"], rtol=rtol, err_msg=str(theirs))
 
 
 def test_every_device_holds_the_same_state():
