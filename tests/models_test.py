@@ -165,7 +165,7 @@ def test_batch_norm_over_devices_is_that_of_the_global_batch():
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("resnet9", 'unknown model "resnet9"; did you mean "resnet'), ("vgg", r'unknown model "vgg" \(models: resnet8,')],
+    [("resnet9", 'unknown model "resnet9"; did you mean "resnet'), ("vgg", r'unknown model "vgg" \(known: resnet8,')],
 )
 def test_unknown_names_are_refused(name, message):
     with pytest.raises(ValueError, match=message):
