@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-_HEADER = ["data set", "method", "student", "seeds", "last epoch", "best epoch", "minutes a run"]
+_HEADER = ["data set", "method", "student", "epochs", "seeds", "last epoch", "best epoch", "minutes a run"]
 
 
 def load(source: Path) -> list[dict[str, Any]]:
@@ -25,11 +25,18 @@ def load(source: Path) -> list[dict[str, Any]]:
 
 
 def table(summaries: Iterable[dict[str, Any]]) -> str:
-    """The Markdown table, a row for each data set, method and pair of networks, in the order of first appearance."""
+    """The Markdown table, a row for each data set, method, student and length, in the order of first appearance.
+
+    Raises:
+        ValueError: where two runs of a row have the same seed.
+    """
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for summary in summaries:
-        key = (summary["dataset"], summary["method"], summary["student"]["name"])
+        key = (summary["dataset"], summary["method"], summary["student"]["name"], str(summary["epochs"]))
         groups.setdefault(key, []).append(summary)
+    for key, group in groups.items():
+        if len({summary["seed"] for summary in group}) < len(group):
+            raise ValueError(f"two runs of {', '.join(key)} epochs have the same seed: they are no spread over seeds")
     rows = [_HEADER, ["---"] * len(_HEADER), *([*key, *_cells(group)] for key, group in groups.items())]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
@@ -56,7 +63,10 @@ def main() -> None:
         parser.error(f"no finished run below {arguments.source}")
     if arguments.save:
         arguments.save.write_text(json.dumps(summaries, indent=1) + "\n")
-    print(table(summaries))
+    try:
+        print(table(summaries))
+    except ValueError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

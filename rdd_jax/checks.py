@@ -63,8 +63,8 @@ def _check_names(config: ml_collections.ConfigDict) -> None:
         raise ValueError(f"{label} needs a teacher: set --config.teacher.name")
     if distiller.refresh and config.refresh_start_epoch >= config.epochs:
         raise ValueError(
-            f"{label} would never mine: refresh_start_epoch {config.refresh_start_epoch} is not before the end of the "
-            f"{config.epochs} epochs; set --config.refresh_start_epoch=0"
+            f"{label} would never mine: refresh_start_epoch is {config.refresh_start_epoch} and epochs is "
+            f"{config.epochs}; set --config.refresh_start_epoch=0"
         )
 
 
@@ -91,7 +91,7 @@ def _check_teacher(config: ml_collections.ConfigDict) -> None:
     elif runs.is_finished(workdir):
         differences = runs.differences(runs.read_config(workdir), wanted)
         own = {key: pair for key, pair in differences.items() if key in _TEACHER_KEYS}
-        _check_same(own, workdir, f"--config.teacher.checkpoint={workdir} takes it as it is")
+        _check_same(own, workdir, f"--config.teacher.checkpoint={workdir} takes it as it is, or delete it")
     else:
         check(wanted, workdir, mend=f"finish that run with its own settings, or delete {workdir}")
 

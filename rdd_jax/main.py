@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -22,11 +23,13 @@ def main(arguments: list[str]) -> int:
         print(f"rdd_jax: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("rdd_jax: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        print(
+            "rdd_jax: interrupted; the same command goes on from the last checkpoint, if there is one", file=sys.stderr
+        )
         return 130
 
 
-def _run(config: ml_collections.ConfigDict, workdir: str, mode: str) -> int:
+def _run(config: ml_collections.ConfigDict | None, workdir: str, mode: str) -> int:
     folder = Path(workdir or runs.RUNS / runs.run_name(config))
     if mode == "evaluate":
         print(json.dumps(evaluate(folder)))
@@ -40,8 +43,10 @@ def _run(config: ml_collections.ConfigDict, workdir: str, mode: str) -> int:
     return 0
 
 
-def _parse(arguments: list[str]) -> tuple[ml_collections.ConfigDict, str, str]:
+def _parse(arguments: list[str]) -> tuple[ml_collections.ConfigDict | None, str, str]:
     """-> (config, workdir, mode). A mistake, whatever kind the libraries have for it, becomes a UserError.
+
+    An evaluation with a workdir needs no config: the run has left its own.
 
     In two passes, as the file named by --config decides which --config.KEY there are.
     """
@@ -55,14 +60,20 @@ def _parse(arguments: list[str]) -> tuple[ml_collections.ConfigDict, str, str]:
         if known.help:
             print(f"{__doc__}\n{known.main_module_help()}")
             raise SystemExit(0)
+        if known.mode == "evaluate" and known.workdir and not known.config:
+            return None, known.workdir, known.mode
         config = _load(known.config)
         config_flags.DEFINE_config_dict("config", config, flag_values=keys, sys_argv=rest)
         rest = keys(rest)
     except UserError:
         raise
     except (AttributeError, KeyError) as error:
-        reason = " ".join(str(error.args[0]).replace("\\n", " ").split()).replace("'", "").replace("\\", "")
-        raise UserError(f"no such key in the configuration: {reason}") from error
+        # ml_collections' words, quoted once or twice: the key, and perhaps a line with the nearest one.
+        key, _, hint = str(error.args[0]).replace("\\n", "\n").partition("\n")
+        key, hint = (part.replace("'", "").replace("\\", "").replace('"', "") for part in (key, hint))
+        raise UserError(f'the configuration has no key "{key}"{hint and "; "}{hint.lower()}') from error
+    except flags.UnrecognizedFlagError as error:
+        raise UserError(f"{error}; keys of the configuration are set by --config.KEY=VALUE") from error
     except (TypeError, ValueError, flags.Error) as error:
         raise UserError(str(error)) from error
     if len(rest) > 1:
@@ -92,4 +103,8 @@ def _load(file_and_preset: str | None) -> ml_collections.ConfigDict:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    code = main(sys.argv)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not sys.exit: after an interruption XLA may still be compiling, and crashes when the interpreter is taken down.
+    os._exit(code)

@@ -50,7 +50,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict[str, Any]:
             print(parameter_overview.get_parameter_overview(shapes.student["params"], include_stats=False))
             state = parallel.replicate(jax.jit(experiment.init)(config.seed))
         with RunLog(workdir, int(state.step)) as log:
-            _Run(config, experiment, checkpoints, log).train(state)
+            _Run(config, experiment, checkpoints, log).train(state, title=workdir.name)
             summary = _summarize(config, experiment, log)
     files.write_json(workdir / files.SUMMARY, summary)
     report.write(workdir)
@@ -93,13 +93,13 @@ class _Run:
         self._teacher_embeddings = None
         self._started = time.perf_counter() - log.seconds
 
-    def train(self, state: TrainState) -> None:
-        """Does the epochs that are left."""
+    def train(self, state: TrainState, title: str) -> None:
+        """Does the epochs that are left, under a progress bar of that title."""
         config, steps_per_epoch = self._config, self._experiment.steps_per_epoch
         step = int(state.step)
         total = config.epochs * steps_per_epoch
-        name = runs.run_name(config)
-        with Progress(name, total_images=total * config.batch_size, done_images=step * config.batch_size) as progress:
+        with Progress(title, total_images=total * config.batch_size, done_images=step * config.batch_size) as progress:
+            progress.say("compiling")
             for epoch in range(step // steps_per_epoch, config.epochs):
                 state = self._epoch(state, epoch, max(step, epoch * steps_per_epoch), progress)
 
