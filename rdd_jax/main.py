@@ -14,6 +14,8 @@ from rdd_jax import runs
 from rdd_jax.errors import UserError
 from rdd_jax.train import evaluate, train
 
+INTERRUPTED = 130  # what shells say of a process that SIGINT ended
+
 
 def main(arguments: list[str]) -> int:
     """Runs the command; returns the exit code: 0, 2 for a mistake of the user's, 130 for an interruption."""
@@ -23,10 +25,8 @@ def main(arguments: list[str]) -> int:
         print(f"rdd_jax: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(
-            "rdd_jax: interrupted; the same command goes on from the last checkpoint, if there is one", file=sys.stderr
-        )
-        return 130
+        print("rdd_jax: interrupted; the same command goes on from the last checkpoint, if any", file=sys.stderr)
+        return INTERRUPTED
 
 
 def _run(config: ml_collections.ConfigDict | None, workdir: str, mode: str) -> int:
@@ -104,7 +104,8 @@ def _load(file_and_preset: str | None) -> ml_collections.ConfigDict:
 
 if __name__ == "__main__":
     code = main(sys.argv)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Not sys.exit: after an interruption XLA may still be compiling, and crashes when the interpreter is taken down.
-    os._exit(code)
+    if code == INTERRUPTED:
+        # XLA may still be compiling, and crashes when the interpreter is taken down under it.
+        sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)

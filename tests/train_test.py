@@ -144,6 +144,19 @@ def test_killed_again_and_again_it_ends_bit_for_bit_where_the_straight_run_ends(
         np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
 
 
+def test_interrupted_while_it_compiles_it_says_how_to_go_on(start):
+    process, workdir = start("interrupted", "--config.student.name=resnet14")  # which nothing has compiled yet
+    deadline = time.monotonic() + 200
+    while not (workdir / "config.json").exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(2)  # well into the compilation, which takes longer
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=100) == 130
+    assert "the same command goes on" in workdir.with_name("interrupted.log").read_text().splitlines()[-1]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("devices", [2, 4, 8])
 def test_any_number_of_devices_trains_the_same_student(start, straight, devices):
