@@ -129,10 +129,8 @@ def _curves(metrics: Lines, teacher_accuracy: float | None) -> tuple[bytes, str]
     titles = {"accuracy": "Accuracy (%)", "loss": "Loss", "terms": "Loss terms", "rate": "Learning rate"}
     for panel, axis in axes.items():
         _finish(axis, titles[panel], "Epoch" if panel in ("accuracy", "rate") else "")
-    return (
-        _png(figure),
-        "Accuracy, loss and learning rate after each epoch. The training loss is the whole objective, the test loss cross-entropy.",
-    )
+    caption = "Accuracy, loss and learning rate after each epoch; in training the loss is the whole objective, in the "
+    return _png(figure), f"{caption}test it is the cross-entropy."
 
 
 def _plot(axis: Axes, metrics: Lines, split: str, key: str, **style: Any) -> None:
