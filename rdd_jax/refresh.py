@@ -18,7 +18,7 @@ Embed = Callable[[dict[str, Any], Array], Array]
 
 
 def is_due(epoch: int, *, start_epoch: int, refresh_epochs: int) -> bool:
-    """Whether the table is mined before epoch `epoch` (from 0): at `start_epoch`, then every R epochs (0: never)."""
+    """Whether the table is mined before epoch `epoch` (from 0): at `start_epoch`, then every R (0: not again)."""
     since = epoch - start_epoch
     return since == 0 or (since > 0 and refresh_epochs > 0 and since % refresh_epochs == 0)
 
@@ -36,9 +36,8 @@ def make_embed(model: nn.Module, normalize: Callable[[Array], Array]) -> Embed:
         batches = parallel.padded_batches(len(images), EVALUATION_BATCH)
         # A large set takes minutes on a CPU; a small one is done before the bar would show.
         bar = tqdm(batches, desc="embedding", unit="batch", leave=False, delay=5, disable=None)
-        return jnp.concatenate([jax.block_until_ready(gathered(variables, images, rows)) for rows in bar])[
-            : len(images)
-        ]
+        parts = [jax.block_until_ready(gathered(variables, images, indices)) for indices in bar]
+        return jnp.concatenate(parts)[: len(images)]
 
     return embed
 
