@@ -123,8 +123,7 @@ def load_network(workdir: Path, dtype: str) -> Network:
     config = runs.read_config(workdir)
     model = make_model(config.student.name, config.dataset, dtype)
     image_shape = datasets.describe(config.dataset).image_shape
-    shapes = jax.eval_shape(lambda: models.init(model, jax.random.key(0), image_shape))
-    return Network(model, restore_student(workdir, shapes))
+    return Network(model, restore_student(workdir, models.variable_shapes(model, image_shape)))
 
 
 def make_model(name: str, dataset: str, dtype: str) -> nn.Module:

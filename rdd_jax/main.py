@@ -10,7 +10,7 @@ import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
-from rdd_jax import runs
+from rdd_jax import files, runs
 from rdd_jax.errors import UserError
 from rdd_jax.train import evaluate, train
 
@@ -39,7 +39,7 @@ def _run(config: ml_collections.ConfigDict | None, workdir: str, mode: str) -> i
     print(f"student {student['name']}: {student['accuracy']:.2f}% (best {student['best_accuracy']:.2f}%)")
     if teacher:
         print(f"teacher {teacher['name']}: {teacher['accuracy']:.2f}%")
-    print(f"report: {folder / 'report.html'}")
+    print(f"report: {folder / files.REPORT}")
     return 0
 
 
@@ -60,10 +60,10 @@ def _parse(arguments: list[str]) -> tuple[ml_collections.ConfigDict | None, str,
         if known.help:
             print(f"{__doc__}\n{known.main_module_help()}")
             raise SystemExit(0)
-        if known.mode == "evaluate" and known.workdir and not known.config:
-            return None, known.workdir, known.mode
-        config = _load(known.config)
-        config_flags.DEFINE_config_dict("config", config, flag_values=keys, sys_argv=rest)
+        config = None
+        if known.config or known.mode != "evaluate" or not known.workdir:
+            config = _load(known.config)
+            config_flags.DEFINE_config_dict("config", config, flag_values=keys, sys_argv=rest)
         rest = keys(rest)
     except UserError:
         raise

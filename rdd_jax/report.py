@@ -3,8 +3,6 @@
 Everything is read from the files the run left in its workdir, so a report can be drawn again at any time, without JAX.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 import json

@@ -199,7 +199,7 @@ def _summarize(config: ml_collections.ConfigDict, experiment: Experiment, log: R
 
 def _cost(model: nn.Module, dataset: str) -> dict[str, int]:
     image_shape = datasets.describe(dataset).image_shape
-    shapes = jax.eval_shape(lambda: models.init(model, jax.random.key(0), image_shape))
+    shapes = models.variable_shapes(model, image_shape)
     return {
         "parameters": models.count_parameters(shapes),
         "multiply_adds": models.count_multiply_adds(model, shapes, image_shape),

@@ -72,6 +72,8 @@ def refusal(capsys, *arguments):
         ((RDD, "--config.teacher.checkpoint=nowhere"), ["nowhere"]),
         ((RDD, "--mode=evaluate"), ["runs/rdd-digits-seed0"]),
         ((RDD, "--mode=fly"), ["fly", "evaluate"]),
+        (("--mode=evaluate", "--workdir=nowhere", "--config.epochs=3"), ["config.epochs"]),
+        (("--mode=evaluate", "--workdir=nowhere", "stray"), ["stray"]),
         ((RDD, "--seed=3"), ["seed", "--config.KEY=VALUE"]),
         ((RDD, "train"), ["train"]),
     ],

@@ -39,9 +39,9 @@ def create(name: str, training_labels: np.ndarray | None = None, **chosen: Any) 
         ValueError: for an unknown name or option, an impossible value, or labels missing where they are needed.
     """
     factory = _factory(name)
-    unknown = sorted(set(chosen) - set(options(name)))
-    if unknown:
-        raise ValueError(f'method {name} has no option "{unknown[0]}"; it has {", ".join(options(name)) or "none"}')
+    strange = sorted(set(chosen) - set(options(name)))
+    if strange:
+        raise ValueError(f'method {name} has no option "{strange[0]}"; it has {", ".join(options(name)) or "none"}')
     if "training_labels" not in inspect.signature(factory).parameters:
         return factory(**chosen)
     if training_labels is None:

@@ -27,9 +27,8 @@ def weighted_sum(terms: dict[str, tuple[float, Distiller]]) -> Distiller:
             name: distiller.init(_named(rng, name), student_shapes, teacher_shapes)
             for name, (_, distiller) in terms.items()
         }
-        return {name: params for name, (params, _) in parts.items()}, {
-            name: state for name, (_, state) in parts.items()
-        }
+        params = {name: part[0] for name, part in parts.items()}
+        return params, {name: part[1] for name, part in parts.items()}
 
     def loss(params, state, student, teacher, batch, *, rng, axis_name=None):
         total, states, metrics = jnp.zeros(()), {}, {}

@@ -12,7 +12,7 @@ from rdd_jax.errors import unknown
 from rdd_jax.models.cost import count_multiply_adds, count_parameters
 from rdd_jax.models.resnet import ResNet
 
-__all__ = ["MODELS", "count_multiply_adds", "count_parameters", "create", "init"]
+__all__ = ["MODELS", "count_multiply_adds", "count_parameters", "create", "init", "variable_shapes"]
 
 _WIDE = (32, 64, 128, 256)
 
@@ -42,3 +42,8 @@ def create(name: str, num_classes: int, *, axis_name: str | None = None, dtype: 
 def init(model: nn.Module, rng: jax.Array, image_shape: tuple[int, int, int]) -> dict[str, Any]:
     """Fresh variables {"params", "batch_stats"} for images of that (height, width, channels), in float32."""
     return model.init(rng, jnp.zeros((1, *image_shape)), train=False)
+
+
+def variable_shapes(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[str, Any]:
+    """The shapes of what `init` returns, without computing it."""
+    return jax.eval_shape(lambda: init(model, jax.random.key(0), image_shape))
