@@ -78,13 +78,15 @@ def init_queue(rng: Array, size: int, dim: int) -> FifoQueue:
 def enqueue(queue: FifoQueue, embeddings: Array) -> FifoQueue:
     """Writes `embeddings` f32[b,d] over the oldest rows; no gradient flows through them.
 
+    Of a batch larger than the queue the last rows stay.
+
     Raises:
-        ValueError: where the batch does not fit into the queue.
+        ValueError: where the embeddings are not rows like the queue's.
     """
     size, dim = queue.vectors.shape
-    if embeddings.ndim != 2 or embeddings.shape[1] != dim or embeddings.shape[0] > size:
-        raise ValueError(f"enqueue needs embeddings [b<={size},{dim}]; got {embeddings.shape}")
+    if embeddings.ndim != 2 or embeddings.shape[1] != dim:
+        raise ValueError(f"enqueue needs embeddings [b,{dim}]; got {embeddings.shape}")
+    embeddings = jax.lax.stop_gradient(embeddings[-size:]).astype(queue.vectors.dtype)
     rows = (queue.cursor + jnp.arange(len(embeddings))) % size
-    embeddings = jax.lax.stop_gradient(embeddings).astype(queue.vectors.dtype)
     vectors = jnp.asarray(queue.vectors).at[rows].set(embeddings)
     return FifoQueue(vectors, (queue.cursor + len(embeddings)) % size)

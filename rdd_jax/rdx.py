@@ -23,6 +23,19 @@ class Affinities(NamedTuple):
     student_unique: Array
 
 
+class TripletTable(NamedTuple):
+    """The strongest pair of either kind for each example; indices as in `ContrastTable`.
+
+    positives: i32[n], the example's largest A01.
+    negatives: i32[n], its largest A10.
+    weights: f32[n], the mean of the two affinities.
+    """
+
+    positives: Array
+    negatives: Array
+    weights: Array
+
+
 class ContrastTable(NamedTuple):
     """What each example should be contrasted with; indices are positions in the data set, never the example's own.
 
@@ -116,6 +129,35 @@ def mine(
             negatives=columns[smallest(jnp.where(is_self, jnp.inf, ratio), pool_size)],
             confusion=confusion(affinities(difference, beta), exclude=is_self),
         )
+
+    return _map_row_blocks(reduce_block, student, teacher, anchors, block_size, axis_name)
+
+
+@functools.partial(jax.jit, static_argnames=("block_size", "axis_name"))
+def mine_triplets(
+    student: Array,
+    teacher: Array,
+    *,
+    gamma: float = 0.1,
+    beta: float = 0.8,
+    anchors: Array | None = None,
+    block_size: int = 512,
+    axis_name: str | None = None,
+) -> TripletTable:
+    """Mines one positive and one negative an example, weighted by how strong they are. Arguments as in `mine`.
+
+    Raises:
+        ValueError: if the shapes do not fit each other or the sizes.
+    """
+    _check(student, teacher, anchors, block_size, "pool_size", 1)
+
+    def reduce_block(ratio, is_self, columns):
+        positives = jnp.argmax(jnp.where(is_self, -jnp.inf, ratio), axis=1)
+        negatives = jnp.argmin(jnp.where(is_self, jnp.inf, ratio), axis=1)
+        chosen = jnp.take_along_axis(ratio, jnp.stack([positives, negatives], axis=1), axis=1)
+        teacher_unique, student_unique = affinities(jnp.tanh(gamma * chosen), beta)
+        weights = (teacher_unique[:, 0] + student_unique[:, 1]) / 2
+        return TripletTable(columns[positives], columns[negatives], weights)
 
     return _map_row_blocks(reduce_block, student, teacher, anchors, block_size, axis_name)
 

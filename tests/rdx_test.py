@@ -86,6 +86,17 @@ def test_mine_and_difficulty_match_golden(golden, gamma, beta, anchored):
     assert_close(rdx.difficulty(golden["z_s"], golden["z_t"], **arguments), expected["kna"])
 
 
+@pytest.mark.parametrize(("gamma", "beta"), SETTINGS)
+def test_mine_triplets_matches_golden(golden, gamma, beta):
+    expected = {name: golden[f"tri_{name}_g{gamma}_b{beta}"] for name in ("pos", "neg", "w")}
+    a01, a10 = golden[f"a01_g{gamma}_b{beta}"], golden[f"a10_g{gamma}_b{beta}"]
+    table = rdx.mine_triplets(golden["z_s"], golden["z_t"], gamma=gamma, beta=beta, block_size=24)
+    rows = np.arange(64)
+    assert_close(a01[rows, table.positives], a01[rows, expected["pos"]])
+    assert_close(a10[rows, table.negatives], a10[rows, expected["neg"]])
+    assert_close(table.weights, expected["w"])
+
+
 # The definition.
 
 
@@ -113,6 +124,12 @@ def test_mine_finds_the_planted_difference():
     table = rdx.mine(student, teacher, pool_size=3)
     assert table.positives[0] == 9
     assert table.negatives[0, 0] == 1
+
+
+def test_triplets_are_the_ends_of_the_table(embeddings):
+    table, triplets = mine(*embeddings), rdx.mine_triplets(*embeddings)
+    np.testing.assert_array_equal(triplets.positives, table.positives)
+    np.testing.assert_array_equal(triplets.negatives, table.negatives[:, 0])
 
 
 def test_identical_embeddings_do_not_differ(embeddings):

@@ -109,14 +109,17 @@ def relational_contrast(
     return -jnp.mean(jnp.sum(target * jax.nn.log_softmax(student_similarities / student_temperature), axis=-1))
 
 
-def rdx_triplet(anchor: Array, positive: Array, negative: Array, weights: Array) -> Array:
-    """Softplus of how much farther the positive is than the negative, anchors weighted by confusion (RDD's release).
+def rdx_triplet(
+    anchor: Array, positive: Array, negative: Array, weights: Array, *, axis_name: str | None = None
+) -> Array:
+    """Softplus of how much farther the positive is than the negative, anchors weighted by affinity (RDD's release).
 
     Args:
         anchor: f32[b,d].
         positive: f32[b,d], embeddings of the teacher-unique neighbours.
         negative: f32[b,d], embeddings of the student-unique neighbours.
         weights: f32[b]; each anchor's loss is scaled by its weight over the mean weight.
+        axis_name: the mapped axis over which the mean weight is taken.
 
     Returns:
         f32[], mean over the anchors.
@@ -130,7 +133,7 @@ def rdx_triplet(anchor: Array, positive: Array, negative: Array, weights: Array)
             f"got {anchor.shape}, {positive.shape}, {negative.shape}, {weights.shape}"
         )
     losses = jax.nn.softplus(_distance(anchor, positive) - _distance(anchor, negative))
-    return jnp.mean(losses * _over_mean(weights, None))
+    return jnp.mean(losses * _over_mean(weights, axis_name))
 
 
 def _check_bank(queries: Array, bank: Array, indices: Array) -> None:

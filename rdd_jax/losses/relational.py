@@ -1,10 +1,17 @@
-"""Losses between the relations of examples: Relational Knowledge Distillation (Park et al. 2019)."""
+"""Losses between the relations of examples: who is near whom in the batch, for the student and for the teacher.
+
+No gradient flows through the teacher's side.
+"""
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from rdd_jax.memory import normalize
 from rdd_jax.types import Array
+
+_HIGHEST = jax.lax.Precision.HIGHEST
+_EPSILON = 1e-7
 
 
 def rkd_distance(student: Array, teacher: Array) -> Array:
@@ -12,7 +19,7 @@ def rkd_distance(student: Array, teacher: Array) -> Array:
 
     Args:
         student: f32[b,ds], embeddings of the whole batch.
-        teacher: f32[b,dt], embeddings; no gradient flows through them.
+        teacher: f32[b,dt], embeddings.
 
     Returns:
         f32[]: mean over the b*b pairs; 0 where teacher and student agree up to scale, rotation and shift.
@@ -30,7 +37,7 @@ def rkd_angle(student: Array, teacher: Array) -> Array:
 
     Args:
         student: f32[b,ds], embeddings of the whole batch.
-        teacher: f32[b,dt], embeddings; no gradient flows through them.
+        teacher: f32[b,dt], embeddings.
 
     Returns:
         f32[]: mean over the b*b*b triplets.
@@ -40,6 +47,64 @@ def rkd_angle(student: Array, teacher: Array) -> Array:
     """
     _check(student, teacher)
     return _huber(_angles(student), _angles(jax.lax.stop_gradient(teacher)))
+
+
+def probabilistic_transfer(student: Array, teacher: Array) -> Array:
+    """KL divergence of the probabilities of neighbourhood, from cosines (Passalis & Tefas 2018).
+
+    Args:
+        student: f32[b,ds], embeddings of the whole batch.
+        teacher: f32[b,dt], embeddings.
+
+    Returns:
+        f32[]: mean over the b*b pairs; 0 where teacher and student agree up to scale and rotation.
+
+    Raises:
+        ValueError: where the batches differ in size.
+    """
+    _check(student, teacher)
+    ours, theirs = _neighbor_probabilities(student), _neighbor_probabilities(jax.lax.stop_gradient(teacher))
+    return jnp.mean(theirs * jnp.log((theirs + _EPSILON) / (ours + _EPSILON)))
+
+
+def similarity_preserving(student: Array, teacher: Array) -> Array:
+    """Squared difference of the row-normalised Gram matrices of the batch (Tung & Mori 2019).
+
+    Args:
+        student: f32[b,...], maps or embeddings of the whole batch.
+        teacher: f32[b,...], of any shape.
+
+    Returns:
+        f32[]: mean over the b*b pairs; 0 where teacher and student agree up to scale and rotation.
+
+    Raises:
+        ValueError: where the batches differ in size.
+    """
+    student, teacher = (x.reshape(len(x), -1) for x in (student, teacher))
+    _check(student, teacher)
+    return jnp.mean(jnp.square(_gram(student) - _gram(jax.lax.stop_gradient(teacher))))
+
+
+def correlation_congruence(student: Array, teacher: Array) -> Array:
+    """How the errors of neighbouring rows go together (after Peng et al. 2019, in RepDistiller's form).
+
+    Both sides are trained projections in that form, so gradients flow through both.
+
+    Args:
+        student: f32[b,d], projected embeddings of the whole batch.
+        teacher: f32[b,d], projected embeddings.
+
+    Returns:
+        f32[]: with e = |student - teacher|, the mean over i of e[i] . e[i+1]; 0 for a single row.
+
+    Raises:
+        ValueError: where the shapes differ.
+    """
+    _check(student, teacher)
+    if student.shape != teacher.shape:
+        raise ValueError(f"correlation_congruence needs equal shapes; got {student.shape} and {teacher.shape}")
+    errors = jnp.abs(student - teacher)
+    return jnp.sum(errors[:-1] * errors[1:]) / max(len(errors) - 1, 1)
 
 
 def _check(student: Array, teacher: Array) -> None:
@@ -53,7 +118,7 @@ def _huber(student: Array, teacher: Array) -> Array:
 
 def _normalized_distances(embeddings: Array) -> Array:
     """Pairwise Euclidean distances f32[b,b], divided by the mean of those above zero."""
-    products = jnp.matmul(embeddings, embeddings.T, precision=jax.lax.Precision.HIGHEST)
+    products = jnp.matmul(embeddings, embeddings.T, precision=_HIGHEST)
     squares = jnp.diagonal(products)
     squared = jnp.maximum(squares[:, None] + squares[None, :] - 2.0 * products, 0.0)
     # Two wheres: the root has an infinite slope at 0, and 0 * inf on the unused branch would be NaN.
@@ -70,4 +135,15 @@ def _angles(embeddings: Array) -> Array:
     apart = squared > 0.0
     # Two wheres, as above: i = j has no direction and must pass no gradient.
     directions = jnp.where(apart, differences * jax.lax.rsqrt(jnp.where(apart, squared, 1.0)), 0.0)
-    return jnp.einsum("ijd,ikd->ijk", directions, directions, precision=jax.lax.Precision.HIGHEST)
+    return jnp.einsum("ijd,ikd->ijk", directions, directions, precision=_HIGHEST)
+
+
+def _neighbor_probabilities(embeddings: Array) -> Array:
+    """f32[b,b]: each row's (cosine + 1) / 2, scaled to the sum 1."""
+    unit = normalize(embeddings)
+    similarities = (jnp.matmul(unit, unit.T, precision=_HIGHEST) + 1.0) / 2.0
+    return similarities / jnp.sum(similarities, axis=1, keepdims=True)
+
+
+def _gram(rows: Array) -> Array:
+    return normalize(jnp.matmul(rows, rows.T, precision=_HIGHEST))
