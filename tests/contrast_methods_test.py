@@ -1,6 +1,7 @@
-"""CRD and RDD contrast what they say they do."""
+"""The contrastive methods contrast what they say they do."""
 
 import functools
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -8,11 +9,14 @@ import numpy as np
 from tiny import BATCH, EMBEDDINGS, EXAMPLES, LABELS, SMALL, STUDENT, TEACHER, compiled, create, start
 
 from rdd_jax import rdx
-from rdd_jax.memory import normalize
+from rdd_jax.losses.contrastive import relational_contrast
+from rdd_jax.memory import FifoQueue, momentum_update, normalize
 from rdd_jax.methods.contrast import project
 from rdd_jax.methods.crd import _other_class_sampler
+from rdd_jax.methods.rrd import RrdState
 from rdd_jax.types import Batch
 
+MEMORY = dict(np.load(pathlib.Path(__file__).parent / "goldens" / "memory.npz"))
 assert_close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
 
 
@@ -165,3 +169,56 @@ def test_rdd_same_class_negatives():
         bank = state.bank._replace(teacher=jnp.where(same_class[:, None], -state.bank.teacher, state.bank.teacher))
         values = [value_of(distiller, params, each, **one) for each in (state, state._replace(bank=bank))]
         assert (values[0] != values[1]) == allowed
+
+
+# RRD.
+
+
+def test_rrd_matches_golden():
+    """The whole method, two steps: losses, gradients and queues of the authors' code."""
+    golden = {key.removeprefix("rrd_"): value for key, value in MEMORY.items() if key.startswith("rrd_")}
+    distiller = create("rrd", dim=16, num_negatives=32)
+    params, head = ({"kernel": golden[f"w{x}"], "bias": golden[f"b{x}"]} for x in "st")
+    state = RrdState(FifoQueue(jnp.asarray(golden["queue0"]), jnp.zeros((), jnp.int32)), head)
+    for step in range(2):
+        student, teacher = (
+            side[0:1] + (side[1]._replace(embedding=golden[f"{key}{step}"]),)
+            for side, key in ((STUDENT, "fs"), (TEACHER, "ft"))
+        )
+        value, (_, rows), state, _ = compiled(distiller)(params, state, student, teacher)
+        gradient = golden[f"grad{step}"]
+        np.testing.assert_allclose(value, golden[f"loss{step}"], rtol=5e-6)
+        np.testing.assert_allclose(rows[1].embedding, gradient, rtol=0, atol=5e-6 * np.abs(gradient).max())
+        np.testing.assert_allclose(state.memory.vectors, golden[f"queue{step + 1}"], atol=5e-7)
+
+
+def test_rrd_with_a_bank_compares_with_the_batch_and_with_what_is_drawn():
+    distiller = create("rrd", memory="momentum")
+    params, state = start(distiller)
+    value, _, after, _ = compiled(distiller)(params, state)
+    ours, theirs = project(params, STUDENT[1].embedding), project(state.teacher_head, TEACHER[1].embedding)
+    bank = momentum_update(state.memory, BATCH.indices, theirs, 0.5)
+    assert_close(after.memory, bank)
+    drawn = jax.random.randint(jax.random.key(0), (SMALL["num_negatives"],), 0, EXAMPLES)
+    rows = np.asarray(bank)[np.concatenate([BATCH.indices, drawn])]
+    assert_close(value, relational_contrast(ours @ rows.T, theirs @ rows.T, 0.1, 0.02))
+    assert value != value_of(distiller, params, state, seed=1)
+
+
+# RDX triplets.
+
+
+def test_rdx_triplet_is_silent_until_it_has_mined():
+    distiller = create("rdx_triplet")
+    params, state = start(distiller)
+    value, (_, rows), after, _ = compiled(distiller)(params, state)
+    assert value == 0
+    assert not rows[1].embedding.any()
+    assert_close(after.vectors[BATCH.indices], normalize(STUDENT[1].embedding))  # It remembers all the same.
+
+    state = distiller.refresh(after, *EMBEDDINGS, None)
+    assert_close(state.vectors, normalize(EMBEDDINGS[0]))
+    positives, negatives, weights = (np.asarray(column)[BATCH.indices] for column in rdx.mine_triplets(*EMBEDDINGS))
+    anchor = normalize(STUDENT[1].embedding)
+    near, far = (np.linalg.norm(anchor - state.vectors[rows], axis=1) for rows in (positives, negatives))
+    assert_close(value_of(distiller, params, state), np.mean(np.logaddexp(0, near - far) * weights / weights.mean()))

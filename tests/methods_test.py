@@ -6,7 +6,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import BATCH, EMBEDDINGS, LABELS, ROWS, SMALL, STUDENT, TEACHER, compiled, create, evaluate, outputs, start
+from tiny import (
+    BATCH,
+    EMBEDDINGS,
+    LABELS,
+    ROWS,
+    SMALL,
+    STUDENT,
+    TEACHER,
+    compiled,
+    create,
+    evaluate,
+    outputs,
+    refreshed,
+    start,
+    teacher_outputs,
+)
 
 from rdd_jax import methods, parallel
 from rdd_jax.types import Distiller
@@ -44,9 +59,9 @@ def test_steps_compile_once_and_stay_finite(name, dtype):
         traces.append(name)
         return evaluate(distiller, params, state, student, teacher)
 
-    params, state = start(distiller)
-    before = types(state)
-    student, teacher = outputs(0, 6, dtype), outputs(1, 10, dtype)
+    params, state = refreshed(distiller)
+    before = types((params, state))
+    student, teacher = outputs(0, 6, dtype), teacher_outputs(dtype)
     # All equal, duplicated, random.
     for rows in (np.zeros(ROWS, int), np.arange(ROWS) % 3, np.arange(ROWS)):
         value, gradients, state, metrics = step(
@@ -54,7 +69,8 @@ def test_steps_compile_once_and_stay_finite(name, dtype):
         )
         assert types(value) == ((), "float32")
         assert_finite((value, gradients, state, metrics))
-        assert types(state) == before
+        assert types((gradients[0], state)) == before
+        assert types(gradients[1]) == types(student)
     assert any(leaf.any() for leaf in jax.tree.leaves(gradients))
     assert len(traces) == 1
 
@@ -65,13 +81,28 @@ def test_teacher_equal_to_student_is_finite(name):
     assert_finite(compiled(create(name))(params, state, STUDENT, STUDENT))
 
 
+@pytest.mark.parametrize("name", ["kd", "at", "nst", "pkt", "sp", "rkd"])
+def test_nothing_to_learn_from_a_teacher_that_is_the_student(name):
+    params, state = create(name).init(jax.random.key(0), STUDENT, STUDENT)
+    value, (_, gradients), _, _ = compiled(create(name))(params, state, STUDENT, STUDENT)
+    # 2e-6: rkd is 75 times the square of a rounding, the others less.
+    np.testing.assert_allclose(value, 0.0, atol=2e-6)
+    assert all(np.abs(leaf).max() < 1e-5 for leaf in jax.tree.leaves(gradients))
+    assert compiled(create(name))(params, state, STUDENT, TEACHER)[0] > 1e-4
+
+
+@every_method
+def test_rows_without_a_batch_of_their_own(name):
+    """One row: the relations of a batch are none, and nothing divides by their number."""
+    student, teacher, batch = jax.tree.map(lambda x: x[:1], (STUDENT, TEACHER, BATCH))
+    assert_finite(compiled(create(name))(*refreshed(create(name)), student, teacher, batch=batch))
+
+
 @every_method
 def test_four_devices_are_one(name, devices):
     """Loss, gradients and state, with a mapped axis and on real devices, whose banks must not drift apart."""
     distiller = create(name)
-    params, state = start(distiller)
-    if distiller.refresh:
-        state = distiller.refresh(state, *EMBEDDINGS, jax.random.key(0))
+    params, state = refreshed(distiller)
 
     def on_one_device(params, state, student, teacher, batch):
         return evaluate(distiller, params, state, student, teacher, batch=batch, seed=1, axis_name=parallel.AXIS)
@@ -193,11 +224,20 @@ def test_label(weights, label):
         ("kd", {"temprature": 1.0}, 'kd has no option "temprature"; it has temperature'),
         ("ce", {"dim": 1}, 'ce has no option "dim"; it has none'),
         ("kd", {"temperature": 0.0}, "temperature must be above 0; got 0.0"),
+        ("fitnets", {"layer": -1}, "must not be negative; got -1"),
+        ("at", {"power": 3}, "even and at least 2; got 3"),
+        ("vid", {"initial_variance": 0.0}, "above 1e-05; got 0.0"),
+        ("cc", {"dim": 0}, "at least 1; got 0"),
         ("rkd", {"angle_weight": -1.0}, "must not be negative; got 25.0 and -1.0"),
+        ("rkd", {"distance_weight": float("nan")}, "must not be negative; got nan and 50.0"),
         ("crd", {"dim": 0}, "at least 1; got 0"),
         ("crd", {"num_negatives": 0}, "at least 1; got 128 and 0"),
         ("rdd", {"temperature": float("nan")}, "temperature must be above 0; got nan"),
         ("rdd", {"momentum": 1.0}, r"momentum must be in \[0, 1\); got 1.0"),
+        ("rrd", {"memory": "lifo"}, 'must be "queue" or "momentum"; got "lifo"'),
+        ("rrd", {"teacher_temperature": 0.0}, "temperature must be above 0; got 0.0"),
+        ("rdx_triplet", {"beta": 0.0}, "must be above 0; got 0.1, 0.0, 512"),
+        ("rdx_triplet", {"momentum": 1.0}, r"momentum must be in \[0, 1\); got 1.0"),
         ("rdd", {"pool_size": 24}, r"pool_size must be in \[1, 23\].* got 24"),
         ("rdd", {"pool_size": 5, "uniform_negatives": 1.5}, r"share in \[0, 1\]; got 1.5"),
         ("rdd", {"pool_size": 5, "positives": "a10"}, 'must be "a01" or "self"; got "a10"'),

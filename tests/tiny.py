@@ -17,17 +17,22 @@ SMALL = {"dim": 4, "num_negatives": 12, "pool_size": 5}
 EMBEDDINGS = np.random.default_rng(7).normal(size=(2, EXAMPLES, 6)).astype(np.float32)
 
 
-def outputs(seed, width, dtype=np.float32):
+def outputs(seed, width, dtype=np.float32, *, side=8, depth=4):
     """What a network of that width might return for the batch; logits are float32 whatever the rest is."""
 
     def normal(*shape, dtype=dtype):
         return jnp.asarray(np.random.default_rng([seed, *shape]).normal(size=(ROWS, *shape)), dtype)
 
-    maps = tuple(normal(8 // 2**i, 8 // 2**i, width + i) for i in range(4))
+    maps = tuple(normal(max(side >> i, 1), max(side >> i, 1), width + i) for i in range(depth))
     return normal(CLASSES, dtype=np.float32), Features(maps, normal(width))
 
 
-STUDENT, TEACHER = outputs(0, 6), outputs(1, 10)
+def teacher_outputs(dtype=np.float32):
+    """Of a network that is wider, deeper and sees larger maps, whose sizes are no multiples of the student's."""
+    return outputs(1, 10, dtype, side=11, depth=5)
+
+
+STUDENT, TEACHER = outputs(0, 6), teacher_outputs()
 
 
 @functools.cache
@@ -40,6 +45,14 @@ def create(name, **options):
 def start(distiller):
     """-> (params, state)."""
     return distiller.init(jax.random.key(0), STUDENT, TEACHER)
+
+
+def refreshed(distiller):
+    """-> (params, state), mined where the method does so."""
+    params, state = start(distiller)
+    if distiller.refresh:
+        state = distiller.refresh(state, *EMBEDDINGS, jax.random.key(0), axis_name=None)
+    return params, state
 
 
 def evaluate(distiller, params, state, student=STUDENT, teacher=TEACHER, *, batch=BATCH, seed=0, axis_name=None):

@@ -7,16 +7,36 @@ from typing import Any
 import numpy as np
 
 from rdd_jax.errors import unknown
+from rdd_jax.methods.cc import cc
 from rdd_jax.methods.combine import weighted_sum
 from rdd_jax.methods.crd import crd
+from rdd_jax.methods.fitnets import fitnets
 from rdd_jax.methods.rdd import rdd
-from rdd_jax.methods.stateless import ce, kd, rkd, stateless
+from rdd_jax.methods.rdx_triplet import rdx_triplet
+from rdd_jax.methods.rrd import rrd
+from rdd_jax.methods.stateless import at, ce, kd, nst, pkt, rkd, sp, stateless
+from rdd_jax.methods.vid import vid
 from rdd_jax.types import Distiller
 
-__all__ = ["LABELS_ALONE", "METHODS", "create", "from_options", "label", "options"]
-__all__ += ["ce", "crd", "kd", "rdd", "rkd", "stateless", "weighted_sum"]
+METHODS: dict[str, Callable[..., Distiller]] = {
+    "ce": ce,
+    "kd": kd,
+    "fitnets": fitnets,
+    "at": at,
+    "nst": nst,
+    "pkt": pkt,
+    "sp": sp,
+    "cc": cc,
+    "vid": vid,
+    "rkd": rkd,
+    "crd": crd,
+    "rrd": rrd,
+    "rdd": rdd,
+    "rdx_triplet": rdx_triplet,
+}
+__all__ = [*METHODS, "LABELS_ALONE", "METHODS", "create", "from_options", "label", "options"]
+__all__ += ["stateless", "weighted_sum"]
 
-METHODS: dict[str, Callable[..., Distiller]] = {"ce": ce, "kd": kd, "rkd": rkd, "crd": crd, "rdd": rdd}
 # The baseline without distillation, and the term that most methods have beside them.
 LABELS_ALONE = "ce"
 

@@ -1,30 +1,18 @@
-"""What the contrastive methods share: projection heads, the normaliser Z, the update of the bank."""
+"""What the contrastive methods share: projections, the normaliser Z, the update of the bank."""
 
 import jax
 import jax.numpy as jnp
 
 from rdd_jax.collectives import all_gather, mean
 from rdd_jax.memory import MemoryBank, momentum_update, normalize
+from rdd_jax.methods.heads import Head, linear
 from rdd_jax.types import Array, Batch
-
-Head = dict[str, Array]
-
-
-def init_head(rng: Array, inputs: int, outputs: int) -> Head:
-    """A linear layer {"kernel": f32[inputs,outputs], "bias": f32[outputs]}, as torch starts it: U(+-1/sqrt(inputs))."""
-    kernel_rng, bias_rng = jax.random.split(rng)
-    bound = inputs**-0.5
-    return {
-        "kernel": jax.random.uniform(kernel_rng, (inputs, outputs), jnp.float32, -bound, bound),
-        "bias": jax.random.uniform(bias_rng, (outputs,), jnp.float32, -bound, bound),
-    }
 
 
 def project(head: Head, embedding: Array) -> Array:
     """Embeddings [b,inputs] of any float dtype -> unit vectors f32[b,outputs]."""
     # Not rounded as accelerators round by default: the scores magnify it.
-    projected = jnp.matmul(embedding.astype(jnp.float32), head["kernel"], precision=jax.lax.Precision.HIGHEST)
-    return normalize(projected + head["bias"])
+    return normalize(linear(head, embedding, precision=jax.lax.Precision.HIGHEST))
 
 
 def settle_normalizer(

@@ -9,7 +9,8 @@ import numpy as np
 from rdd_jax.collectives import row_keys
 from rdd_jax.losses.contrastive import all_scores, nce
 from rdd_jax.memory import MemoryBank, init_bank
-from rdd_jax.methods.contrast import check_options, init_head, project, settle_normalizer, update_bank
+from rdd_jax.methods.contrast import check_options, project, settle_normalizer, update_bank
+from rdd_jax.methods.heads import init_head
 from rdd_jax.types import Array, Distiller
 
 

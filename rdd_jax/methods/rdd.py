@@ -9,7 +9,8 @@ import numpy as np
 from rdd_jax import rdx
 from rdd_jax.losses.contrastive import bank_scores, nce, products
 from rdd_jax.memory import MemoryBank, init_bank
-from rdd_jax.methods.contrast import Head, check_options, init_head, project, settle_normalizer, update_bank
+from rdd_jax.methods.contrast import check_options, project, settle_normalizer, update_bank
+from rdd_jax.methods.heads import Head, init_head
 from rdd_jax.types import Array, Batch, Distiller
 
 

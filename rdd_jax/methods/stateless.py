@@ -1,11 +1,12 @@
-"""Methods that are a pure loss: cross-entropy, knowledge distillation, relational knowledge distillation."""
+"""Methods that are a pure loss of what student and teacher show for a batch."""
 
 from collections.abc import Callable
 
 import jax.numpy as jnp
 
 from rdd_jax.collectives import all_gather
-from rdd_jax.losses import logits, relational
+from rdd_jax.losses import feature, logits, relational
+from rdd_jax.methods.maps import paired_maps
 from rdd_jax.types import Array, Batch, Distiller, Outputs
 
 
@@ -41,17 +42,59 @@ def kd(*, temperature: float = 4.0) -> Distiller:
     return stateless(loss)
 
 
+def at(*, power: int = 2) -> Distiller:
+    """Attention transfer (Zagoruyko & Komodakis 2017), summed over the maps after the stem. Weight 1000.
+
+    Raises:
+        ValueError: for a power that is odd, which would let signs cancel, or below 2.
+    """
+    if power < 2 or power % 2:
+        raise ValueError(f"at: power must be even and at least 2; got {power}")
+
+    def loss(student: Outputs, teacher: Outputs, batch: Batch, axis_name: str | None) -> Array:
+        return sum(feature.attention_transfer(*maps, power=power) for maps in paired_maps(student, teacher))
+
+    return stateless(loss)
+
+
+def nst() -> Distiller:
+    """Neuron selectivity transfer (Huang & Wang 2017), summed over the maps after the stem. Weight 50."""
+
+    def loss(student: Outputs, teacher: Outputs, batch: Batch, axis_name: str | None) -> Array:
+        return sum(feature.neuron_selectivity(*maps) for maps in paired_maps(student, teacher))
+
+    return stateless(loss)
+
+
+def pkt() -> Distiller:
+    """Probabilistic knowledge transfer (Passalis & Tefas 2018) on the embeddings of the global batch. Weight 30000."""
+
+    def loss(student: Outputs, teacher: Outputs, batch: Batch, axis_name: str | None) -> Array:
+        return relational.probabilistic_transfer(*_global_embeddings(student, teacher, axis_name))
+
+    return stateless(loss)
+
+
+def sp() -> Distiller:
+    """Similarity-preserving distillation (Tung & Mori 2019) on the last maps of the global batch. Weight 3000."""
+
+    def loss(student: Outputs, teacher: Outputs, batch: Batch, axis_name: str | None) -> Array:
+        maps = (all_gather(outputs[1].maps[-1], axis_name) for outputs in (student, teacher))
+        return relational.similarity_preserving(*(x.astype(jnp.float32) for x in maps))
+
+    return stateless(loss)
+
+
 def rkd(*, distance_weight: float = 25.0, angle_weight: float = 50.0) -> Distiller:
     """Relational knowledge distillation (Park et al. 2019) on the embeddings of the global batch.
 
     A weight of 0 leaves its half out: the distance-only and the angle-only form.
     """
-    if min(distance_weight, angle_weight) < 0:
+    if not (distance_weight >= 0 and angle_weight >= 0):
         raise ValueError(f"rkd: weights must not be negative; got {distance_weight} and {angle_weight}")
 
     def loss(student: Outputs, teacher: Outputs, batch: Batch, axis_name: str | None) -> Array:
-        ours = all_gather(student[1].embedding, axis_name).astype(jnp.float32)
-        theirs = all_gather(teacher[1].embedding, axis_name).astype(jnp.float32)
+        ours, theirs = _global_embeddings(student, teacher, axis_name)
         total = jnp.zeros(())
         if distance_weight:
             total += distance_weight * relational.rkd_distance(ours, theirs)
@@ -60,3 +103,8 @@ def rkd(*, distance_weight: float = 25.0, angle_weight: float = 50.0) -> Distill
         return total
 
     return stateless(loss)
+
+
+def _global_embeddings(student: Outputs, teacher: Outputs, axis_name: str | None) -> list[Array]:
+    """f32[b,ds] and f32[b,dt], of the batch of all devices."""
+    return [all_gather(outputs[1].embedding, axis_name).astype(jnp.float32) for outputs in (student, teacher)]

@@ -1,0 +1,17 @@
+"""FitNets (Romero et al. 2015): cross-entropy + 100 squared error of an adapted map.
+
+    python -m rdd_jax.main --config=configs/fitnets.py[:PRESET]
+
+`--config.distill.fitnets.layer=1` takes another of the maps, of which 0 is the stem's.
+
+cifar100: 73.50 % (RepDistiller's table); not run here.
+"""
+
+from configs import base
+
+
+def get_config(preset=""):
+    """RepDistiller's weight."""
+    config = base.get_config(preset)
+    config.distill.fitnets.weight = 100.0
+    return config

@@ -1,0 +1,15 @@
+"""Neuron selectivity transfer (Huang & Wang 2017): cross-entropy + 50 MMD.
+
+    python -m rdd_jax.main --config=configs/nst.py[:PRESET]
+
+cifar100: 73.30 % (RepDistiller's table); not run here.
+"""
+
+from configs import base
+
+
+def get_config(preset=""):
+    """RepDistiller's weight."""
+    config = base.get_config(preset)
+    config.distill.nst.weight = 50.0
+    return config

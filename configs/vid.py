@@ -1,0 +1,15 @@
+"""Variational information distillation (Ahn et al. 2019): cross-entropy + Gaussian likelihood of the maps.
+
+    python -m rdd_jax.main --config=configs/vid.py[:PRESET]
+
+cifar100: 73.09 % (RepDistiller's table); not run here.
+"""
+
+from configs import base
+
+
+def get_config(preset=""):
+    """RepDistiller's weight."""
+    config = base.get_config(preset)
+    config.distill.vid.weight = 1.0
+    return config

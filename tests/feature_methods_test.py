@@ -1,0 +1,81 @@
+"""The methods that look at maps: which maps they pair, and what their adapters learn."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tiny import STUDENT, TEACHER, compiled, create, outputs, start
+
+from rdd_jax.losses import feature
+from rdd_jax.methods.heads import linear
+from rdd_jax.methods.maps import paired_maps
+
+assert_close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("depths", "pairs"),
+    [
+        ((4, 4), [(1, 1), (2, 2), (3, 3)]),
+        ((5, 4), [(1, 1), (3, 2), (4, 3)]),
+        ((4, 6), [(1, 1), (2, 3), (3, 5)]),
+        ((2, 4), [(1, 3)]),
+    ],
+)
+def test_maps_are_paired_by_depth_the_deepest_always(depths, pairs):
+    student, teacher = (outputs(0, 6, side=32, depth=depth) for depth in depths)
+    # A tiny network's map number i is i channels wider than its first.
+    assert [(ours.shape[-1] - 6, theirs.shape[-1] - 6) for ours, theirs in paired_maps(student, teacher)] == pairs
+
+
+@pytest.mark.parametrize("layer", [0, 2])
+def test_fitnets_is_a_hint_at_its_layer(layer):
+    distiller = create("fitnets", layer=layer)
+    params, state = start(distiller)
+    ours, theirs = feature.match_sizes(STUDENT[1].maps[layer], TEACHER[1].maps[layer])
+    adapted = np.asarray(ours) @ np.asarray(params["kernel"]) + np.asarray(params["bias"])
+    value, (gradients, rows), _, _ = compiled(distiller)(params, state)
+    assert_close(value, np.mean(np.square(adapted - theirs)))
+    assert [x.any() for x in rows[1].maps] == [i == layer for i in range(4)]
+    assert gradients["kernel"].any()
+
+
+def test_fitnets_names_a_layer_that_is_not_there():
+    with pytest.raises(ValueError, match="layer must be below 4, the maps of the network; got 4"):
+        start(create("fitnets", layer=4))
+
+
+def test_vid_starts_with_the_variance_asked_for():
+    distiller = create("vid", initial_variance=2.0)
+    params, state = start(distiller)
+    pairs = [feature.match_sizes(*maps) for maps in paired_maps(STUDENT, TEACHER)]
+    assert len(pairs) == len(params) == 3
+    expected = 0.0
+    for (ours, theirs), gaussian in zip(pairs, params.values(), strict=True):
+        for name in ("conv0", "conv1", "conv2"):
+            ours = linear(gaussian["regressor"][name], ours if name == "conv0" else jax.nn.relu(ours))
+        expected += 0.5 * np.mean(np.square(ours - theirs) / 2.0 + np.log(2.0))
+    assert_close(compiled(distiller)(params, state)[0], expected)
+
+
+def test_vid_trains_the_variance_to_the_mean_squared_error():
+    """Of a Gaussian the likelihood is greatest there: a smaller variance shall grow, a greater one shrink."""
+    distiller = create("vid")
+    params, state = start(distiller)
+    ours, theirs = feature.match_sizes(*paired_maps(STUDENT, TEACHER)[0])
+    zero = jax.tree.map(jnp.zeros_like, params["map0"]["regressor"])
+    error = np.mean(np.square(theirs), axis=(0, 1, 2))
+    for factor, sign in ((0.5, -1), (1.0, 0), (2.0, 1)):
+        gaussian = {"regressor": zero, "raw_variance": jnp.log(jnp.expm1(factor * error))}
+        gradients = compiled(distiller)({**params, "map0": gaussian}, state)[1][0]["map0"]["raw_variance"]
+        # 1e-5: the least variance, which stands on top of the trained one.
+        np.testing.assert_array_equal(np.sign(np.where(np.abs(gradients) < 1e-5, 0.0, gradients)), sign)
+
+
+def test_cc_trains_both_projections():
+    params, state = start(create("cc"))
+    gradients = compiled(create("cc"))(params, state)[1][0]
+    assert set(gradients) == {"student", "teacher"}
+    assert all(leaf.any() for leaf in jax.tree.leaves(gradients))
