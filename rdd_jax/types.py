@@ -14,7 +14,7 @@ Metrics = dict[str, Array]
 class Features(NamedTuple):
     """What a model shows besides its logits.
 
-    maps: f32[b,h,w,c] each, shallow to deep; maps[0] is the stem's output.
+    maps: f32[b,h,w,c] each, shallow to deep; maps[0] is the output of the stem, or of the first block without one.
     embedding: f32[b,d], the penultimate layer, after global average pooling.
     """
 

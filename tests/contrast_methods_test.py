@@ -182,7 +182,7 @@ def test_rrd_matches_golden():
     state = RrdState(FifoQueue(jnp.asarray(golden["queue0"]), jnp.zeros((), jnp.int32)), head)
     for step in range(2):
         student, teacher = (
-            side[0:1] + (side[1]._replace(embedding=golden[f"{key}{step}"]),)
+            (side[0], side[1]._replace(embedding=golden[f"{key}{step}"]))
             for side, key in ((STUDENT, "fs"), (TEACHER, "ft"))
         )
         value, (_, rows), state, _ = compiled(distiller)(params, state, student, teacher)

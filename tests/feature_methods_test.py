@@ -30,6 +30,11 @@ def test_maps_are_paired_by_depth_the_deepest_always(depths, pairs):
     assert [(ours.shape[-1] - 6, theirs.shape[-1] - 6) for ours, theirs in paired_maps(student, teacher)] == pairs
 
 
+def test_a_network_without_maps_is_named():
+    with pytest.raises(ValueError, match="maps after the stem of both networks; got 0 and 4"):
+        paired_maps(outputs(0, 6, depth=1), TEACHER)
+
+
 @pytest.mark.parametrize("layer", [0, 2])
 def test_fitnets_is_a_hint_at_its_layer(layer):
     distiller = create("fitnets", layer=layer)
@@ -64,7 +69,7 @@ def test_vid_trains_the_variance_to_the_mean_squared_error():
     """Of a Gaussian the likelihood is greatest there: a smaller variance shall grow, a greater one shrink."""
     distiller = create("vid")
     params, state = start(distiller)
-    ours, theirs = feature.match_sizes(*paired_maps(STUDENT, TEACHER)[0])
+    _, theirs = feature.match_sizes(*paired_maps(STUDENT, TEACHER)[0])
     zero = jax.tree.map(jnp.zeros_like, params["map0"]["regressor"])
     error = np.mean(np.square(theirs), axis=(0, 1, 2))
     for factor, sign in ((0.5, -1), (1.0, 0), (2.0, 1)):

@@ -1,7 +1,7 @@
-"""The networks: their sizes by the papers' arithmetic, what they show, how they start, and batch norm over devices."""
+"""The networks' numbers: what they show, how they start, PyTorch's own results, and batch norm over devices."""
 
 import functools
-import math
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -9,22 +9,14 @@ import numpy as np
 import pytest
 
 from rdd_jax import models
+from rdd_jax.models import layers
 from rdd_jax.models.resnet import ResNet
+from rdd_jax.models.shufflenet import channel_shuffle
+from rdd_jax.models.state_dict import to_state_dict
 
 AXIS = "devices"
 CIFAR = (32, 32, 3)
-# As RepDistiller's code has them, at 100 classes.
-PARAMETERS = {
-    "resnet8": 83_892,
-    "resnet14": 181_108,
-    "resnet20": 278_324,
-    "resnet32": 472_756,
-    "resnet44": 667_188,
-    "resnet56": 861_620,
-    "resnet110": 1_736_564,
-    "resnet8x4": 1_233_540,
-    "resnet32x4": 7_433_860,
-}
+GOLDENS = pathlib.Path(__file__).parent / "goldens"
 
 
 def images(rows, *shape):
@@ -35,67 +27,49 @@ def tiny(**options):
     return ResNet(num_classes=5, depth=8, widths=(4, 4, 8, 8), **options)
 
 
+def random_variables(model, image_shape):
+    """As if trained, statistics included; no need to compile the initialisation."""
+    rng = np.random.default_rng(0)
+
+    def draw(path, x):
+        if x.ndim > 1:
+            bound = (3 / np.prod(x.shape[:-1])) ** 0.5  # Keeps the scale.
+            return rng.uniform(-bound, bound, x.shape).astype(x.dtype)
+        centre = 1 if path[-1].key in ("scale", "var") else 0
+        return rng.uniform(centre - 0.5, centre + 0.5, x.shape).astype(x.dtype)
+
+    return jax.tree_util.tree_map_with_path(draw, models.variable_shapes(model, image_shape))
+
+
 @functools.cache
 def tiny_variables():
-    """Random ones, statistics included; no need to compile the initialisation."""
-    rng = np.random.default_rng(0)
-    shapes = jax.eval_shape(lambda: models.init(tiny(), jax.random.key(0), (8, 8, 1)))
-    return jax.tree.map(lambda x: jnp.asarray(rng.uniform(-1 if x.ndim > 1 else 0.5, 1, size=x.shape), x.dtype), shapes)
+    return random_variables(tiny(), (8, 8, 1))
 
 
-@functools.cache
-def variables_of(name, shape=CIFAR):
-    return jax.eval_shape(lambda: models.init(models.create(name, 100), jax.random.key(0), shape))
-
-
-def resnet_cost(depth, widths, size, classes):
-    """(parameters, multiply-adds) by hand: 3x3 convolutions, a 1x1 where the width changes, two numbers a channel."""
-    convs = [(3, widths[0], 3, size)]
-    width = widths[0]
-    for stage, features in enumerate(widths[1:]):
-        side = size >> stage
-        for _ in range((depth - 2) // 6):
-            convs += [(width, features, 3, side), (features, features, 3, side)]
-            convs += [(width, features, 1, side)] if width != features else []
-            width = features
-    parameters = sum(i * o * k * k + 2 * o for i, o, k, _ in convs) + (width + 1) * classes
-    return parameters, sum(i * o * k * k * side**2 for i, o, k, side in convs) + width * classes
-
-
-def test_every_model_has_a_published_size():
-    assert set(models.MODELS) == set(PARAMETERS)
-
-
-@pytest.mark.parametrize("name", PARAMETERS)
-def test_size(name):
-    depth, _, wide = name.removeprefix("resnet").partition("x")
-    widths = (32, 64, 128, 256) if wide else (16, 16, 32, 64)
-    parameters, multiply_adds = resnet_cost(int(depth), widths, 32, 100)
-    assert models.count_parameters(variables_of(name)) == PARAMETERS[name] == parameters
-    assert models.count_multiply_adds(models.create(name, 100), variables_of(name), CIFAR) == multiply_adds
-
-
-def test_resnet20_costs_what_the_paper_says():
-    counted = models.count_multiply_adds(models.create("resnet20", 100), variables_of("resnet20"), CIFAR)
-    assert counted / 1e6 == pytest.approx(40.8, abs=0.05)
-
-
-@pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 1), (33, 31, 3), CIFAR])
-@pytest.mark.parametrize(("name", "widths"), [("resnet8", (16, 16, 32, 64)), ("resnet8x4", (32, 64, 128, 256))])
-def test_features_of_any_image(name, widths, shape):
+@pytest.mark.parametrize("name", ["resnet50", "vgg13", "mobilenetv2", "shufflev1", "shufflev2"])
+def test_agrees_with_pytorch(name):
+    """At odd sides too, where a convolution of stride 2 shows how it is padded."""
+    golden = dict(np.load(GOLDENS / "networks.npz"))
     model = models.create(name, 7)
-    variables = jax.eval_shape(lambda: models.init(model, jax.random.key(0), shape))
-    apply = functools.partial(model.apply, train=False)
-    logits, features = jax.eval_shape(apply, variables, jax.ShapeDtypeStruct((2, *shape), jnp.float32))
-    assert logits.shape == (2, 7)
-    assert features.embedding.shape == (2, widths[-1])
-    sides = [tuple(math.ceil(side / scale) for side in shape[:2]) for scale in (1, 1, 2, 4)]
-    assert [x.shape for x in features.maps] == [(2, *side, width) for side, width in zip(sides, widths, strict=True)]
+    variables = random_variables(model, (18, 14, 3))
+    assert set(to_state_dict(variables)) == set(str(golden[f"{name}_names"]).split())
+    logits, features = jax.jit(functools.partial(model.apply, train=False))(variables, images(2, 18, 14, 3))
+    shown = [logits, features.embedding, *(x.mean((1, 2)) for x in features.maps)]
+    for key, value in zip(["logits", "embedding", *(f"map{i}" for i in range(5))], shown, strict=False):
+        expected = golden.pop(f"{name}_{key}")
+        np.testing.assert_allclose(value, expected, rtol=0, atol=1e-5 * np.abs(expected).max(), err_msg=key)
+    assert not [key for key in golden if key.startswith(f"{name}_map")]
+
+
+def test_channel_shuffle():
+    x = np.arange(12.0)
+    # Channel i of the result is that of group i % 3, at place i // 3.
+    np.testing.assert_array_equal(channel_shuffle(x[None], 3)[0], [x[i % 3 * 4 + i // 3] for i in range(12)])
 
 
 def test_embedding_and_logits_come_from_the_last_map():
     logits, features = jax.jit(functools.partial(tiny().apply, train=False))(tiny_variables(), images(3, 8, 8, 1))
-    classifier = tiny_variables()["params"]["classifier"]
+    classifier = tiny_variables()["params"]["fc"]
     assert all((x >= 0).all() for x in features.maps)
     np.testing.assert_allclose(features.embedding, features.maps[-1].mean((1, 2)), rtol=1e-5)
     expected = np.asarray(features.embedding) @ np.asarray(classifier["kernel"]) + np.asarray(classifier["bias"])
@@ -114,12 +88,20 @@ def test_initial_variables():
             np.testing.assert_allclose(
                 np.var(leaf), 2 / (kernel**2 * features), rtol=5 * (2 / leaf.size) ** 0.5, err_msg=name
             )
-        elif "classifier" in name:
+        elif "fc" in name:
             bound = 64**-0.5  # U(-bound, bound), weights and biases.
             assert 0.9 * bound < np.abs(leaf).max() <= bound
             np.testing.assert_allclose(np.std(leaf), bound / 3**0.5, rtol=0.2 if leaf.ndim == 1 else 0.02)
         else:
             assert (leaf == ("scale" in name)).all(), name
+
+
+def test_convolutions_in_groups_start_by_the_same_rule():
+    conv = layers.conv(512, 3, groups=2, use_bias=True, dtype=jnp.float32, name="conv")
+    params = jax.jit(conv.init)(jax.random.key(0, impl="rbg"), jnp.zeros((1, 2, 2, 4)))["params"]
+    assert params["kernel"].shape == (3, 3, 2, 512)
+    np.testing.assert_allclose(np.var(params["kernel"]), 2 / (3**2 * 512), rtol=5 * (2 / params["kernel"].size) ** 0.5)
+    assert (params["bias"] == 0).all()
 
 
 def test_bfloat16_is_for_the_computation_alone():
@@ -163,10 +145,16 @@ def test_batch_norm_over_devices_is_that_of_the_global_batch():
     close(statistics["var"], 0.9 * before["var"] + 0.1 * stem.var((0, 1, 2)))
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [("resnet9", 'unknown model "resnet9"; did you mean "resnet'), ("vgg", r'unknown model "vgg" \(known: resnet8,')],
-)
-def test_unknown_names_are_refused(name, message):
-    with pytest.raises(ValueError, match=message):
-        models.create(name, 10)
+@pytest.mark.parametrize("name", ["resnet50", "wrn_16_1", "vgg8", "mobilenetv2", "shufflev1", "shufflev2"])
+def test_every_batch_norm_is_synchronised(name):
+    """One mean over the devices for each in training, none in evaluation."""
+    variables = models.variable_shapes(models.create(name, 5), (8, 8, 1))
+    model = models.create(name, 5, axis_name=AXIS)
+
+    def means(**options):
+        apply = functools.partial(model.apply, **options)
+        jaxpr = jax.make_jaxpr(apply, axis_env=[(AXIS, 4)])(variables, images(2, 8, 8, 1)).jaxpr
+        return sum(equation.primitive.name == "psum" for equation in jaxpr.eqns)
+
+    assert means(train=True, mutable=["batch_stats"]) == len(jax.tree.leaves(variables["batch_stats"])) // 2
+    assert means(train=False) == 0

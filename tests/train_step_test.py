@@ -30,7 +30,7 @@ class Linear(nn.Module):
 
 
 class Convolutional(nn.Module):
-    """The smallest network with batch norm."""
+    """The smallest network with batch norm; what it shows as further maps is a coarser view of the first."""
 
     axis_name: str | None = None
 
@@ -39,7 +39,8 @@ class Convolutional(nn.Module):
         maps = layers.conv(6, 3, 2, dtype=jnp.float32, name="conv")(images)
         maps = nn.relu(layers.batch_norm(train, self.axis_name, dtype=jnp.float32, name="norm")(maps))
         embedding = maps.mean((1, 2))
-        return layers.classifier(embedding, CLASSES), Features((maps,), embedding)
+        shown = (maps, maps[:, ::2, ::2], maps[:, ::4, ::4])
+        return layers.classifier(embedding, CLASSES, name="fc"), Features(shown, embedding)
 
 
 def scale(images, keys):

@@ -9,9 +9,14 @@ def paired_maps(student: Outputs, teacher: Outputs) -> list[tuple[Array, Array]]
     """The maps after the stem, (student's, teacher's), shallow to deep.
 
     Where one network shows more, as many of its maps are taken as the other has, spread evenly, the deepest included.
+
+    Raises:
+        ValueError: where a network shows no map after the stem.
     """
     ours, theirs = student[1].maps[1:], teacher[1].maps[1:]
     count = min(len(ours), len(theirs))
+    if not count:
+        raise ValueError(f"needs maps after the stem of both networks; got {len(ours)} and {len(theirs)}")
     return list(zip(_spread(ours, count), _spread(theirs, count), strict=True))
 
 

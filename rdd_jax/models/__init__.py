@@ -9,8 +9,13 @@ import jax
 import jax.numpy as jnp
 
 from rdd_jax.errors import unknown
+from rdd_jax.models.bottleneck import BottleneckResNet
 from rdd_jax.models.cost import count_multiply_adds, count_parameters
+from rdd_jax.models.mobilenet import MobileNetV2
 from rdd_jax.models.resnet import ResNet
+from rdd_jax.models.shufflenet import ShuffleNet, ShuffleNetV2
+from rdd_jax.models.vgg import VGG
+from rdd_jax.models.wrn import WideResNet
 
 __all__ = ["MODELS", "count_multiply_adds", "count_parameters", "create", "init", "variable_shapes"]
 
@@ -19,6 +24,12 @@ _WIDE = (32, 64, 128, 256)
 MODELS: dict[str, Callable[..., nn.Module]] = {
     **{f"resnet{depth}": partial(ResNet, depth=depth) for depth in (8, 14, 20, 32, 44, 56, 110)},
     **{f"resnet{depth}x4": partial(ResNet, depth=depth, widths=_WIDE) for depth in (8, 32)},
+    "resnet50": BottleneckResNet,
+    **{f"wrn_{depth}_{k}": partial(WideResNet, depth=depth, widening=k) for depth in (16, 40) for k in (1, 2)},
+    **{f"vgg{depth}": partial(VGG, depth=depth) for depth in (8, 11, 13, 16, 19)},
+    "mobilenetv2": MobileNetV2,
+    "shufflev1": ShuffleNet,
+    "shufflev2": ShuffleNetV2,
 }
 
 

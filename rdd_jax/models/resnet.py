@@ -27,8 +27,8 @@ class BasicBlock(nn.Module):
         x = batch_norm(train, self.axis_name, dtype=self.dtype, name="bn2")(x)
         shortcut = inputs
         if inputs.shape != x.shape:
-            shortcut = conv(self.width, 1, self.stride, dtype=self.dtype, name="downsample_conv")(inputs)
-            shortcut = batch_norm(train, self.axis_name, dtype=self.dtype, name="downsample_bn")(shortcut)
+            shortcut = conv(self.width, 1, self.stride, dtype=self.dtype, name="downsample_0")(inputs)
+            shortcut = batch_norm(train, self.axis_name, dtype=self.dtype, name="downsample_1")(shortcut)
         return nn.relu(x + shortcut)
 
 
@@ -60,4 +60,4 @@ class ResNet(nn.Module):
                 x = BasicBlock(width, stride, self.axis_name, self.dtype, name=f"layer{stage}_{block}")(x, train)
             maps.append(x)
         embedding = jnp.mean(x, axis=(1, 2), dtype=jnp.float32)
-        return classifier(embedding, self.num_classes), Features(tuple(maps), embedding)
+        return classifier(embedding, self.num_classes, name="fc"), Features(tuple(maps), embedding)

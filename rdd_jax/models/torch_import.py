@@ -1,0 +1,69 @@
+"""Networks that PyTorch trained: RepDistiller's checkpoints and their like. Nothing else here needs PyTorch."""
+
+import argparse
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+from rdd_jax.errors import UserError
+from rdd_jax.models.state_dict import from_state_dict
+
+_SAFETENSORS = ".safetensors"
+
+
+def load(path: str | Path, name: str, num_classes: int, channels: int = 3) -> dict[str, Any]:
+    """The variables {"params", "batch_stats"} of a network, f32, from a file of PyTorch's.
+
+    Args:
+        path: a .safetensors file, which needs no PyTorch; or what `torch.save` wrote: a state dict, bare or as "model"
+            or "state_dict" of a checkpoint. Names may begin with "module.", as DataParallel has it.
+        name: a key of models.MODELS.
+        num_classes: of the logits.
+        channels: of the images.
+
+    Raises:
+        Mismatch: if the file holds another network.
+        UserError: if the file is missing, damaged or more than plain weights, or needs PyTorch, which is missing.
+        ValueError: for an unknown name.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"there is no file {path}")
+    arrays = _read_safetensors(path) if path.suffix == _SAFETENSORS else _read_checkpoint(path)
+    named = {key.removeprefix("module."): array for key, array in arrays.items()}
+    return from_state_dict(named, name, num_classes, channels, source=str(path))
+
+
+def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    try:
+        return safetensors.numpy.load_file(path)
+    except Exception as error:
+        raise UserError(f"{path} is damaged, or no safetensors file ({error}): fetch it again") from error
+
+
+def _read_checkpoint(path: Path) -> dict[str, np.ndarray]:
+    try:
+        import torch
+    except ImportError:
+        raise UserError(f"{path} is read by PyTorch, which is not installed: pip install torch") from None
+    try:
+        # Only tensors, plain values and the options in RepDistiller's `_last.pth` are unpickled: no file's code runs.
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings(action="ignore"):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # A damaged file can raise nearly anything, and in many lines.
+        code = re.search(r"GLOBAL (\S+)", str(error))
+        reason = f"it holds {code[1]} besides weights" if code else "damaged, or no checkpoint"
+        raise UserError(
+            f"{path} cannot be read ({reason}): fetch it again, or save it as torch.save(model.state_dict(), FILE)"
+        ) from error
+    for key in ("model", "state_dict"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise UserError(f'{path} holds no state dict, neither by itself nor as "model" or "state_dict"')
+    return {str(key): tensor.detach().to(torch.float32).numpy() for key, tensor in content.items()}
