@@ -75,8 +75,9 @@ def get_config(preset: str = "digits") -> ml_collections.ConfigDict:
     config.momentum = 0.9
     config.weight_decay = 5e-4
 
-    # The frozen teacher. `checkpoint` is the workdir of a run; without one a teacher is trained first, by its own seed,
-    # epochs and learning rate and else by the run's recipe, and kept. Without a name there is no teacher.
+    # The frozen teacher. `checkpoint` is the workdir of a run or a file of weights (.pth, .safetensors); without one a
+    # teacher is trained first, by its own seed, epochs and learning rate and else by the run's recipe, and kept. Without
+    # a name there is no teacher.
     config.teacher = ml_collections.ConfigDict(
         {"name": "", "checkpoint": "", "seed": 0, "epochs": 1, "learning_rate": 0.05}
     )

@@ -7,9 +7,11 @@ import jax
 import ml_collections
 import numpy as np
 
-from rdd_jax import checkpoint, files, methods, models, runs
+from rdd_jax import checkpoint, files, methods, models, runs, train_state
 from rdd_jax.data import datasets
 from rdd_jax.errors import UserError, unknown
+from rdd_jax.models import torch_import
+from rdd_jax.models.state_dict import Mismatch
 
 # What makes a kept teacher the one that a run asks for; the rest of its recipe is its own affair.
 _TEACHER_KEYS = ("dataset", "student.name", "seed", "epochs", "learning_rate")
@@ -53,19 +55,24 @@ def _check_numbers(config: ml_collections.ConfigDict) -> None:
 
 def _check_names(config: ml_collections.ConfigDict) -> None:
     info = datasets.describe(config.dataset)
-    for name in (config.student.name, *filter(None, [config.teacher.name])):
-        models.create(name, info.num_classes)
     # Labels of the right number and kind stand in for those that are not read yet.
     labels = np.arange(info.num_train) % info.num_classes
     distiller = methods.from_options(config.distill.to_dict(), labels)
     label = methods.label(config.distill)
     if label != methods.LABELS_ALONE and not config.teacher.name:
         raise ValueError(f"{label} needs a teacher: set --config.teacher.name")
+    if config.teacher.checkpoint and not config.teacher.name:
+        raise ValueError("teacher.checkpoint says where the teacher is, and not what: set --config.teacher.name")
     if distiller.refresh and config.refresh_start_epoch >= config.epochs:
         raise ValueError(
             f"{label} would never mine: refresh_start_epoch is {config.refresh_start_epoch} and epochs is "
             f"{config.epochs}; set --config.refresh_start_epoch=0"
         )
+    # The networks' own errors about the images, and the method's about the networks, from shapes alone.
+    names = (config.student.name, config.teacher.name or config.student.name)
+    networks = (models.create(name, info.num_classes) for name in names)
+    shapes = [train_state.output_shapes(network, info.image_shape) for network in networks]
+    jax.eval_shape(distiller.init, jax.random.key(0), *shapes)
 
 
 def _check_batch_size(batch_size: int, dataset: str) -> None:
@@ -77,23 +84,43 @@ def _check_batch_size(batch_size: int, dataset: str) -> None:
 
 
 def _check_teacher(config: ml_collections.ConfigDict) -> None:
-    workdir = runs.teacher_workdir(config)
+    workdir = runs.teacher_place(config)
     wanted = runs.teacher_config(config)
     if config.teacher.checkpoint:
-        found = runs.read_config(workdir)
-        if found.dataset != config.dataset:
-            raise UserError(f"the teacher in {workdir} was trained on {found.dataset}, not on {config.dataset}")
-        if found.student.name != config.teacher.name:
-            raise UserError(f"{workdir} holds a {found.student.name}: set --config.teacher.name={found.student.name}")
-        if not runs.is_finished(workdir):
-            raise UserError(f"the teacher in {workdir} is not trained to its end: finish its run, or give another")
-        checkpoint.latest_step(workdir)
+        _check_given_teacher(config, workdir)
     elif runs.is_finished(workdir):
         differences = runs.differences(runs.read_config(workdir), wanted)
         own = {key: pair for key, pair in differences.items() if key in _TEACHER_KEYS}
         _check_same(own, workdir, f"--config.teacher.checkpoint={workdir} takes it as it is, or delete it")
     else:
         check(wanted, workdir, mend=f"finish that run with its own settings, or delete {workdir}")
+
+
+def _check_given_teacher(config: ml_collections.ConfigDict, place: Path) -> None:
+    if not place.exists():
+        raise UserError(
+            f"there is no {place}: --config.teacher.checkpoint takes the workdir of a run, or a file of weights by "
+            "PyTorch's names (.pth, .safetensors)"
+        )
+    if place.is_file():
+        _check_weights(config, place)
+        return
+    found = runs.read_config(place)
+    if found.dataset != config.dataset:
+        raise UserError(f"the teacher in {place} was trained on {found.dataset}, not on {config.dataset}")
+    if found.student.name != config.teacher.name:
+        raise UserError(f"{place} holds a {found.student.name}: set --config.teacher.name={found.student.name}")
+    if not runs.is_finished(place):
+        raise UserError(f"the teacher in {place} is not trained to its end: finish its run, or give another")
+    checkpoint.latest_step(place)
+
+
+def _check_weights(config: ml_collections.ConfigDict, path: Path) -> None:
+    info = datasets.describe(config.dataset)
+    try:
+        torch_import.load(path, config.teacher.name, info.num_classes, channels=info.image_shape[-1])
+    except Mismatch as error:
+        raise UserError(f"{error}; set --config.teacher.name and --config.dataset to what the file holds") from error
 
 
 def _check_same(differences: dict[str, tuple[Any, Any]], workdir: Path, mend: str) -> None:

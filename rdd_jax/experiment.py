@@ -14,6 +14,7 @@ from rdd_jax import methods, models, parallel, runs, train_state
 from rdd_jax.checkpoint import restore_student
 from rdd_jax.data import augment, datasets
 from rdd_jax.evaluate import Evaluate, make_evaluate
+from rdd_jax.models import torch_import
 from rdd_jax.optimizers import sgd, stepped_schedule
 from rdd_jax.refresh import Embed, make_embed, make_refresh
 from rdd_jax.train_state import TrainState
@@ -60,7 +61,7 @@ def build(config: ml_collections.ConfigDict) -> Experiment:
         UserError: where the data or the teacher cannot be read.
     """
     dataset = datasets.load(config.dataset)
-    teacher = load_network(runs.teacher_workdir(config), config.dtype) if config.teacher.name else None
+    teacher = load_teacher(config) if config.teacher.name else None
     student = make_model(config.student.name, config.dataset, config.dtype)
     distiller = methods.from_options(config.distill.to_dict(), dataset.train_labels)
 
@@ -112,6 +113,26 @@ def build(config: ml_collections.ConfigDict) -> Experiment:
 def normalizer(dataset: datasets.Dataset) -> Callable[[Array], Array]:
     """uint8[b,h,w,c] -> f32[b,h,w,c], by the data set's mean and deviation."""
     return partial(augment.normalize, mean=dataset.mean, std=dataset.std)
+
+
+def measure(network: Network, dataset: datasets.Dataset) -> dict[str, float]:
+    """{"loss": nats, "accuracy": percent} of a network on the test images."""
+    evaluate = make_evaluate(network.model, normalizer(dataset))
+    return evaluate(network.variables, *parallel.replicate((dataset.test_images, dataset.test_labels)))
+
+
+def load_teacher(config: ml_collections.ConfigDict) -> Network:
+    """The teacher that a run asks for, from a file of weights or from the workdir of its own run.
+
+    Raises:
+        UserError: where it is missing or damaged.
+    """
+    place = runs.teacher_place(config)
+    if not place.is_file():
+        return load_network(place, config.dtype)
+    info, name = datasets.describe(config.dataset), config.teacher.name
+    variables = torch_import.load(place, name, info.num_classes, channels=info.image_shape[-1])
+    return Network(make_model(name, config.dataset, config.dtype), parallel.replicate(variables))
 
 
 def load_network(workdir: Path, dtype: str) -> Network:

@@ -10,7 +10,7 @@ import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
-from rdd_jax import files, runs
+from rdd_jax import export, files, runs
 from rdd_jax.errors import UserError
 from rdd_jax.train import evaluate, train
 
@@ -34,6 +34,9 @@ def _run(config: ml_collections.ConfigDict | None, workdir: str, mode: str) -> i
     if mode == "evaluate":
         print(json.dumps(evaluate(folder)))
         return 0
+    if mode == "export":
+        print(export.save(folder))
+        return 0
     summary = train(config, folder)
     student, teacher = summary["student"], summary["teacher"]
     print(f"student {student['name']}: {student['accuracy']:.2f}% (best {student['best_accuracy']:.2f}%)")
@@ -46,14 +49,14 @@ def _run(config: ml_collections.ConfigDict | None, workdir: str, mode: str) -> i
 def _parse(arguments: list[str]) -> tuple[ml_collections.ConfigDict | None, str, str]:
     """-> (config, workdir, mode). A mistake, whatever kind the libraries have for it, becomes a UserError.
 
-    An evaluation with a workdir needs no config: the run has left its own.
+    An evaluation or an export with a workdir needs no config: the run has left its own.
 
     In two passes, as the file named by --config decides which --config.KEY there are.
     """
     known, keys = flags.FlagValues(), flags.FlagValues()
     flags.DEFINE_string("config", None, "The method's file, with a preset after a colon.", flag_values=known)
     flags.DEFINE_string("workdir", "", "Where the run lives: runs/<method>-<preset>-seed<seed>.", flag_values=known)
-    flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "What to do.", flag_values=known)
+    flags.DEFINE_enum("mode", "train", ["train", "evaluate", "export"], "What to do.", flag_values=known)
     flags.DEFINE_bool("help", False, "Shows this.", short_name="h", flag_values=known)
     try:
         rest = known(arguments, known_only=True)
@@ -61,7 +64,7 @@ def _parse(arguments: list[str]) -> tuple[ml_collections.ConfigDict | None, str,
             print(f"{__doc__}\n{known.main_module_help()}")
             raise SystemExit(0)
         config = None
-        if known.config or known.mode != "evaluate" or not known.workdir:
+        if known.config or known.mode == "train" or not known.workdir:
             config = _load(known.config)
             config_flags.DEFINE_config_dict("config", config, flag_values=keys, sys_argv=rest)
         rest = keys(rest)

@@ -36,8 +36,8 @@ def teacher_config(config: ml_collections.ConfigDict) -> ml_collections.ConfigDi
     return teacher
 
 
-def teacher_workdir(config: ml_collections.ConfigDict) -> Path:
-    """Where the teacher is: the checkpoint asked for, else the place of the run that trains it."""
+def teacher_place(config: ml_collections.ConfigDict) -> Path:
+    """Where the teacher is: the workdir or file of weights asked for, else the workdir of the run that trains it."""
     return Path(config.teacher.checkpoint or RUNS / run_name(teacher_config(config)))
 
 

@@ -16,8 +16,7 @@ from rdd_jax import checks, files, methods, models, parallel, report, runs, trai
 from rdd_jax.checkpoint import Checkpoints
 from rdd_jax.data import datasets
 from rdd_jax.data.sampling import epoch_batches
-from rdd_jax.evaluate import make_evaluate
-from rdd_jax.experiment import Experiment, build, load_network, normalizer
+from rdd_jax.experiment import Experiment, build, load_network, measure
 from rdd_jax.metrics import Progress, RunLog
 from rdd_jax.refresh import is_due
 from rdd_jax.train_state import TrainState
@@ -64,14 +63,11 @@ def evaluate(workdir: Path) -> dict[str, float]:
         UserError: where there is no run, or its checkpoint or the data cannot be read.
     """
     config = runs.read_config(workdir)
-    network = load_network(workdir, config.dtype)
-    dataset = datasets.load(config.dataset)
-    measure = make_evaluate(network.model, normalizer(dataset))
-    return measure(network.variables, *parallel.replicate((dataset.test_images, dataset.test_labels)))
+    return measure(load_network(workdir, config.dtype), datasets.load(config.dataset))
 
 
 def _provide_teacher(config: ml_collections.ConfigDict) -> None:
-    workdir = runs.teacher_workdir(config)
+    workdir = runs.teacher_place(config)
     if not runs.is_finished(workdir):
         print(f"There is no teacher yet: training {config.teacher.name} in {workdir}")
         train(runs.teacher_config(config), workdir)

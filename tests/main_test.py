@@ -11,7 +11,8 @@ from rdd_jax.errors import UserError
 from rdd_jax.main import main
 
 CONFIGS = Path(__file__).parent.parent / "configs"
-RDD = f"--config={CONFIGS / 'rdd.py'}"
+RDD, CE = (f"--config={CONFIGS / name}" for name in ("rdd.py", "ce.py"))
+WEIGHTS = Path(__file__).parent / "goldens" / "resnet8.safetensors"  # for 3 channels and 100 classes
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +41,7 @@ def refusal(capsys, *arguments):
         ((f"{RDD}:imagenet",), ["imagenet", "digits", "cifar100_small"]),
         ((RDD, "--config.dataset=cifar"), ["cifar", "digits"]),
         ((RDD, "--config.student.name=resnet9"), ["resnet9", "resnet8"]),
+        ((RDD, "--config.student.name="), ['unknown model ""']),
         ((RDD, "--config.teacher.name=resnet"), ['"resnet"', "resnet20"]),
         ((RDD, "--config.teacher.name="), ["rdd", "teacher"]),
         ((RDD, "--config.distill.rd.weight=1"), ["no key", "rd"]),
@@ -66,11 +68,16 @@ def refusal(capsys, *arguments):
         ((RDD, "--config.distill.rdd.block_size=0"), ["block_size", "0"]),
         ((RDD, "--config.distill.rdd.gamma=-1"), ["gamma", "-1"]),
         ((RDD, "--config.distill.rdd.weight=-1"), ["weight"]),
+        ((RDD, "--config.distill.fitnets.weight=1", "--config.distill.fitnets.layer=4"), ["fitnets: layer", "4"]),
         ((RDD, "--config.distill.rdd.weight=nan"), ["weight"]),
         ((f"--config={CONFIGS / 'kd.py'}", "--config.distill.kd.temperature=0"), ["temperature"]),
         ((f"{RDD}:mnist",), ["mnist", "TFDS_DATA_DIR", "download_and_prepare"]),
         ((RDD, "--config.teacher.checkpoint=nowhere"), ["nowhere"]),
+        ((RDD, "--config.teacher.checkpoint=nowhere.pth"), ["no nowhere.pth", "workdir", ".safetensors"]),
+        ((CE, "--config.teacher.name=", "--config.teacher.checkpoint=x.pth"), ["set --config.teacher.name"]),
         ((RDD, "--mode=evaluate"), ["runs/rdd-digits-seed0"]),
+        ((RDD, "--mode=export"), ["runs/rdd-digits-seed0"]),
+        (("--mode=export", "--workdir=nowhere"), ["no run in nowhere"]),
         ((RDD, "--mode=fly"), ["fly", "evaluate"]),
         (("--mode=evaluate", "--workdir=nowhere", "--config.epochs=3"), ["config.epochs"]),
         (("--mode=evaluate", "--workdir=nowhere", "stray"), ["stray"]),
@@ -182,6 +189,34 @@ def test_a_broken_teacher_checkpoint_is_refused(capsys, tmp_path):
     (broken / "_METADATA").write_text("{}")
     line = refusal(capsys, RDD, "--config.teacher.checkpoint=teacher")
     assert "checkpoints/440 is damaged" in line
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("resnet20", ["resnet8.safetensors is not a resnet20", "lacks layer1.1.conv1.weight"]),
+        ("resnet8", ["conv1.weight is (16, 3, 3, 3) there and (16, 1, 3, 3) in resnet8"]),
+    ],
+)
+def test_weights_of_another_network_are_refused(capsys, name, words):
+    line = refusal(capsys, RDD, f"--config.teacher.name={name}", f"--config.teacher.checkpoint={WEIGHTS}")
+    for word in (*words, "set --config.teacher.name and --config.dataset"):
+        assert word in line
+
+
+@pytest.mark.parametrize("name", ["teacher.safetensors", "teacher.pth", "config.json"])
+def test_a_file_that_holds_no_weights_is_refused(capsys, tmp_path, name):
+    (tmp_path / name).write_bytes(WEIGHTS.read_bytes()[:1000])
+    assert name in refusal(capsys, RDD, f"--config.teacher.checkpoint={name}")
+
+
+@pytest.mark.parametrize("has_checkpoint", [False, True])
+def test_a_run_that_cannot_be_exported_is_named(capsys, tmp_path, has_checkpoint):
+    left_by_a_run(tmp_path / "mine")
+    if has_checkpoint:
+        (tmp_path / "mine" / "checkpoints" / "440" / "student").mkdir(parents=True)
+    line = refusal(capsys, "--mode=export", "--workdir=mine")
+    assert ("checkpoints/440 is damaged" if has_checkpoint else "there is no checkpoint") in line
 
 
 def test_a_kept_teacher_of_another_recipe_is_not_taken_unasked(capsys, tmp_path):

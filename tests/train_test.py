@@ -1,5 +1,7 @@
 """Whole runs on the embedded digits, small enough for a test: files, resumption, devices."""
 
+import argparse
+import importlib.util
 import json
 import os
 import signal
@@ -11,11 +13,13 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from configs import rdd
 from rdd_jax import experiment, parallel
 from rdd_jax.data.sampling import epoch_batches
 from rdd_jax.files import read_lines
+from rdd_jax.main import main
 
 ROOT = Path(__file__).parent.parent
 # 3 epochs of 5 steps with a checkpoint every 3: some fall into the middle of an epoch.
@@ -122,6 +126,22 @@ def test_evaluation_finds_the_accuracy_that_the_run_ended_with(start, straight):
     printed = json.loads(workdir.with_name("straight.log").read_text().splitlines()[-1])
     last = read_lines(straight / "metrics.jsonl")[-1]
     assert printed == {"loss": last["loss"], "accuracy": last["accuracy"]}
+
+
+def test_a_student_goes_out_and_comes_back_as_a_teacher(start, straight):
+    assert main(["main", "--mode=export", f"--workdir={straight}"]) == 0
+    file = straight / "export" / "student.safetensors"
+    if importlib.util.find_spec("torch"):
+        import torch
+
+        weights = {key: torch.from_numpy(array) for key, array in safetensors.numpy.load_file(file).items()}
+        file = straight.parent / "resnet8_last.pth"
+        torch.save({"opt": argparse.Namespace(), "model": weights}, file)
+    workdir = finish(*start("taught", f"--config.teacher.checkpoint={file}"))
+    ours, theirs = (json.loads((folder / "summary.json").read_text()) for folder in (workdir, straight))
+    assert ours["teacher"]["name"] == theirs["student"]["name"]
+    for key in ("accuracy", "parameters", "multiply_adds"):
+        assert ours["teacher"][key] == theirs["student"][key]
 
 
 def test_killed_again_and_again_it_ends_bit_for_bit_where_the_straight_run_ends(start, straight):

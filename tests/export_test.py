@@ -1,0 +1,149 @@
+"""A student's way out and back: bit for bit, by PyTorch's names, with what is needed to use it, also as a teacher."""
+
+import json
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+from state_dict_test import random_variables
+
+from configs import ce
+from rdd_jax import checks, experiment, export, models, parallel, runs
+from rdd_jax.checkpoint import Checkpoints
+from rdd_jax.data import datasets
+from rdd_jax.errors import UserError
+from rdd_jax.main import main
+from rdd_jax.train import evaluate
+from rdd_jax.train_state import TrainState
+
+GOLDENS = Path(__file__).parent / "goldens"
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    """What a run of a resnet8 leaves, and its export; no training, as any weights will do."""
+    workdir = tmp_path_factory.mktemp("export") / "run"
+    config = ce.get_config("digits")
+    runs.write_config(config, workdir)
+    state = TrainState(None, None, random_variables("resnet8", num_classes=10, channels=1), None, None, None, None)
+    with Checkpoints(workdir) as checkpoints:
+        checkpoints.save(7, parallel.replicate(state._replace(step=np.int32(7))), accuracy=None)
+    assert main(["main", "--mode=export", f"--workdir={workdir}"]) == 0
+    return workdir
+
+
+@pytest.fixture
+def copy(workdir, tmp_path):
+    """The folder of the export, to be spoilt."""
+    return Path(shutil.copytree(workdir / "export", tmp_path / "copy"))
+
+
+def test_the_network_comes_back_bit_for_bit(workdir):
+    exported = export.load(workdir / "export")
+    kept = experiment.load_network(workdir, "float32")
+    assert jax.tree.structure(exported.variables) == jax.tree.structure(kept.variables)
+    jax.tree.map(np.testing.assert_array_equal, exported.variables, kept.variables)
+
+    digits = datasets.load("digits")
+    images = exported.preprocess(digits.test_images)
+    np.testing.assert_array_equal(images, experiment.normalizer(digits)(digits.test_images))
+    logits, _ = jax.jit(lambda variables: exported.model.apply(variables, images, train=False))(exported.variables)
+    accuracy = 100 * np.mean(np.argmax(logits, axis=1) == digits.test_labels)
+    np.testing.assert_allclose(accuracy, exported.description["accuracy"])
+
+
+def test_the_description_says_what_a_user_needs(workdir, capsys):
+    assert main(["main", "--mode=export", f"--workdir={workdir}"]) == 0
+    assert capsys.readouterr().out == f"{workdir / 'export'}\n"
+    assert sorted(path.name for path in (workdir / "export").iterdir()) == ["student.json", "student.safetensors"]
+    description = json.loads((workdir / "export" / "student.json").read_text())
+    measured = evaluate(workdir)
+    digits = datasets.load("digits")
+    expected = {
+        "version": 1,
+        "network": "resnet8",
+        "num_classes": 10,
+        "class_names": [str(digit) for digit in range(10)],
+        "image_shape": [8, 8, 1],
+        "preprocessing": {
+            "layout": "NHWC",
+            "channels": "gray",
+            "scale": 1 / 255,
+            "mean": list(digits.mean),
+            "std": list(digits.std),
+        },
+        "dataset": "digits",
+        "method": "ce",
+        "seed": 0,
+        "step": 7,
+        "accuracy": measured["accuracy"],
+        "parameters": models.count_parameters(export.load(workdir / "export").variables),
+    }
+    assert description == expected | {"sha256": description["sha256"]}
+
+
+def test_the_weights_bear_repdistillers_names(workdir):
+    ours = safetensors.numpy.load_file(workdir / "export" / "student.safetensors")
+    theirs = safetensors.numpy.load_file(GOLDENS / "resnet8.safetensors")
+    of_other_data = ("conv1.weight", "fc.weight", "fc.bias")  # Whose shapes are those of channels and classes.
+    expected = {key: array.shape for key, array in theirs.items() if not key.endswith("num_batches_tracked")}
+    assert ours.keys() == expected.keys()
+    for key in expected.keys() - set(of_other_data):
+        assert ours[key].shape == expected[key]
+        assert ours[key].dtype == np.float32
+
+
+def test_an_export_teaches(workdir):
+    config = ce.get_config("digits")
+    weights = workdir / "export" / "student.safetensors"
+    config.teacher.update({"name": "resnet8", "checkpoint": str(weights)})
+    checks.check(config, workdir.parent / "another")
+    teacher, student = experiment.load_teacher(config), experiment.load_network(workdir, "float32")
+    jax.tree.map(np.testing.assert_array_equal, teacher.variables, student.variables)
+    assert teacher.model == student.model
+
+
+@pytest.mark.parametrize("name", ["student.json", "student.safetensors"])
+def test_a_missing_file_is_named(copy, name):
+    (copy / name).unlink()
+    with pytest.raises(UserError, match=rf"there is no export in .*{name}.*--mode=export"):
+        export.load(copy)
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: content[:-1] + b"!"])
+def test_damaged_weights_are_named(copy, damage):
+    weights = copy / "student.safetensors"
+    weights.write_bytes(damage(weights.read_bytes()))
+    with pytest.raises(UserError, match=r"student.safetensors is damaged, or not what student.json"):
+        export.load(copy)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"version": 2}, "of version 2, and this program reads 1"),
+        ({"network": "resnet20"}, "is not a resnet20 for 10 classes: it lacks layer1.1.conv1.weight"),
+        ({"network": "resnet9"}, 'student.json is damaged .*"resnet9"'),
+        ({"network": ["resnet8"]}, "student.json is damaged"),
+        ({"num_classes": 7}, r"fc.weight is \(10, 64\) there and \(7, 64\)"),
+        ({"num_classes": "ten"}, "student.json is damaged"),
+        ({"image_shape": [8, 8, 3]}, "student.json is damaged"),
+        ({"preprocessing": {"mean": [0.5], "std": [0.2]}}, "student.json is damaged .*preprocessing"),
+        ({"preprocessing": None}, "student.json is damaged"),
+    ],
+)
+def test_a_description_of_something_else_is_named(copy, changes, words):
+    path = copy / "student.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(UserError, match=words):
+        export.load(copy)
+
+
+@pytest.mark.parametrize("content", ["", "{", "{}", "[]", "null", '{"version": 1}'])
+def test_a_damaged_description_is_named(copy, content):
+    (copy / "student.json").write_text(content)
+    with pytest.raises(UserError, match=r"student.json is damaged"):
+        export.load(copy)
