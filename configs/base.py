@@ -76,8 +76,8 @@ def get_config(preset: str = "digits") -> ml_collections.ConfigDict:
     config.weight_decay = 5e-4
 
     # The frozen teacher. `checkpoint` is the workdir of a run or a file of weights (.pth, .safetensors); without one a
-    # teacher is trained first, by its own seed, epochs and learning rate and else by the run's recipe, and kept. Without
-    # a name there is no teacher.
+    # teacher is trained first, by its own seed, epochs and learning rate and else by the run's recipe, and kept.
+    # Without a name there is no teacher.
     config.teacher = ml_collections.ConfigDict(
         {"name": "", "checkpoint": "", "seed": 0, "epochs": 1, "learning_rate": 0.05}
     )
