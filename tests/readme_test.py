@@ -41,11 +41,6 @@ def test_every_method_and_preset_is_listed():
     assert [name.split("`")[0] for name, *_ in table("preset")] == list(base.PRESETS)
 
 
-def test_every_method_has_its_configuration():
-    for name in methods.METHODS:
-        assert (ROOT / "configs" / f"{name}.py").exists()
-
-
 def test_the_checks_are_readmes_command():
     command = next(line.strip() for line in README.splitlines() if line.endswith("-m pytest"))
     assert (ROOT / ".ci" / "run").read_text().rstrip().endswith(command)
