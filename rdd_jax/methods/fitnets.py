@@ -1,5 +1,9 @@
 """FitNets (Romero et al. 2015): the student's map, adapted by a trained 1x1 convolution, shall be the teacher's."""
 
+import jax
+import jax.numpy as jnp
+
+from rdd_jax.collectives import mean
 from rdd_jax.losses.feature import hint, match_sizes
 from rdd_jax.methods.heads import init_head, linear
 from rdd_jax.types import Array, Distiller, Outputs
@@ -7,6 +11,9 @@ from rdd_jax.types import Array, Distiller, Outputs
 
 def fitnets(*, layer: int = 2) -> Distiller:
     """Hints at one layer, in one stage: the adapter and the student train together, as RepDistiller does. Weight 100.
+
+    As there, batch norm follows the convolution: without it training at that weight diverges. RepDistiller's ReLU is
+    left out, as the maps of some networks are not rectified.
 
     Args:
         layer: which of the maps of either network, 0 the stem's.
@@ -24,10 +31,20 @@ def fitnets(*, layer: int = 2) -> Distiller:
         return maps[layer]
 
     def init(rng, student_shapes, teacher_shapes):
-        return init_head(rng, chosen(student_shapes).shape[-1], chosen(teacher_shapes).shape[-1]), {}
+        width = chosen(teacher_shapes).shape[-1]
+        conv = init_head(rng, chosen(student_shapes).shape[-1], width, use_bias=False)
+        return {"conv": conv, "norm": {"scale": jnp.ones((width,)), "bias": jnp.zeros((width,))}}, {}
 
     def loss(params, state, student, teacher, batch, *, rng, axis_name=None):
         ours, theirs = match_sizes(chosen(student), chosen(teacher))
-        return hint(linear(params, ours), theirs), (state, {})
+        adapted = _batch_norm(params["norm"], linear(params["conv"], ours), axis_name)
+        return hint(adapted, theirs), (state, {})
 
     return Distiller(init, loss)
+
+
+def _batch_norm(norm: dict[str, Array], x: Array, axis_name: str | None) -> Array:
+    """f32[b,h,w,c] by the mean and variance of the global batch; none are kept: nothing is adapted after training."""
+    centered = x - mean(jnp.mean(x, axis=(0, 1, 2)), axis_name)
+    variance = mean(jnp.mean(jnp.square(centered), axis=(0, 1, 2)), axis_name)
+    return centered * jax.lax.rsqrt(variance + 1e-5) * norm["scale"] + norm["bias"]
