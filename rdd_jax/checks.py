@@ -1,5 +1,6 @@
 """Mistakes in a configuration, found before anything is compiled or written: one line that names mistake and mend."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,22 @@ def check(config: ml_collections.ConfigDict, workdir: Path, mend: str = "choose 
         _check_names(config)
         _check_batch_size(config.batch_size, config.dataset)
         datasets.check(config.dataset)
+        if (workdir / files.CONFIG).exists():
+            _check_same(runs.differences(runs.read_config(workdir), config), workdir, mend)
+        if config.teacher.name and not runs.is_finished(workdir):
+            _check_teacher(config)
+    except UserError:
+        raise
     except ValueError as error:
         raise UserError(str(error)) from error
-    if (workdir / files.CONFIG).exists():
-        _check_same(runs.differences(runs.read_config(workdir), config), workdir, mend)
-    if config.teacher.name:
-        _check_teacher(config)
+    except OSError as error:  # A path that is too long, or that may not be read.
+        raise UserError(f"{error.filename}: {error.strerror}; give another place") from error
 
 
 def _check_numbers(config: ml_collections.ConfigDict) -> None:
+    for key, value in files.flatten(config.to_dict()):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{key} must be finite; got {value}")
     positive = ("epochs", "eval_every_epochs", "learning_rate", "learning_rate_factor", "checkpoint_every_epochs")
     for key in positive:
         if not config[key] > 0:
@@ -105,6 +113,8 @@ def _check_given_teacher(config: ml_collections.ConfigDict, place: Path) -> None
     if place.is_file():
         _check_weights(config, place)
         return
+    if (place / files.EXPORTED_WEIGHTS).is_file():
+        raise UserError(f"{place} is an export: set --config.teacher.checkpoint={place / files.EXPORTED_WEIGHTS}")
     found = runs.read_config(place)
     if found.dataset != config.dataset:
         raise UserError(f"the teacher in {place} was trained on {found.dataset}, not on {config.dataset}")

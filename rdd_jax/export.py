@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.linen as nn
+import numpy as np
 import safetensors.numpy
 
 from rdd_jax import checkpoint, files, methods, models, runs
@@ -22,7 +23,6 @@ from rdd_jax.models.state_dict import to_state_dict
 from rdd_jax.types import Array
 
 VERSION = 1
-_FOLDER, _WEIGHTS, _DESCRIPTION = "export", "student.safetensors", "student.json"
 
 
 class Exported(NamedTuple):
@@ -39,12 +39,14 @@ class Exported(NamedTuple):
 
 
 def save(workdir: Path) -> Path:
-    """Writes the latest student of a run into the folder `export` of its workdir, and returns that folder.
+    """Writes the student of a finished run into the folder `export` of its workdir, and returns that folder.
 
     Raises:
-        UserError: where there is no run, or its checkpoint or the data cannot be read.
+        UserError: where there is no run, it is not finished, or its checkpoint or the data cannot be read.
     """
     config = runs.read_config(workdir)
+    if not runs.is_finished(workdir):
+        raise UserError(f"the student in {workdir} is not trained to its end: finish its run")
     step = checkpoint.latest_step(workdir)
     network = load_network(workdir, "float32")  # Whatever it was trained in: whoever loads it computes so.
     dataset = datasets.load(config.dataset)
@@ -64,9 +66,9 @@ def save(workdir: Path) -> Path:
         "parameters": models.count_parameters(network.variables),
         "sha256": hashlib.sha256(weights).hexdigest(),
     }
-    folder = workdir / _FOLDER
-    files.write_bytes(folder / _WEIGHTS, weights)
-    files.write_json(folder / _DESCRIPTION, description)
+    folder = workdir / files.EXPORT
+    files.write_bytes(folder / files.EXPORTED_WEIGHTS, weights)
+    files.write_json(folder / files.EXPORTED_DESCRIPTION, description)
     return folder
 
 
@@ -76,7 +78,7 @@ def load(folder: str | Path) -> Exported:
     Raises:
         UserError: where a file is missing or damaged, or the two do not belong together.
     """
-    weights, path = Path(folder) / _WEIGHTS, Path(folder) / _DESCRIPTION
+    weights, path = Path(folder) / files.EXPORTED_WEIGHTS, Path(folder) / files.EXPORTED_DESCRIPTION
     try:
         description = json.loads(path.read_bytes())
         if description["version"] != VERSION:
@@ -85,15 +87,19 @@ def load(folder: str | Path) -> Exported:
         mean, std = preprocessing["mean"], preprocessing["std"]
         if preprocessing != _preprocessing(mean, std) or len(mean) != description["image_shape"][-1]:
             raise ValueError("unknown preprocessing")
+        if len(std) != len(mean) or not (np.isfinite([mean, std]).all() and min(std) > 0):
+            raise ValueError("impossible mean or deviation")
         if hashlib.sha256(weights.read_bytes()).hexdigest() != description["sha256"]:
-            raise UserError(f"{weights} is damaged, or not what {_DESCRIPTION} beside it describes: export it again")
+            raise UserError(
+                f"{weights} is damaged, or not what {files.EXPORTED_DESCRIPTION} beside it describes: export it again"
+            )
         model = models.create(name, num_classes)
         variables = torch_import.load(weights, name, num_classes, channels=len(mean))
     except OSError as error:
         raise UserError(f"there is no export in {folder} ({error}): --mode=export writes one") from error
     except UserError:
         raise
-    except (KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise UserError(f"{path} is damaged ({error}): export it again") from error
     return Exported(model, variables, partial(augment.normalize, mean=mean, std=std), description)
 

@@ -16,6 +16,9 @@ SUMMARY = "summary.json"
 METRICS = "metrics.jsonl"
 HISTOGRAMS = "histograms.jsonl"
 REPORT = "report.html"
+EXPORT = "export"
+EXPORTED_WEIGHTS = "student.safetensors"
+EXPORTED_DESCRIPTION = "student.json"
 
 
 @contextlib.contextmanager

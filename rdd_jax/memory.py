@@ -23,11 +23,11 @@ class FifoQueue(NamedTuple):
 
 
 def normalize(vectors: Array) -> Array:
-    """Scales each row of f32[...,d] to unit length.
-
-    The epsilon stands inside the root, so that a row of zeros has a finite gradient.
-    """
-    return vectors * jax.lax.rsqrt(jnp.sum(jnp.square(vectors), axis=-1, keepdims=True) + 1e-12)
+    """Scales each row of f32[...,d] to unit length; a row of zeros stays as it is."""
+    squared = jnp.sum(jnp.square(vectors), axis=-1, keepdims=True)
+    # Two wheres: the slope is without bound at 0, and one dead row must not carry the others away.
+    apart = squared > 1e-12
+    return jnp.where(apart, vectors * jax.lax.rsqrt(jnp.where(apart, squared, 1.0)), 0.0)
 
 
 def random_vectors(rng: Array, num_examples: int, dim: int) -> Array:

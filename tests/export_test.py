@@ -31,6 +31,9 @@ def workdir(tmp_path_factory):
     state = TrainState(None, None, random_variables("resnet8", num_classes=10, channels=1), None, None, None, None)
     with Checkpoints(workdir) as checkpoints:
         checkpoints.save(7, parallel.replicate(state._replace(step=np.int32(7))), accuracy=None)
+    with pytest.raises(UserError, match="not trained to its end: finish its run"):
+        export.save(workdir)
+    (workdir / "summary.json").write_text("{}")
     assert main(["main", "--mode=export", f"--workdir={workdir}"]) == 0
     return workdir
 
@@ -55,9 +58,7 @@ def test_the_network_comes_back_bit_for_bit(workdir):
     np.testing.assert_allclose(accuracy, exported.description["accuracy"])
 
 
-def test_the_description_says_what_a_user_needs(workdir, capsys):
-    assert main(["main", "--mode=export", f"--workdir={workdir}"]) == 0
-    assert capsys.readouterr().out == f"{workdir / 'export'}\n"
+def test_the_description_says_what_a_user_needs(workdir):
     assert sorted(path.name for path in (workdir / "export").iterdir()) == ["student.json", "student.safetensors"]
     description = json.loads((workdir / "export" / "student.json").read_text())
     measured = evaluate(workdir)
@@ -130,10 +131,13 @@ def test_damaged_weights_are_named(copy, damage):
         ({"network": ["resnet8"]}, "student.json is damaged"),
         ({"num_classes": 7}, r"fc.weight is \(10, 64\) there and \(7, 64\)"),
         ({"num_classes": "ten"}, "student.json is damaged"),
+        ({"num_classes": 0}, "student.json is damaged"),
         ({"image_shape": [8, 8, 3]}, "student.json is damaged"),
+        ({"image_shape": []}, "student.json is damaged"),
         ({"preprocessing": {"mean": [0.5], "std": [0.2]}}, "student.json is damaged .*preprocessing"),
         ({"preprocessing": None}, "student.json is damaged"),
     ],
+    ids=str,
 )
 def test_a_description_of_something_else_is_named(copy, changes, words):
     path = copy / "student.json"
@@ -142,7 +146,17 @@ def test_a_description_of_something_else_is_named(copy, changes, words):
         export.load(copy)
 
 
-@pytest.mark.parametrize("content", ["", "{", "{}", "[]", "null", '{"version": 1}'])
+@pytest.mark.parametrize("std", [[0.0], [-1.0], [float("inf")], ["x"], [], [0.2, 0.2]], ids=str)
+def test_an_impossible_deviation_is_named(copy, std):
+    path = copy / "student.json"
+    description = json.loads(path.read_text())
+    description["preprocessing"]["std"] = std
+    path.write_text(json.dumps(description))
+    with pytest.raises(UserError, match=r"student.json is damaged"):
+        export.load(copy)
+
+
+@pytest.mark.parametrize("content", ["", "{", "{}", "[]", "null", '{"version": 1}', "[" * 100_000])
 def test_a_damaged_description_is_named(copy, content):
     (copy / "student.json").write_text(content)
     with pytest.raises(UserError, match=r"student.json is damaged"):

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import STUDENT, TEACHER, compiled, create, outputs, start
+from tiny import STUDENT, TEACHER, compiled, create, outputs, refreshed, start
 
-from rdd_jax.losses import feature
+from rdd_jax.losses import feature, relational
 from rdd_jax.methods.heads import linear
 from rdd_jax.methods.maps import paired_maps
 
@@ -35,6 +35,34 @@ def test_a_network_without_maps_is_named():
         paired_maps(outputs(0, 6, depth=1), TEACHER)
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("at", {}, lambda *maps: feature.attention_transfer(*maps)),
+        ("at", {"power": 4}, lambda *maps: feature.attention_transfer(*maps, power=4)),
+        ("nst", {}, feature.neuron_selectivity),
+    ],
+)
+def test_losses_of_maps_are_summed_over_the_pairs(name, options, expected):
+    value, (_, rows), _, _ = compiled(create(name, **options))(*start(create(name, **options)))
+    assert_close(value, sum(expected(*maps) for maps in paired_maps(STUDENT, TEACHER)))
+    assert [x.any() for x in rows[1].maps] == [False, True, True, True]
+    assert not rows[1].embedding.any()
+
+
+def test_sp_compares_the_last_maps():
+    value, (_, rows), _, _ = compiled(create("sp"))(*start(create("sp")))
+    assert_close(value, relational.similarity_preserving(STUDENT[1].maps[-1], TEACHER[1].maps[-1]))
+    assert [x.any() for x in rows[1].maps] == [False, False, False, True]
+
+
+@pytest.mark.parametrize("name", ["pkt", "rkd", "cc", "crd", "rrd", "rdd", "rdx_triplet"])
+def test_methods_of_embeddings_leave_maps_and_logits_alone(name):
+    _, (_, (logits, features)), _, _ = compiled(create(name))(*refreshed(create(name)))
+    assert features.embedding.any()
+    assert not any(leaf.any() for leaf in (logits, *features.maps))
+
+
 @pytest.mark.parametrize("layer", [0, 2])
 def test_fitnets_is_a_hint_at_its_layer(layer):
     distiller = create("fitnets", layer=layer)
@@ -53,7 +81,13 @@ def test_fitnets_names_a_layer_that_is_not_there():
         start(create("fitnets", layer=4))
 
 
-def test_vid_starts_with_the_variance_asked_for():
+@pytest.mark.parametrize("variance", [2e-5, 5.0, 1e4])
+def test_vid_starts_with_any_variance(variance):
+    params, _ = start(create("vid", initial_variance=variance))
+    np.testing.assert_allclose(jax.nn.softplus(params["map0"]["raw_variance"]) + 1e-5, variance, rtol=1e-5)
+
+
+def test_vid_is_the_likelihood_of_all_pairs():
     distiller = create("vid", initial_variance=2.0)
     params, state = start(distiller)
     pairs = [feature.match_sizes(*maps) for maps in paired_maps(STUDENT, TEACHER)]

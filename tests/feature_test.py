@@ -96,6 +96,23 @@ def test_the_order_of_channels_and_the_scale_do_not_matter(loss):
     assert_close(value_and_grad(loss)(*shuffled)[0], value_and_grad(loss)(student, teacher)[0])
 
 
+@pytest.mark.parametrize("power", [2, 4, 1000])
+def test_attention_knows_no_scale_however_small(power):
+    student, teacher = normal(0, 4, 3, 3, 5), normal(1, 4, 3, 3, 5)
+    loss = functools.partial(feature.attention_transfer, power=power)
+    expected = loss(student, teacher)
+    assert expected > 1e-3
+    np.testing.assert_allclose(loss(1e-4 * student, 1e4 * teacher), expected, rtol=1e-4)
+
+
+def test_neuron_selectivity_of_few_places_is_that_of_many():
+    """The kernel is summed over places or over channels, whichever are fewer: the same number."""
+    few = [normal(seed, 4, 2, 2, 9) for seed in (0, 1)]
+    more = [np.pad(x, ((0, 0), (0, 2), (0, 0), (0, 0))) for x in few]  # Zeros add nothing to a product.
+    assert_close(feature.neuron_selectivity(*few), feature.neuron_selectivity(*(np.tile(x, (1, 1, 2, 1)) for x in few)))
+    assert_close(feature.neuron_selectivity(*few), feature.neuron_selectivity(*more))
+
+
 def test_neuron_selectivity_is_a_distance():
     """The squared distance of two means is never negative, and moving towards the teacher lessens it."""
     student, teacher = normal(0, 4, 3, 3, 5), normal(1, 4, 3, 3, 5)

@@ -56,6 +56,9 @@ def refusal(capsys, *arguments):
         ((RDD, "--config.learning_rate=0"), ["learning_rate"]),
         ((RDD, "--config.learning_rate=nan"), ["learning_rate"]),
         ((RDD, "--config.learning_rate_factor=-1"), ["learning_rate_factor"]),
+        ((RDD, "--config.distill.rdd.beta=inf"), ["distill.rdd.beta must be finite; got inf"]),
+        ((RDD, f"--workdir={'x' * 300}"), ["xxx", "File name too long"]),
+        ((RDD, f"--config.teacher.checkpoint={'x' * 300}.pth"), ["xxx", "File name too long"]),
         ((RDD, "--config.momentum=7"), ["momentum", "7"]),
         ((RDD, "--config.seed=2147483648"), ["seed", "2147483648"]),
         ((RDD, "--config.teacher.seed=-1"), ["seed", "-1"]),
@@ -204,6 +207,13 @@ def test_weights_of_another_network_are_refused(capsys, name, words):
         assert word in line
 
 
+def test_an_exports_folder_is_told_from_its_weights(capsys, tmp_path):
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export" / "student.safetensors").write_bytes(WEIGHTS.read_bytes())
+    line = refusal(capsys, RDD, "--config.teacher.checkpoint=export")
+    assert "set --config.teacher.checkpoint=export/student.safetensors" in line
+
+
 @pytest.mark.parametrize("name", ["teacher.safetensors", "teacher.pth", "config.json"])
 def test_a_file_that_holds_no_weights_is_refused(capsys, tmp_path, name):
     (tmp_path / name).write_bytes(WEIGHTS.read_bytes()[:1000])
@@ -213,6 +223,8 @@ def test_a_file_that_holds_no_weights_is_refused(capsys, tmp_path, name):
 @pytest.mark.parametrize("has_checkpoint", [False, True])
 def test_a_run_that_cannot_be_exported_is_named(capsys, tmp_path, has_checkpoint):
     left_by_a_run(tmp_path / "mine")
+    assert "not trained to its end" in refusal(capsys, "--mode=export", "--workdir=mine")
+    (tmp_path / "mine" / "summary.json").write_text("{}")
     if has_checkpoint:
         (tmp_path / "mine" / "checkpoints" / "440" / "student").mkdir(parents=True)
     line = refusal(capsys, "--mode=export", "--workdir=mine")

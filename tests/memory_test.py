@@ -98,7 +98,11 @@ def test_no_gradient_flows_into_the_memory():
 
 
 def test_normalize_has_finite_gradient_at_zero():
-    assert np.isfinite(jax.jit(jax.grad(lambda rows: jnp.sum(memory.normalize(rows))))(jnp.zeros((2, 3)))).all()
+    rows = jnp.array([[0.0, 0.0, 0.0], [3.0, 0.0, 4.0]])
+    unit, gradient = jax.jit(jax.value_and_grad(lambda rows: jnp.sum(memory.normalize(rows))))(rows)
+    np.testing.assert_allclose(unit, 1.4, rtol=1e-6)
+    np.testing.assert_array_equal(gradient[0], 0.0)
+    assert gradient[1].any()
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ SMALL = {"dim": 4, "num_negatives": 12, "pool_size": 5}
 EMBEDDINGS = np.random.default_rng(7).normal(size=(2, EXAMPLES, 6)).astype(np.float32)
 
 
-def outputs(seed, width, dtype=np.float32, *, side=8, depth=4):
+def outputs(seed, width, dtype=np.float32, *, side=16, depth=4):
     """What a network of that width might return for the batch; logits are float32 whatever the rest is."""
 
     def normal(*shape, dtype=dtype):
@@ -29,7 +29,7 @@ def outputs(seed, width, dtype=np.float32, *, side=8, depth=4):
 
 def teacher_outputs(dtype=np.float32):
     """Of a network that is wider, deeper and sees larger maps, whose sizes are no multiples of the student's."""
-    return outputs(1, 10, dtype, side=11, depth=5)
+    return outputs(1, 10, dtype, side=35, depth=5)
 
 
 STUDENT, TEACHER = outputs(0, 6), teacher_outputs()

@@ -36,8 +36,7 @@ def digits(torch):
 
 
 def digits_variables():
-    variables = random_variables("resnet8", num_classes=10, channels=1)
-    return variables | {"batch_stats": jax.tree.map(np.abs, variables["batch_stats"])}  # Variances are not negative.
+    return random_variables("resnet8", num_classes=10, channels=1)
 
 
 def tensors(torch, variables):
@@ -77,11 +76,12 @@ def test_repdistillers_own_file_holds_the_same_weights(torch):
         lambda weights: {"epoch": 240, "model": weights, "best_acc": 72.5},
         lambda weights: {"state_dict": weights},
         lambda weights: {"model": {f"module.{key}": tensor for key, tensor in weights.items()}},
+        lambda weights: {f"module.module.{key}": tensor for key, tensor in weights.items()},
         lambda weights: {"opt": argparse.Namespace(model="resnet8", milestones=[150]), "model": weights},
         lambda weights: {key: tensor.clone().requires_grad_() for key, tensor in weights.items()},
         lambda weights: {key: tensor.double() for key, tensor in weights.items()},
     ],
-    ids=["bare", "model", "state_dict", "module", "namespace", "parameters", "double"],
+    ids=["bare", "model", "state_dict", "module", "modules", "namespace", "parameters", "double"],
 )
 @pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "legacy"])
 def test_every_form_of_a_checkpoint_is_read(torch, digits, tmp_path, wrap, is_zip):
@@ -147,6 +147,27 @@ def test_a_checkpoint_without_weights_is_named(torch, tmp_path, content):
     torch.save(content, tmp_path / "x.pth")
     with pytest.raises(UserError, match=r"x.pth holds no state dict"):
         load_digits(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("kind", ["sparse", "meta", "complex"])
+def test_what_is_no_plain_array_is_named(torch, digits, tmp_path, kind):
+    bias = digits[1]["fc.bias"]
+    strange = {"sparse": bias.to_sparse(), "meta": bias.to("meta"), "complex": bias.to(torch.complex64)}[kind]
+    torch.save(digits[1] | {"fc.bias": strange}, tmp_path / "x.pth")
+    with pytest.raises(UserError, match=r"x.pth cannot be used: fc.bias is no plain array of numbers"):
+        load_digits(tmp_path / "x.pth")
+
+
+def test_a_prefix_of_some_names_alone_is_no_prefix(torch, digits, tmp_path):
+    torch.save(digits[1] | {"module.conv1.weight": digits[1]["conv1.weight"]}, tmp_path / "x.pth")
+    with pytest.raises(Mismatch, match=r"it has module.conv1.weight, which resnet8 has not"):
+        load_digits(tmp_path / "x.pth")
+
+
+def test_a_torch_that_is_too_old_is_named(torch, monkeypatch):
+    monkeypatch.delattr(torch.serialization, "safe_globals")
+    with pytest.raises(UserError, match=r"read by PyTorch 2.5 or later, and 2\S* is installed: update it"):
+        torch_import.load(GOLDENS / "resnet8.pth", "resnet8", num_classes=100)
 
 
 @pytest.mark.parametrize(

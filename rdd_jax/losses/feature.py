@@ -10,6 +10,8 @@ import numpy as np
 from rdd_jax.memory import normalize
 from rdd_jax.types import Array
 
+_HIGHEST = jax.lax.Precision.HIGHEST
+
 
 def match_sizes(student_map: Array, teacher_map: Array) -> tuple[Array, Array]:
     """Average-pools two maps [b,h,w,c] of any float dtype to the smaller height and the smaller width, in float32.
@@ -105,7 +107,7 @@ def _pool(x: Array, height: int, width: int) -> Array:
     x = x.astype(jnp.float32)
     for axis, size in ((1, height), (2, width)):
         if x.shape[axis] != size:
-            averaged = jnp.tensordot(_averaging(x.shape[axis], size), x, (1, axis), precision=jax.lax.Precision.HIGHEST)
+            averaged = jnp.tensordot(_averaging(x.shape[axis], size), x, (1, axis), precision=_HIGHEST)
             x = jnp.moveaxis(averaged, 0, axis)
     return x
 
@@ -121,7 +123,10 @@ def _averaging(inputs: int, outputs: int) -> np.ndarray:
 
 def _attention(x: Array, power: int) -> Array:
     """[b,h,w,c] -> unit vectors f32[b,h*w]."""
-    return normalize(jnp.mean(x**power, axis=-1).reshape(len(x), -1))
+    # The scale makes no difference to a unit vector, but all to what its power rounds to.
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axis=(1, 2, 3), keepdims=True))
+    scaled = x / jnp.where(largest > 0.0, largest, 1.0)
+    return normalize(jnp.mean(scaled**power, axis=-1).reshape(len(x), -1))
 
 
 def _channels(x: Array) -> Array:
@@ -131,5 +136,9 @@ def _channels(x: Array) -> Array:
 
 def _kernel(rows: Array, columns: Array) -> Array:
     """Mean of (x . y)^2 over the pairs of channels of each image, and over the batch."""
-    products = jnp.einsum("bip,bjp->bij", rows, columns, precision=jax.lax.Precision.HIGHEST)
-    return jnp.mean(jnp.square(products))
+    images, channels, places = rows.shape
+    if places < channels:
+        # The same sum, by the products of places: deep maps have thousands of channels and a few places.
+        products = [jnp.einsum("bip,biq->bpq", x, x, precision=_HIGHEST) for x in (rows, columns)]
+        return jnp.sum(products[0] * products[1]) / (images * channels * columns.shape[1])
+    return jnp.mean(jnp.square(jnp.einsum("bip,bjp->bij", rows, columns, precision=_HIGHEST)))

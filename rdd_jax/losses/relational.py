@@ -141,7 +141,8 @@ def _angles(embeddings: Array) -> Array:
 def _neighbor_probabilities(embeddings: Array) -> Array:
     """f32[b,b]: each row's (cosine + 1) / 2, scaled to the sum 1."""
     unit = normalize(embeddings)
-    similarities = (jnp.matmul(unit, unit.T, precision=_HIGHEST) + 1.0) / 2.0
+    # The cosine of opposite rows may round to less than -1, and the logarithm to NaN.
+    similarities = jnp.maximum(jnp.matmul(unit, unit.T, precision=_HIGHEST) + 1.0, 0.0) / 2.0
     return similarities / jnp.sum(similarities, axis=1, keepdims=True)
 
 

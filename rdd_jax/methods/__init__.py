@@ -1,6 +1,7 @@
 """Distillation methods as values: a factory each, METHODS by name, sums of them by weight."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -62,6 +63,9 @@ def create(name: str, training_labels: np.ndarray | None = None, **chosen: Any) 
     strange = sorted(set(chosen) - set(options(name)))
     if strange:
         raise ValueError(f'method {name} has no option "{strange[0]}"; it has {", ".join(options(name)) or "none"}')
+    for option, value in chosen.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{name}: {option} must be finite; got {value}")
     if "training_labels" not in inspect.signature(factory).parameters:
         return factory(**chosen)
     if training_labels is None:
@@ -76,8 +80,8 @@ def from_options(distill: Mapping[str, Mapping[str, Any]], training_labels: np.n
         ValueError: where no weight is above 0, or one is below; and as `create` does.
     """
     active = {name: dict(chosen) for name, chosen in distill.items() if chosen["weight"]}
-    if not active or not all(chosen["weight"] > 0 for chosen in active.values()):
-        raise ValueError("distill: weights must not be negative, and one must be above 0")
+    if not active or not all(0 < chosen["weight"] < math.inf for chosen in active.values()):
+        raise ValueError("distill: weights must be finite and not negative, and one must be above 0")
     weights = {name: chosen.pop("weight") for name, chosen in active.items()}
     return weighted_sum({name: (weights[name], create(name, training_labels, **active[name])) for name in active})
 

@@ -29,7 +29,8 @@ def cc(*, dim: int = 128) -> Distiller:
 
     def loss(params, state, student, teacher, batch, *, rng, axis_name=None):
         ours = all_gather(linear(params["student"], student[1].embedding), axis_name)
-        theirs = all_gather(linear(params["teacher"], teacher[1].embedding), axis_name)
+        fixed = jax.lax.stop_gradient(teacher[1].embedding)
+        theirs = all_gather(linear(params["teacher"], fixed), axis_name)
         return correlation_congruence(ours, theirs), (state, {})
 
     return Distiller(init, loss)

@@ -56,7 +56,7 @@ def crd(
 
     def loss(params, state, student, teacher, batch, *, rng, axis_name=None):
         ours = project(params["student"], student[1].embedding)
-        theirs = project(params["teacher"], teacher[1].embedding)
+        theirs = project(params["teacher"], jax.lax.stop_gradient(teacher[1].embedding))
         negatives = draw(row_keys(rng, len(batch.indices), axis_name), batch.labels)
         indices = jnp.concatenate([batch.indices[:, None], negatives], axis=1)
 

@@ -111,7 +111,7 @@ def rdd(
     def loss(params, state, student, teacher, batch, *, rng, axis_name=None):
         heads = params | state.fixed_heads
         ours = project(heads["student"], student[1].embedding)
-        theirs = project(heads["teacher"], teacher[1].embedding)
+        theirs = project(heads["teacher"], jax.lax.stop_gradient(teacher[1].embedding))
         drawn = draw(state.table, batch, rng)
         weights = state.table.confusion[batch.indices] if anchor_weighting else None
 

@@ -33,7 +33,8 @@ def rrd(
 ) -> Distiller:
     """The student's softened similarities to remembered teacher vectors shall be the teacher's. Weight 1.
 
-    The batch is remembered before it is compared, so that each image meets itself. With "momentum" the rows compared
+    The batch is remembered before it is compared, so that each image meets itself (in a queue as long as the global
+    batch). With "momentum" the rows compared
     are those of the global batch and `num_negatives` drawn from the whole bank, the same for all images of a step;
     both networks meet the teacher's vectors, where the authors' release has each meet the other's.
 
@@ -49,8 +50,8 @@ def rrd(
     Raises:
         ValueError: for an impossible option.
     """
-    temperature = min(student_temperature, teacher_temperature)
-    check_options("rrd", dim=dim, num_negatives=num_negatives, temperature=temperature, momentum=momentum)
+    for temperature in (student_temperature, teacher_temperature):
+        check_options("rrd", dim=dim, num_negatives=num_negatives, temperature=temperature, momentum=momentum)
     if memory not in ("queue", "momentum"):
         raise ValueError(f'rrd: memory must be "queue" or "momentum"; got "{memory}"')
     num_examples = len(training_labels)

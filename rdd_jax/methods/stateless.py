@@ -90,8 +90,10 @@ def rkd(*, distance_weight: float = 25.0, angle_weight: float = 50.0) -> Distill
 
     A weight of 0 leaves its half out: the distance-only and the angle-only form.
     """
-    if not (distance_weight >= 0 and angle_weight >= 0):
-        raise ValueError(f"rkd: weights must not be negative; got {distance_weight} and {angle_weight}")
+    if not (distance_weight >= 0 and angle_weight >= 0 and distance_weight + angle_weight > 0):
+        raise ValueError(
+            f"rkd: weights must not be negative, and one above 0; got {distance_weight} and {angle_weight}"
+        )
 
     def loss(student: Outputs, teacher: Outputs, batch: Batch, axis_name: str | None) -> Array:
         ours, theirs = _global_embeddings(student, teacher, axis_name)

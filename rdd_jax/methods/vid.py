@@ -50,7 +50,8 @@ def _init_gaussian(rng: Array, inputs: int, outputs: int, variance: float) -> di
         for place, key in enumerate(jax.random.split(rng, 3))
     }
     # Softplus turned round: the variance stays above 0 however it is trained.
-    raw = np.log(np.expm1(variance - _LEAST_VARIANCE))
+    excess = variance - _LEAST_VARIANCE
+    raw = excess + np.log(-np.expm1(-excess))
     return {"regressor": regressor, "raw_variance": jnp.full((outputs,), raw, jnp.float32)}
 
 

@@ -37,7 +37,7 @@ def create(name: str, num_classes: int, *, axis_name: str | None = None, dtype: 
     """The network of that name: `apply(variables, images, train=...) -> (logits f32[b,classes], Features)`.
 
     Args:
-        name: a key of MODELS, as RepDistiller spells it.
+        name: a key of MODELS.
         num_classes: of the logits.
         axis_name: the mapped axis over which batch norm is synchronised in training.
         dtype: of the computation; parameters stay float32.

@@ -49,7 +49,7 @@ def from_state_dict(
 
     Raises:
         Mismatch: if a parameter is missing, is none of the network's, or has another shape.
-        UserError: if a number is not finite.
+        UserError: if a number is not finite, or a variance negative.
         ValueError: for an unknown name.
     """
     network = models.create(name, num_classes)
@@ -65,6 +65,8 @@ def from_state_dict(
         leaves[path] = np.ascontiguousarray(found[key].astype(np.float32).transpose(_FLAX_AXES[found[key].ndim]))
         if not np.isfinite(leaves[path]).all():
             raise UserError(f"{source} cannot be used: {key} has numbers that are not finite")
+        if path[-1] == "var" and (leaves[path] < 0).any():
+            raise UserError(f"{source} cannot be used: {key} is a variance and has negative numbers")
     return unflatten_dict(leaves)
 
 

@@ -14,6 +14,7 @@ from rdd_jax.errors import UserError
 from rdd_jax.models.state_dict import from_state_dict
 
 _SAFETENSORS = ".safetensors"
+_PARALLEL = "module."
 
 
 def load(path: str | Path, name: str, num_classes: int, channels: int = 3) -> dict[str, Any]:
@@ -35,8 +36,9 @@ def load(path: str | Path, name: str, num_classes: int, channels: int = 3) -> di
     if not path.is_file():
         raise UserError(f"there is no file {path}")
     arrays = _read_safetensors(path) if path.suffix == _SAFETENSORS else _read_checkpoint(path)
-    named = {key.removeprefix("module."): array for key, array in arrays.items()}
-    return from_state_dict(named, name, num_classes, channels, source=str(path))
+    while arrays and all(key.startswith(_PARALLEL) for key in arrays):
+        arrays = {key.removeprefix(_PARALLEL): array for key, array in arrays.items()}
+    return from_state_dict(arrays, name, num_classes, channels, source=str(path))
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
@@ -51,6 +53,8 @@ def _read_checkpoint(path: Path) -> dict[str, np.ndarray]:
         import torch
     except ImportError:
         raise UserError(f"{path} is read by PyTorch, which is not installed: pip install torch") from None
+    if not hasattr(torch.serialization, "safe_globals"):
+        raise UserError(f"{path} is read by PyTorch 2.5 or later, and {torch.__version__} is installed: update it")
     try:
         # Only tensors, plain values and the options in RepDistiller's `_last.pth` are unpickled: no file's code runs.
         with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings(action="ignore"):
@@ -66,4 +70,7 @@ def _read_checkpoint(path: Path) -> dict[str, np.ndarray]:
             content = content[key]
     if not isinstance(content, Mapping) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise UserError(f'{path} holds no state dict, neither by itself nor as "model" or "state_dict"')
+    for key, tensor in content.items():
+        if tensor.layout != torch.strided or tensor.is_meta or tensor.is_complex() or tensor.is_quantized:
+            raise UserError(f"{path} cannot be used: {key} is no plain array of numbers")
     return {str(key): tensor.detach().to(torch.float32).numpy() for key, tensor in content.items()}
