@@ -17,6 +17,7 @@ METRICS = "metrics.jsonl"
 HISTOGRAMS = "histograms.jsonl"
 REPORT = "report.html"
 EXPORT = "export"
+COMPILATIONS = ".compilations"
 EXPORTED_WEIGHTS = "student.safetensors"
 EXPORTED_DESCRIPTION = "student.json"
 

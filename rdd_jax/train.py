@@ -33,6 +33,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict[str, Any]:
     Raises:
         UserError: for a run that could not work, before anything is compiled or written; and for damaged files.
     """
+    _keep_compilations(workdir.absolute().parent / files.COMPILATIONS)
     checks.check(config, workdir)
     if runs.is_finished(workdir):
         if not (workdir / files.REPORT).exists():  # the earlier try was stopped just before its report
@@ -64,6 +65,12 @@ def evaluate(workdir: Path) -> dict[str, float]:
     """
     config = runs.read_config(workdir)
     return measure(load_network(workdir, config.dtype), datasets.load(config.dataset))
+
+
+def _keep_compilations(folder: Path) -> None:
+    """Has XLA's programs kept for the runs beside this one, and for its resumption, where JAX is not told otherwise."""
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
 def _provide_teacher(config: ml_collections.ConfigDict) -> None:
