@@ -183,9 +183,10 @@ def test_any_number_of_devices_trains_the_same_student(start, straight, devices)
     workdir = finish(*start(f"devices{devices}", devices=devices))
     for ours, theirs in zip(history(workdir), history(straight), strict=True):
         assert ours.keys() == theirs.keys()
-        # Sums over devices are rounded in another order. Once a table is mined, after epoch 1, near ties of ranks may
-        # fall differently, which is no rounding error any more: 2e-3 was the most that was seen.
-        rtol = 1e-5 if theirs["epoch"] == 1 else 5e-3
+        # Sums over devices are rounded in another order, by which a rectifier near 0 may switch: the gradient of its
+        # batch norm then jumps, all others' stay within 1e-7, and the loss was seen to change by 5e-5. Once a table is
+        # mined, after epoch 1, near ties of ranks may fall differently as well: 2e-3 was the most that was seen.
+        rtol = 5e-4 if theirs["epoch"] == 1 else 5e-3
         np.testing.assert_allclose(ours["loss"], theirs["loss"], rtol=rtol, err_msg=str(theirs))
 
 
