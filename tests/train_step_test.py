@@ -223,11 +223,13 @@ def test_devices_train_the_same_student(devices):
             np.testing.assert_allclose(*earlier, rtol=1e-5)
         earlier = progress["loss"], expected["loss"]
 
-    def close(actual, expected):
+    def close(actual, expected, least=1e-3):
         # 1e-6 from sums in another order, some tenfold by the contrastive temperature and by three updates.
-        np.testing.assert_allclose(actual, expected, rtol=0, atol=3e-5 * max(1e-3, np.abs(expected).max()))
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=3e-5 * max(least, np.abs(expected).max()))
 
-    jax.tree.map(close, state, one_state)
+    # The loss of kd is 0.02 here, a difference of terms of 20.
+    jax.tree.map(functools.partial(close, least=0.1), state.metrics, one_state.metrics)
+    jax.tree.map(close, state._replace(metrics={}), one_state._replace(metrics={}))
     for leaf in jax.tree.leaves(state):
         copies = parallel.per_device_copies(leaf)
         assert len(copies) == devices
