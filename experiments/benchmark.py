@@ -1,0 +1,140 @@
+"""Seconds per step and per mining, against PyTorch on the same work in the same call where it is asked for.
+
+    python -m experiments.benchmark step [--methods=kd,crd,rdd] [--against=torch] [--save=FILE.json]
+    python -m experiments.benchmark mine [--sizes=5000,10000] [--against=torch] [--save=FILE.json]
+
+Each row is the median of several rounds after a warm-up; the rounds of JAX and of PyTorch take turns, so that a busy
+moment of the machine falls on both. Ratios are what to read: seconds are the machine's.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+from tqdm import tqdm
+
+from experiments import workloads
+from rdd_jax import methods
+
+
+def seconds(candidates: dict[str, Callable[[], None]], rounds: int) -> dict[str, dict[str, float]]:
+    """{name: {"first", "median", "least"}} of workloads that take turns; "first" includes the compilation."""
+    first = {name: _timed(work) for name, work in candidates.items()}
+    times: dict[str, list[float]] = {name: [] for name in candidates}
+    for _ in range(rounds):
+        for name, work in candidates.items():
+            times[name].append(_timed(work))
+    return {
+        name: {"first": first[name], "median": statistics.median(times[name]), "least": min(times[name])}
+        for name in candidates
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Markdown: a row for each workload, with the ratio of PyTorch's median to JAX's where both were timed."""
+    lines = ["| work | jax, s | compiled in, s | torch, s | torch / jax |", "| --- | --- | --- | --- | --- |"]
+    for row in rows:
+        ours, theirs = row["seconds"]["jax"], row["seconds"].get("torch")
+        compiled = max(0.0, ours["first"] - ours["median"])
+        other = (f"{theirs['median']:.2f}", f"{theirs['median'] / ours['median']:.2f}") if theirs else ("", "")
+        lines.append(f"| {row['work']} | {ours['median']:.2f} | {compiled:.1f} | {' | '.join(other)} |")
+    return "\n".join(lines)
+
+
+def machine() -> dict[str, str]:
+    """What the figures were measured on."""
+    device = jax.local_devices()[0].device_kind
+    return {
+        "device": f"{jax.local_device_count()} x {device}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
+        "jax": metadata.version("jax"),
+    }
+
+
+def _timed(work: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def _steps(arguments: argparse.Namespace) -> dict[str, dict[str, Callable[[], Callable[[], None]]]]:
+    """{row: {"jax": what prepares the workload, ...}}: prepared one row at a time, as two would not fit in memory."""
+    names = arguments.methods.split(",")
+    unknown = sorted(set(names) - set(methods.METHODS))
+    if unknown:
+        raise ValueError(f'unknown method "{unknown[0]}" (known: {", ".join(methods.METHODS)})')
+    jobs = {}
+    for name in names:
+        row = jobs[f"{name} step, cifar100, batch {arguments.batch_size}"] = {
+            "jax": lambda name=name: workloads.train_step(name, preset="cifar100", batch_size=arguments.batch_size)
+        }
+        if arguments.against:
+            row["torch"] = lambda name=name: _torch().train_step(name, batch_size=arguments.batch_size)
+    return jobs
+
+
+def _minings(arguments: argparse.Namespace) -> dict[str, dict[str, Callable[[], Callable[[], None]]]]:
+    jobs = {}
+    for size in map(int, arguments.sizes.split(",")):
+        options = {"num_examples": size, "dim": arguments.dim, "pool_size": arguments.pool_size}
+        row = jobs[f"mine {size:,} x {arguments.dim}, pool {arguments.pool_size:,}"] = {
+            "jax": lambda options=options: workloads.mine(**options)
+        }
+        if arguments.against:
+            row["torch"] = lambda options=options: _torch().mine(**options)
+    return jobs
+
+
+def _torch():
+    try:
+        from experiments import torch_workloads
+    except ImportError:
+        raise ValueError("--against=torch needs PyTorch: pip install torch") from None
+    return torch_workloads
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--against", choices=["torch"], help="what to compare with")
+    common.add_argument("--rounds", type=int, default=7, help="how often each is timed after the warm-up")
+    common.add_argument("--save", type=Path, help="a JSON file for the figures")
+    step = commands.add_parser("step", parents=[common], help="one update of resnet8x4 by resnet32x4")
+    step.add_argument("--methods", default="kd,crd,rdd")
+    step.add_argument("--batch_size", type=int, default=64)
+    step.set_defaults(jobs=_steps)
+    mine = commands.add_parser("mine", parents=[common], help="one mining of the contrast table")
+    mine.add_argument("--sizes", default="5000,10000")
+    mine.add_argument("--dim", type=int, default=256)
+    mine.add_argument("--pool_size", type=int, default=1024)
+    mine.set_defaults(jobs=_minings)
+    return parser
+
+
+def main() -> None:
+    """Prints the table; with --save, keeps the figures."""
+    parser = _parser()
+    arguments = parser.parse_args()
+    rows = []
+    try:
+        for work, prepare in tqdm(arguments.jobs(arguments).items()):
+            candidates = {name: make() for name, make in prepare.items()}
+            rows.append({"work": work, "seconds": seconds(candidates, arguments.rounds)})
+    except ValueError as error:
+        parser.error(str(error))
+    if arguments.save:
+        arguments.save.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()

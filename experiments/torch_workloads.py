@@ -1,0 +1,150 @@
+"""The same workloads in PyTorch, written plainly and for comparison alone: networks, losses and mining as published.
+
+RepDistiller's way: views are cut on the host, the bank's rows are gathered for every anchor, ranks are two argsorts.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+Workload = Callable[[], None]
+_CLASSES, _EXAMPLES, _DIM, _NEGATIVES, _POOL, _TEMPERATURE = 100, 50_000, 128, 16_384, 1_024, 0.07
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions and a shortcut."""
+
+    def __init__(self, inputs: int, width: int, stride: int):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(inputs, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width)
+        self.conv2, self.bn2 = nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width)
+        same = stride == 1 and inputs == width
+        projection = nn.Sequential(nn.Conv2d(inputs, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+        self.shortcut = nn.Identity() if same else projection
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[b,c,h,w] -> [b,width,h/stride,w/stride]."""
+        y = self.bn2(self.conv2(functional.relu(self.bn1(self.conv1(x)))))
+        return functional.relu(y + self.shortcut(x))
+
+
+class ResNet(nn.Module):
+    """The wide resnet8x4 and resnet32x4."""
+
+    def __init__(self, depth: int):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 32, 3, 1, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU())
+        blocks, inputs = [], 32
+        for width, stride in ((64, 1), (128, 2), (256, 2)):
+            for block in range((depth - 2) // 6):
+                blocks.append(Block(inputs, width, stride if block == 0 else 1))
+                inputs = width
+        self.blocks, self.fc = nn.Sequential(*blocks), nn.Linear(256, _CLASSES)
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """[b,3,h,w] -> (logits, embedding)."""
+        embedding = self.blocks(self.stem(images)).mean((2, 3))
+        return self.fc(embedding), embedding
+
+
+class Contrast(nn.Module):
+    """A loss against a bank of both networks' vectors: CRD's, or RDD's by a table of hard negatives."""
+
+    def __init__(self, both_directions: bool):
+        super().__init__()
+        self.heads = nn.ModuleList([nn.Linear(256, _DIM), nn.Linear(256, _DIM)])
+        self.banks = [functional.normalize(torch.randn(_EXAMPLES, _DIM)) for _ in range(2)]
+        self.both_directions, self.normalizer = both_directions, None
+        self.table = None if both_directions else torch.randint(_EXAMPLES, (_EXAMPLES, _POOL))
+
+    def forward(self, embeddings: tuple[torch.Tensor, torch.Tensor], indices: torch.Tensor) -> torch.Tensor:
+        """Of student's and teacher's embeddings [b,256], the batch's positions [b]."""
+        vectors = [functional.normalize(head(x)) for head, x in zip(self.heads, embeddings, strict=True)]
+        if self.table is None:
+            negatives = torch.randint(_EXAMPLES, (len(indices), _NEGATIVES))
+        else:
+            drawn = torch.randint(_POOL, (len(indices), _NEGATIVES))
+            negatives = self.table[indices].gather(1, drawn)
+        rows = torch.cat([indices[:, None], negatives], dim=1)
+        loss = self._direction(vectors[0], self.banks[1], rows)
+        if self.both_directions:
+            loss = loss + self._direction(vectors[1], self.banks[0], rows)
+        for bank, new in zip(self.banks, vectors, strict=True):
+            bank[indices] = functional.normalize(0.5 * bank[indices] + 0.5 * new.detach())
+        return loss
+
+    def _direction(self, queries: torch.Tensor, bank: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        gathered = bank.index_select(0, rows.view(-1)).view(*rows.shape, _DIM)
+        scores = torch.exp(torch.bmm(gathered, queries[:, :, None])[:, :, 0] / _TEMPERATURE)
+        if self.normalizer is None:
+            self.normalizer = scores.mean().item() * _EXAMPLES
+        p, noise = scores / self.normalizer, _NEGATIVES / _EXAMPLES
+        positive = torch.log(p[:, 0] / (p[:, 0] + noise + 1e-7))
+        return -(positive + torch.log(noise / (p[:, 1:] + noise + 1e-7)).sum(1)).mean()
+
+
+def train_step(method: str, *, batch_size: int) -> Workload:
+    """One update of resnet8x4 by resnet32x4 on images of CIFAR-100's size, with "ce", "kd", "crd" or "rdd".
+
+    Raises:
+        ValueError: for another method.
+    """
+    if method not in ("ce", "kd", "crd", "rdd"):
+        raise ValueError(f'no PyTorch step is written for "{method}": there are ce, kd, crd and rdd')
+    student = ResNet(8).to(memory_format=torch.channels_last).train()
+    teacher = ResNet(32).to(memory_format=torch.channels_last).eval().requires_grad_(False)
+    contrast = Contrast(method == "crd") if method in ("crd", "rdd") else None
+    parameters = [*student.parameters(), *(contrast.parameters() if contrast else [])]
+    optimizer = torch.optim.SGD(parameters, lr=0.05, momentum=0.9, weight_decay=5e-4)
+    images = torch.randint(256, (_EXAMPLES, 3, 32, 32), dtype=torch.uint8)
+    labels = torch.arange(_EXAMPLES) % _CLASSES
+
+    def work():
+        indices = torch.randperm(_EXAMPLES)[:batch_size]
+        views = _views(images[indices])
+        logits, embedding = student(views)
+        loss = functional.cross_entropy(logits, labels[indices])
+        if method != "ce":
+            with torch.no_grad():
+                teacher_logits, teacher_embedding = teacher(views)
+        if method == "kd":
+            pair = functional.log_softmax(logits / 4, 1), functional.softmax(teacher_logits / 4, 1)
+            loss = 0.1 * loss + 0.9 * 16 * functional.kl_div(*pair, reduction="batchmean")
+        if contrast:
+            loss = loss + 0.8 * contrast((embedding, teacher_embedding), indices)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return work
+
+
+def mine(num_examples: int, *, dim: int, pool_size: int, block_size: int = 512) -> Workload:
+    """One mining in row blocks: distances, two argsorts for ranks, affinities, argmax and top-k."""
+    student, teacher = torch.randn(2, num_examples, dim)
+
+    def work():
+        for start in range(0, num_examples, block_size):
+            ranks = [
+                torch.cdist(x[start : start + block_size], x).argsort(1).argsort(1).float() for x in (student, teacher)
+            ]
+            difference = torch.tanh(0.1 * (ranks[0] - ranks[1]) / (torch.minimum(*ranks) + 1))
+            own = torch.arange(len(difference))
+            difference[own, start + own] = 0.0
+            difference.argmax(1)
+            torch.topk(torch.exp(-0.8 * difference), pool_size, dim=1)
+            (torch.exp(0.8 * difference) + torch.exp(-0.8 * difference)).mean(1)
+
+    return work
+
+
+def _views(images: torch.Tensor) -> torch.Tensor:
+    """uint8[b,3,32,32] -> f32[b,3,32,32], cropped after padding by 4 and mirrored at random, normalised."""
+    padded = functional.pad(images, (4, 4, 4, 4))
+    rows, columns = torch.randint(9, (2, len(images))).tolist()
+    crops = [x[:, r : r + 32, c : c + 32] for x, r, c in zip(padded, rows, columns, strict=True)]
+    flips = torch.rand(len(images)) < 0.5
+    views = torch.stack([x.flip(2) if flip else x for x, flip in zip(crops, flips, strict=True)])
+    return ((views.float() / 255 - 0.5) / 0.25).to(memory_format=torch.channels_last)

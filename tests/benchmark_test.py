@@ -1,0 +1,57 @@
+"""The benchmark's bookkeeping, on workloads that take no time; and that its own workloads run."""
+
+import json
+import sys
+
+import pytest
+
+from experiments import benchmark, workloads
+
+
+def test_candidates_take_turns_after_a_first_time():
+    order = []
+    times = benchmark.seconds({name: lambda name=name: order.append(name) for name in ("jax", "torch")}, rounds=2)
+    assert order == ["jax", "torch"] * 3
+    assert times["jax"].keys() == {"first", "median", "least"}
+    assert times["jax"]["least"] <= times["jax"]["median"]
+
+
+def test_table():
+    rows = [
+        {"work": "a", "seconds": {"jax": {"first": 5.0, "median": 2.0}, "torch": {"first": 4.0, "median": 3.0}}},
+        {"work": "b", "seconds": {"jax": {"first": 0.5, "median": 1.0}}},
+    ]
+    assert benchmark.table(rows).splitlines()[2:] == ["| a | 2.00 | 3.0 | 3.00 | 1.50 |", "| b | 1.00 | 0.0 |  |  |"]
+
+
+def test_a_mining_is_timed_and_kept(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "mine.json"
+    command = f"benchmark mine --sizes=64 --dim=4 --pool_size=8 --rounds=1 --save={path}"
+    monkeypatch.setattr(sys, "argv", command.split())
+    benchmark.main()
+    kept = json.loads(path.read_text())
+    assert [row["work"] for row in kept["rows"]] == ["mine 64 x 4, pool 8"]
+    assert kept["rows"][0]["seconds"]["jax"]["median"] > 0
+    assert capsys.readouterr().out.strip() == benchmark.table(kept["rows"])
+
+
+@pytest.mark.parametrize("steps_per_call", [1, 2])
+def test_a_step_is_a_step_of_that_method(steps_per_call):
+    work = workloads.train_step("kd", preset="digits", batch_size=16, steps_per_call=steps_per_call)
+    for _ in range(2):  # The state is donated: a second call must not need the first one's.
+        work()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [("step --methods=kdd", 'unknown method "kdd"'), ("step --methods=kd --against=torch", "pip install torch")],
+)
+def test_mistakes_are_told(monkeypatch, capsys, arguments, words):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "experiments.torch_workloads", raising=False)
+    monkeypatch.setattr(workloads, "train_step", lambda *_, **__: lambda: None)
+    monkeypatch.setattr(sys, "argv", ["benchmark", *arguments.split()])
+    with pytest.raises(SystemExit) as exit_code:
+        benchmark.main()
+    assert exit_code.value.code == 2
+    assert words in capsys.readouterr().err
