@@ -3,8 +3,8 @@
     python -m experiments.benchmark step [--methods=kd,crd,rdd] [--against=torch] [--save=FILE.json]
     python -m experiments.benchmark mine [--sizes=5000,10000] [--against=torch] [--save=FILE.json]
 
-Each row is the median of several rounds after a warm-up; the rounds of JAX and of PyTorch take turns, so that a busy
-moment of the machine falls on both. Ratios are what to read: seconds are the machine's.
+Figures are medians of several rounds after a warm-up. In each round everything takes its turn, so that a busy moment of
+the machine falls on all. Ratios are what to read: seconds are the machine's.
 """
 
 import argparse
@@ -24,18 +24,24 @@ from tqdm import tqdm
 from experiments import workloads
 from rdd_jax import methods
 
+Work = tuple[str, str]  # What is done, and by whom: ("kd step", "jax").
 
-def seconds(candidates: dict[str, Callable[[], None]], rounds: int) -> dict[str, dict[str, float]]:
-    """{name: {"first", "median", "least"}} of workloads that take turns; "first" includes the compilation."""
-    first = {name: _timed(work) for name, work in candidates.items()}
-    times: dict[str, list[float]] = {name: [] for name in candidates}
-    for _ in range(rounds):
-        for name, work in candidates.items():
-            times[name].append(_timed(work))
-    return {
-        name: {"first": first[name], "median": statistics.median(times[name]), "least": min(times[name])}
-        for name in candidates
-    }
+
+def seconds(candidates: dict[Work, Callable[[], None]], rounds: int) -> list[dict[str, Any]]:
+    """[{"work", "seconds": {"jax": {"first", "median", "least"}, ...}}]; "first" includes the compilation."""
+    times: dict[Work, list[float]] = {work: [] for work in candidates}
+    with tqdm(total=(1 + rounds) * len(candidates)) as progress:
+        for _ in range(1 + rounds):
+            for work, do in candidates.items():
+                started = time.perf_counter()
+                do()
+                times[work].append(time.perf_counter() - started)
+                progress.update()
+    rows: dict[str, dict[str, Any]] = {}
+    for (work, who), (first, *rest) in times.items():
+        figures = {"first": first, "median": statistics.median(rest), "least": min(rest)}
+        rows.setdefault(work, {"work": work, "seconds": {}})["seconds"][who] = figures
+    return list(rows.values())
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -59,38 +65,28 @@ def machine() -> dict[str, str]:
     }
 
 
-def _timed(work: Callable[[], None]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
-def _steps(arguments: argparse.Namespace) -> dict[str, dict[str, Callable[[], Callable[[], None]]]]:
-    """{row: {"jax": what prepares the workload, ...}}: prepared one row at a time, as two would not fit in memory."""
-    names = arguments.methods.split(",")
+def _steps(arguments: argparse.Namespace) -> dict[Work, Callable[[], None]]:
+    names, candidates = arguments.methods.split(","), {}
     unknown = sorted(set(names) - set(methods.METHODS))
     if unknown:
         raise ValueError(f'unknown method "{unknown[0]}" (known: {", ".join(methods.METHODS)})')
-    jobs = {}
     for name in names:
-        row = jobs[f"{name} step, cifar100, batch {arguments.batch_size}"] = {
-            "jax": lambda name=name: workloads.train_step(name, preset="cifar100", batch_size=arguments.batch_size)
-        }
+        work = f"{name} step, cifar100, batch {arguments.batch_size}"
         if arguments.against:
-            row["torch"] = lambda name=name: _torch().train_step(name, batch_size=arguments.batch_size)
-    return jobs
+            candidates[work, "torch"] = _torch().train_step(name, batch_size=arguments.batch_size)
+        candidates[work, "jax"] = workloads.train_step(name, preset="cifar100", batch_size=arguments.batch_size)
+    return candidates
 
 
-def _minings(arguments: argparse.Namespace) -> dict[str, dict[str, Callable[[], Callable[[], None]]]]:
-    jobs = {}
+def _minings(arguments: argparse.Namespace) -> dict[Work, Callable[[], None]]:
+    candidates = {}
     for size in map(int, arguments.sizes.split(",")):
+        work = f"mine {size:,} x {arguments.dim}, pool {arguments.pool_size:,}"
         options = {"num_examples": size, "dim": arguments.dim, "pool_size": arguments.pool_size}
-        row = jobs[f"mine {size:,} x {arguments.dim}, pool {arguments.pool_size:,}"] = {
-            "jax": lambda options=options: workloads.mine(**options)
-        }
         if arguments.against:
-            row["torch"] = lambda options=options: _torch().mine(**options)
-    return jobs
+            candidates[work, "torch"] = _torch().mine(**options)
+        candidates[work, "jax"] = workloads.mine(**options)
+    return candidates
 
 
 def _torch():
@@ -111,12 +107,12 @@ def _parser() -> argparse.ArgumentParser:
     step = commands.add_parser("step", parents=[common], help="one update of resnet8x4 by resnet32x4")
     step.add_argument("--methods", default="kd,crd,rdd")
     step.add_argument("--batch_size", type=int, default=64)
-    step.set_defaults(jobs=_steps)
+    step.set_defaults(prepare=_steps)
     mine = commands.add_parser("mine", parents=[common], help="one mining of the contrast table")
     mine.add_argument("--sizes", default="5000,10000")
     mine.add_argument("--dim", type=int, default=256)
     mine.add_argument("--pool_size", type=int, default=1024)
-    mine.set_defaults(jobs=_minings)
+    mine.set_defaults(prepare=_minings)
     return parser
 
 
@@ -124,13 +120,11 @@ def main() -> None:
     """Prints the table; with --save, keeps the figures."""
     parser = _parser()
     arguments = parser.parse_args()
-    rows = []
     try:
-        for work, prepare in tqdm(arguments.jobs(arguments).items()):
-            candidates = {name: make() for name, make in prepare.items()}
-            rows.append({"work": work, "seconds": seconds(candidates, arguments.rounds)})
+        candidates = arguments.prepare(arguments)
     except ValueError as error:
         parser.error(str(error))
+    rows = seconds(candidates, arguments.rounds)
     if arguments.save:
         arguments.save.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
     print(table(rows))

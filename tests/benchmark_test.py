@@ -9,11 +9,13 @@ from experiments import benchmark, workloads
 
 
 def test_candidates_take_turns_after_a_first_time():
-    order = []
-    times = benchmark.seconds({name: lambda name=name: order.append(name) for name in ("jax", "torch")}, rounds=2)
-    assert order == ["jax", "torch"] * 3
-    assert times["jax"].keys() == {"first", "median", "least"}
-    assert times["jax"]["least"] <= times["jax"]["median"]
+    order, candidates = [], [("a", "torch"), ("a", "jax"), ("b", "jax")]
+    rows = benchmark.seconds({work: lambda work=work: order.append(work) for work in candidates}, rounds=2)
+    assert order == candidates * 3
+    assert [(row["work"], set(row["seconds"])) for row in rows] == [("a", {"torch", "jax"}), ("b", {"jax"})]
+    figures = rows[0]["seconds"]["jax"]
+    assert figures.keys() == {"first", "median", "least"}
+    assert figures["least"] <= figures["median"]
 
 
 def test_table():

@@ -9,7 +9,7 @@ import numpy as np
 from tiny import BATCH, EMBEDDINGS, EXAMPLES, LABELS, SMALL, STUDENT, TEACHER, compiled, create, start
 
 from rdd_jax import rdx
-from rdd_jax.losses.contrastive import relational_contrast
+from rdd_jax.losses.contrastive import bank_scores, nce, relational_contrast
 from rdd_jax.memory import FifoQueue, momentum_update, normalize
 from rdd_jax.methods.contrast import project
 from rdd_jax.methods.crd import _other_class_sampler
@@ -35,6 +35,21 @@ def test_crd_negatives_are_uniform_over_the_other_classes():
         others = labels != label
         assert not counts[~others].any()
         np.testing.assert_allclose(counts[others] / 4000, 1 / others.sum(), atol=0.04)  # Five sigma.
+
+
+def test_crd_is_the_plain_formula():
+    """Both directions, every anchor against its own draws from the other network's bank."""
+    distiller = create("crd")
+    params, state = start(distiller)
+    keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(0)))(np.arange(len(BATCH.indices)))
+    negatives = _other_class_sampler(LABELS, SMALL["num_negatives"])(keys, BATCH.labels)
+    rows = np.concatenate([BATCH.indices[:, None], negatives], axis=1)
+    total = 0.0
+    for side, outputs, bank in (("student", STUDENT, state.bank.teacher), ("teacher", TEACHER, state.bank.student)):
+        scores = bank_scores(project(params[side], outputs[1].embedding), bank, rows, 0.07)
+        scores = scores / (scores.mean() * EXAMPLES)
+        total += nce(scores[:, 0], scores[:, 1:], num_examples=EXAMPLES)
+    assert_close(value_of(distiller, params, state), total)
 
 
 def test_crd_moves_the_rows_of_the_batch():

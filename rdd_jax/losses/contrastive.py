@@ -13,7 +13,7 @@ _PRECISION = jax.lax.Precision.HIGHEST
 def bank_scores(queries: Array, bank: Array, indices: Array, temperature: float) -> Array:
     """exp(q . v / temperature) of each query and its own rows of the bank (Tian et al. 2020, eq. 19).
 
-    Gathers b*(1+k) rows: for thousands of rows a query, take them out of `all_scores` instead.
+    Gathers b*(1+k) rows: for thousands of rows a query, count them in `all_scores` instead.
 
     Args:
         queries: f32[b,d], unit vectors.
@@ -27,15 +27,19 @@ def bank_scores(queries: Array, bank: Array, indices: Array, temperature: float)
     Raises:
         ValueError: where the shapes do not fit.
     """
-    _check_bank(queries, bank, indices)
+    fits = queries.ndim == bank.ndim == indices.ndim == 2
+    if not fits or queries.shape[1] != bank.shape[1] or queries.shape[0] != indices.shape[0]:
+        raise ValueError(
+            "bank_scores needs queries [b,d], bank [N,d], indices [b,k]; "
+            f"got {queries.shape}, {bank.shape}, {indices.shape}"
+        )
     rows = jax.lax.stop_gradient(bank)[indices]
     return jnp.exp(jnp.einsum("bd,bkd->bk", queries, rows, precision=_PRECISION) / temperature)
 
 
-def all_scores(queries: Array, bank: Array, indices: Array, temperature: float) -> Array:
-    """`bank_scores`, by one product with the whole bank: the bank is read once, whatever the size of `indices`."""
-    _check_bank(queries, bank, indices)
-    return jnp.exp(jnp.take_along_axis(products(queries, bank), indices, axis=1) / temperature)
+def all_scores(queries: Array, bank: Array, temperature: float) -> Array:
+    """exp(q . v / temperature) of every query f32[b,d] and every row of the bank f32[N,d], f32[b,N]."""
+    return jnp.exp(products(queries, bank) / temperature)
 
 
 def products(queries: Array, bank: Array) -> Array:
@@ -134,14 +138,6 @@ def rdx_triplet(
         )
     losses = jax.nn.softplus(_distance(anchor, positive) - _distance(anchor, negative))
     return jnp.mean(losses * _over_mean(weights, axis_name))
-
-
-def _check_bank(queries: Array, bank: Array, indices: Array) -> None:
-    fits = queries.ndim == bank.ndim == indices.ndim == 2
-    if not fits or queries.shape[1] != bank.shape[1] or queries.shape[0] != indices.shape[0]:
-        raise ValueError(
-            f"needs queries [b,d], bank [N,d], indices [b,k]; got {queries.shape}, {bank.shape}, {indices.shape}"
-        )
 
 
 def _over_mean(weights: Array, axis_name: str | None) -> Array:

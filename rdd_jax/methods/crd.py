@@ -58,13 +58,22 @@ def crd(
         ours = project(params["student"], student[1].embedding)
         theirs = project(params["teacher"], jax.lax.stop_gradient(teacher[1].embedding))
         negatives = draw(row_keys(rng, len(batch.indices), axis_name), batch.labels)
-        indices = jnp.concatenate([batch.indices[:, None], negatives], axis=1)
+        # All rows of the bank, weighted by how often they were drawn: no gathers, whose gradients would be scatters.
+        itself = jax.nn.one_hot(batch.indices, num_examples)
+        counts = jnp.zeros_like(itself).at[jnp.arange(len(negatives))[:, None], negatives].add(1.0)
 
         def direction(queries, bank, normalizer):
-            scores = all_scores(queries, bank, indices, temperature)
-            normalizer = settle_normalizer(normalizer, scores, jnp.ones_like(scores), num_examples, axis_name)
+            scores = all_scores(queries, bank, temperature)
+            normalizer = settle_normalizer(normalizer, scores, itself + counts, num_examples, axis_name)
             probabilities = scores / normalizer
-            return nce(probabilities[:, 0], probabilities[:, 1:], num_examples=num_examples), normalizer
+            value = nce(
+                jnp.take_along_axis(probabilities, batch.indices[:, None], axis=1)[:, 0],
+                probabilities,
+                num_examples=num_examples,
+                num_negatives=num_negatives,
+                negative_weights=counts,
+            )
+            return value, normalizer
 
         student_loss, student_normalizer = direction(ours, state.bank.teacher, state.student_normalizer)
         teacher_loss, teacher_normalizer = direction(theirs, state.bank.student, state.teacher_normalizer)
