@@ -27,7 +27,7 @@ from rdd_jax import methods
 Work = tuple[str, str]  # What is done, and by whom: ("kd step", "jax").
 
 
-def seconds(candidates: dict[Work, Callable[[], None]], rounds: int) -> list[dict[str, Any]]:
+def seconds(candidates: dict[Work, Callable[[], Any]], rounds: int) -> list[dict[str, Any]]:
     """[{"work", "seconds": {"jax": {"first", "median", "least"}, ...}}]; "first" includes the compilation."""
     times: dict[Work, list[float]] = {work: [] for work in candidates}
     with tqdm(total=(1 + rounds) * len(candidates)) as progress:
@@ -65,7 +65,7 @@ def machine() -> dict[str, str]:
     }
 
 
-def _steps(arguments: argparse.Namespace) -> dict[Work, Callable[[], None]]:
+def _steps(arguments: argparse.Namespace) -> dict[Work, Callable[[], Any]]:
     names, candidates = arguments.methods.split(","), {}
     unknown = sorted(set(names) - set(methods.METHODS))
     if unknown:
@@ -78,7 +78,7 @@ def _steps(arguments: argparse.Namespace) -> dict[Work, Callable[[], None]]:
     return candidates
 
 
-def _minings(arguments: argparse.Namespace) -> dict[Work, Callable[[], None]]:
+def _minings(arguments: argparse.Namespace) -> dict[Work, Callable[[], Any]]:
     candidates = {}
     for size in map(int, arguments.sizes.split(",")):
         work = f"mine {size:,} x {arguments.dim}, pool {arguments.pool_size:,}"

@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,7 +14,7 @@ from rdd_jax.data.sampling import epoch_batches
 from rdd_jax.optimizers import sgd
 from rdd_jax.train_step import make_train_call, make_train_step
 
-Workload = Callable[[], None]
+Workload = Callable[[], Any]  # What it returns is for tests.
 
 
 def train_step(method: str, *, preset: str, batch_size: int, steps_per_call: int = 1) -> Workload:
@@ -51,9 +52,10 @@ def train_step(method: str, *, preset: str, batch_size: int, steps_per_call: int
     def work():
         nonlocal state, position
         rows = np.take(batches, np.arange(position, position + steps_per_call), axis=0, mode="wrap")
-        state, _ = call(state, *constants, parallel.split_rows(rows), np.int32(steps_per_call))
-        jax.block_until_ready(state)
+        state, progress = call(state, *constants, parallel.split_rows(rows), np.int32(steps_per_call))
         position += steps_per_call
+        jax.block_until_ready(state)
+        return int(state.step), progress
 
     return work
 

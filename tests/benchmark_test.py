@@ -3,6 +3,7 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 
 from experiments import benchmark, workloads
@@ -38,10 +39,13 @@ def test_a_mining_is_timed_and_kept(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("steps_per_call", [1, 2])
-def test_a_step_is_a_step_of_that_method(steps_per_call):
+def test_a_step_is_an_update_and_can_be_taken_again(steps_per_call):
+    """The state is donated: the second call must not need the first one's."""
     work = workloads.train_step("kd", preset="digits", batch_size=16, steps_per_call=steps_per_call)
-    for _ in range(2):  # The state is donated: a second call must not need the first one's.
-        work()
+    (first, start), (second, end) = work(), work()
+    assert (first, second) == (steps_per_call, 2 * steps_per_call)
+    assert np.isfinite([start["loss"], end["loss"]]).all()
+    assert start["loss"] != end["loss"]
 
 
 @pytest.mark.parametrize(

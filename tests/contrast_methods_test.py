@@ -1,11 +1,11 @@
 """The contrastive methods contrast what they say they do."""
 
 import functools
-import pathlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from golden import MEMORY
 from tiny import BATCH, EMBEDDINGS, EXAMPLES, LABELS, SMALL, STUDENT, TEACHER, compiled, create, start
 
 from rdd_jax import rdx
@@ -16,7 +16,6 @@ from rdd_jax.methods.crd import _other_class_sampler
 from rdd_jax.methods.rrd import RrdState
 from rdd_jax.types import Batch
 
-MEMORY = dict(np.load(pathlib.Path(__file__).parent / "goldens" / "memory.npz"))
 assert_close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
 
 

@@ -1,33 +1,14 @@
 """The losses of feature maps, against the authors' numbers and against what their definitions promise."""
 
 import functools
-import pathlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from golden import LOSSES, assert_close, assert_same_gradient, normal, value_and_grad
 
 from rdd_jax.losses import feature
-
-LOSSES = dict(np.load(pathlib.Path(__file__).parent / "goldens" / "losses.npz"))
-# Float32 sums in another order than PyTorch's: the agreement is about 5e-7, with room for other builds of XLA.
-assert_close = functools.partial(np.testing.assert_allclose, rtol=5e-6)
-
-
-def assert_same_gradient(actual, expected):
-    """Small entries are differences of large ones: the scale of the whole gradient is what counts."""
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=5e-6 * np.abs(expected).max())
-
-
-def normal(seed, *shape):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-
-
-@functools.cache
-def value_and_grad(loss):
-    """Jitted once for all tests: of loss(student, teacher), the gradients of both."""
-    return jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
 
 
 def information(student, teacher):
