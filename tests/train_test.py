@@ -39,6 +39,9 @@ TIMES = {"seconds", "images_per_second", "embed_seconds", "mine_seconds"}
 def start(tmp_path_factory):
     """Starts the program in a folder that all runs of this file share, and with it the teacher and what is compiled."""
     folder = tmp_path_factory.mktemp("program")
+    # A shell's background jobs ignore SIGINT, and their children with them: these must hear it all the same.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def start(workdir, *arguments, devices=1):
         environment = os.environ | {
