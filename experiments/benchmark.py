@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from experiments import workloads
 from rdd_jax import methods
+from rdd_jax.errors import unknown
 
 Work = tuple[str, str]  # What is done, and by whom: ("kd step", "jax").
 
@@ -67,9 +68,9 @@ def machine() -> dict[str, str]:
 
 def _steps(arguments: argparse.Namespace) -> dict[Work, Callable[[], Any]]:
     names, candidates = arguments.methods.split(","), {}
-    unknown = sorted(set(names) - set(methods.METHODS))
-    if unknown:
-        raise ValueError(f'unknown method "{unknown[0]}" (known: {", ".join(methods.METHODS)})')
+    for name in names:
+        if name not in methods.METHODS:
+            raise ValueError(unknown("method", name, methods.METHODS))
     for name in names:
         work = f"{name} step, cifar100, batch {arguments.batch_size}"
         if arguments.against:

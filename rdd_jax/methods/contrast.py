@@ -49,5 +49,16 @@ def check_options(name: str, *, dim: int, num_negatives: int, temperature: float
         raise ValueError(f"{name}: dim and num_negatives must be at least 1; got {dim} and {num_negatives}")
     if not temperature > 0:
         raise ValueError(f"{name}: temperature must be above 0; got {temperature}")
+    check_momentum(name, momentum)
+
+
+def check_momentum(name: str, momentum: float) -> None:
+    """Raises ValueError, in one line, where a memory cannot be moved by it."""
     if not 0 <= momentum < 1:
         raise ValueError(f"{name}: momentum must be in [0, 1); got {momentum}")
+
+
+def check_mining(name: str, *, gamma: float, beta: float, block_size: int) -> None:
+    """Raises ValueError, in one line, where the options of the methods that mine are impossible."""
+    if not (gamma > 0 and beta > 0 and block_size >= 1):
+        raise ValueError(f"{name}: gamma, beta and block_size must be above 0; got {gamma}, {beta}, {block_size}")

@@ -9,7 +9,7 @@ import numpy as np
 from rdd_jax import rdx
 from rdd_jax.losses.contrastive import bank_scores, nce, products
 from rdd_jax.memory import MemoryBank, init_bank
-from rdd_jax.methods.contrast import check_options, project, settle_normalizer, update_bank
+from rdd_jax.methods.contrast import check_mining, check_options, project, settle_normalizer, update_bank
 from rdd_jax.methods.heads import Head, init_head
 from rdd_jax.types import Array, Batch, Distiller
 
@@ -81,7 +81,8 @@ def rdd(
     """
     check_options("rdd", dim=dim, num_negatives=num_negatives, temperature=temperature, momentum=momentum)
     num_examples = len(training_labels)
-    _check(num_examples, pool_size, uniform_negatives, gamma, beta, positives, block_size)
+    check_mining("rdd", gamma=gamma, beta=beta, block_size=block_size)
+    _check(num_examples, pool_size, uniform_negatives, positives)
     labels = np.asarray(training_labels, np.int32)
     num_uniform = round(num_negatives * uniform_negatives)
     draws_per_negative = np.ones(pool_size + num_uniform, np.float32)
@@ -174,12 +175,10 @@ def _starting_table(rng: Array, num_examples: int, pool_size: int) -> rdx.Contra
     return rdx.ContrastTable(itself, (itself[:, None] + steps) % num_examples, jnp.ones((num_examples,)))
 
 
-def _check(num_examples, pool_size, uniform_negatives, gamma, beta, positives, block_size) -> None:
+def _check(num_examples: int, pool_size: int, uniform_negatives: float, positives: str) -> None:
     if not 1 <= pool_size < num_examples:
         raise ValueError(f"rdd: pool_size must be in [1, {num_examples - 1}], below the images; got {pool_size}")
     if not 0 <= uniform_negatives <= 1:
         raise ValueError(f"rdd: uniform_negatives is a share in [0, 1]; got {uniform_negatives}")
-    if not (gamma > 0 and beta > 0 and block_size >= 1):
-        raise ValueError(f"rdd: gamma, beta and block_size must be above 0; got {gamma}, {beta}, {block_size}")
     if positives not in ("a01", "self"):
         raise ValueError(f'rdd: positives must be "a01" or "self"; got "{positives}"')

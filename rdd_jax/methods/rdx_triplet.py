@@ -9,6 +9,7 @@ from rdd_jax import rdx
 from rdd_jax.collectives import all_gather
 from rdd_jax.losses import contrastive
 from rdd_jax.memory import momentum_update, normalize
+from rdd_jax.methods.contrast import check_mining, check_momentum
 from rdd_jax.types import Array, Distiller
 
 
@@ -43,10 +44,8 @@ def rdx_triplet(
     Raises:
         ValueError: for an impossible option.
     """
-    if not (gamma > 0 and beta > 0 and block_size >= 1):
-        raise ValueError(f"rdx_triplet: gamma, beta and block_size must be above 0; got {gamma}, {beta}, {block_size}")
-    if not 0 <= momentum < 1:
-        raise ValueError(f"rdx_triplet: momentum must be in [0, 1); got {momentum}")
+    check_mining("rdx_triplet", gamma=gamma, beta=beta, block_size=block_size)
+    check_momentum("rdx_triplet", momentum)
     num_examples = len(training_labels)
 
     def init(rng, student_shapes, teacher_shapes):
