@@ -81,6 +81,9 @@ def get_config(preset: str = "digits") -> ml_collections.ConfigDict:
     config.teacher = ml_collections.ConfigDict(
         {"name": "", "checkpoint": "", "seed": 0, "epochs": 1, "learning_rate": 0.05}
     )
+    # With "views" the teacher's logits and embedding of every view are computed once and kept beside the workdir, for
+    # all runs with that teacher, in "float32" or "float16" and so many gigabytes (10**9 bytes) at most.
+    config.teacher.update({"cache": "none", "cache_dtype": "float32", "cache_gigabytes": 4.0})
     config.student = ml_collections.ConfigDict({"name": ""})
 
     # Every method with its options; those whose weight is not 0 are summed.

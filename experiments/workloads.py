@@ -3,21 +3,69 @@
 import importlib
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from rdd_jax import methods, models, parallel, rdx, train_state
+from rdd_jax import methods, models, parallel, rdx, teaching, train_state
 from rdd_jax.data import augment, datasets
 from rdd_jax.data.sampling import epoch_batches
 from rdd_jax.optimizers import sgd
+from rdd_jax.train_state import TrainState
 from rdd_jax.train_step import make_train_call, make_train_step
 
-Workload = Callable[[], Any]  # What it returns is for tests.
+
+class TrainStep:
+    """Some updates in one call. Called, it does them, waits, and returns the steps done so far and their metrics.
+
+    state: before the next call, which takes its buffers over.
+    constants: what every call reads, replicated: (the teacher's variables, images, labels).
+    """
+
+    def __init__(
+        self, call: Callable[..., Any], state: TrainState, constants: tuple, batches: np.ndarray, steps_per_call: int
+    ):
+        self.state = state
+        self.constants = constants
+        self._call = call
+        self._batches = batches
+        self._steps_per_call = steps_per_call
+        self._position = 0
+
+    def __call__(self) -> tuple[int, dict[str, Any]]:
+        """-> (the state's step, the metrics so far)."""
+        self.state, progress = self._call(*self._arguments())
+        self._position += self._steps_per_call
+        jax.block_until_ready(self.state)
+        return int(self.state.step), progress
+
+    def compile(self) -> jax.stages.Compiled:
+        """The program that a call runs; a call that follows does not compile it again."""
+        return self._call.lower(*self._arguments()).compile()
+
+    def _arguments(self) -> tuple:
+        places = np.arange(self._position, self._position + self._steps_per_call)
+        rows = np.take(self._batches, places, axis=0, mode="wrap")
+        return self.state, *self.constants, parallel.split_rows(rows), np.int32(self._steps_per_call)
 
 
-def train_step(method: str, *, preset: str, batch_size: int, steps_per_call: int = 1) -> Workload:
+class Mining(NamedTuple):
+    """One mining of embeddings f32[2,n,d]. Called, it does it, waits, and returns the table."""
+
+    embeddings: np.ndarray
+    pool_size: int
+
+    def __call__(self) -> rdx.ContrastTable:
+        """-> the table."""
+        return jax.block_until_ready(rdx.mine(*self.embeddings, pool_size=self.pool_size))
+
+    def compile(self) -> jax.stages.Compiled:
+        """The program that a call runs; a call that follows does not compile it again."""
+        return rdx.mine.lower(*self.embeddings, pool_size=self.pool_size).compile()
+
+
+def train_step(method: str, *, preset: str, batch_size: int, steps_per_call: int = 1) -> TrainStep:
     """`steps_per_call` updates of the preset's student by a method's own configuration; pixels and teacher are random.
 
     The speed does not depend on what the pixels and the weights are; data set, banks and table have their full size.
@@ -34,11 +82,11 @@ def train_step(method: str, *, preset: str, batch_size: int, steps_per_call: int
     optimizer = sgd(lambda step: config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay)
     channels = info.image_shape[-1]
 
-    def preprocess(images, keys):
-        views = augment.crop_and_flip(images, keys, pad=config.augment.pad, flip=config.augment.flip)
-        return augment.normalize(views, mean=(0.5,) * channels, std=(0.25,) * channels)
-
-    step = make_train_step(student, teacher, distiller, optimizer, preprocess, axis_name=parallel.AXIS)
+    normalize = partial(augment.normalize, mean=(0.5,) * channels, std=(0.25,) * channels)
+    views = augment.Views(config.augment.pad, config.augment.flip, normalize)
+    step = make_train_step(
+        student, teaching.live(teacher), distiller, optimizer, views.show_random, axis_name=parallel.AXIS
+    )
     call = parallel.data_parallel(
         make_train_call(step, steps_per_call), in_axes=(None, None, None, None, 0, None), donated=(0,)
     )
@@ -46,21 +94,10 @@ def train_step(method: str, *, preset: str, batch_size: int, steps_per_call: int
     state = parallel.replicate(jax.jit(lambda: create(0, distiller=distiller, optimizer=optimizer))())
     variables = jax.jit(lambda: models.init(teacher, jax.random.key(1), info.image_shape))()
     constants = parallel.replicate((variables, images, labels))
-    batches = epoch_batches(info.num_train, batch_size, seed=0, epoch=0)
-    position = 0
-
-    def work():
-        nonlocal state, position
-        rows = np.take(batches, np.arange(position, position + steps_per_call), axis=0, mode="wrap")
-        state, progress = call(state, *constants, parallel.split_rows(rows), np.int32(steps_per_call))
-        position += steps_per_call
-        jax.block_until_ready(state)
-        return int(state.step), progress
-
-    return work
+    return TrainStep(call, state, constants, epoch_batches(info.num_train, batch_size, seed=0, epoch=0), steps_per_call)
 
 
-def mine(num_examples: int, *, dim: int, pool_size: int) -> Workload:
+def mine(num_examples: int, *, dim: int, pool_size: int) -> Mining:
     """One mining of the contrast table from random embeddings f32[num_examples,dim]."""
     embeddings = np.random.default_rng(0).normal(size=(2, num_examples, dim)).astype(np.float32)
-    return lambda: jax.block_until_ready(rdx.mine(*embeddings, pool_size=pool_size))
+    return Mining(embeddings, pool_size)

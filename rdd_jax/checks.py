@@ -8,11 +8,12 @@ import jax
 import ml_collections
 import numpy as np
 
-from rdd_jax import checkpoint, files, methods, models, runs, train_state
-from rdd_jax.data import datasets
+from rdd_jax import checkpoint, files, methods, models, runs, train_state, view_cache
+from rdd_jax.data import augment, datasets
 from rdd_jax.errors import UserError, unknown
 from rdd_jax.models import torch_import
 from rdd_jax.models.state_dict import Mismatch
+from rdd_jax.types import Outputs
 
 # What makes a kept teacher the one that a run asks for; the rest of its recipe is its own affair.
 _TEACHER_KEYS = ("dataset", "student.name", "seed", "epochs", "learning_rate")
@@ -59,6 +60,10 @@ def _check_numbers(config: ml_collections.ConfigDict) -> None:
         raise ValueError(f"milestones are shares of the epochs, as in (0.5, 0.75); got {config.milestones}")
     if config.dtype not in runs.DTYPES:
         raise ValueError(unknown("dtype", config.dtype, runs.DTYPES))
+    if config.teacher.cache not in ("none", "views"):
+        raise ValueError(unknown("teacher.cache", config.teacher.cache, ("none", "views")))
+    if config.teacher.cache_dtype not in view_cache.DTYPES:
+        raise ValueError(unknown("teacher.cache_dtype", config.teacher.cache_dtype, view_cache.DTYPES))
 
 
 def _check_names(config: ml_collections.ConfigDict) -> None:
@@ -81,6 +86,28 @@ def _check_names(config: ml_collections.ConfigDict) -> None:
     networks = (models.create(name, info.num_classes) for name in names)
     shapes = [train_state.output_shapes(network, info.image_shape) for network in networks]
     jax.eval_shape(distiller.init, jax.random.key(0), *shapes)
+    if config.teacher.cache != "none":
+        _check_cache(config, labels, *shapes)
+
+
+def _check_cache(config: ml_collections.ConfigDict, labels: np.ndarray, student: Outputs, teacher: Outputs) -> None:
+    """The outputs' shapes are of one image each."""
+    if not config.teacher.name:
+        raise ValueError("teacher.cache keeps what a teacher says: set --config.teacher.name")
+    for name, options in config.distill.items():
+        if options.weight and train_state.reads_maps(methods.from_options({name: options}, labels), student, teacher):
+            raise ValueError(
+                f"{name} needs the teacher's maps, and a cache of views holds its logits and embeddings alone: "
+                "set --config.teacher.cache=none"
+            )
+    views = augment.num_views(config.augment.pad, config.augment.flip)
+    values = teacher[0].shape[-1] + teacher[1].embedding.shape[-1]
+    size = view_cache.nbytes(len(labels), views, values, config.teacher.cache_dtype) / 1e9
+    if size > config.teacher.cache_gigabytes:
+        raise ValueError(
+            f"the cache may grow to {size:.1f} GB ({len(labels):,} images x {views} views x {values} numbers): set "
+            f"--config.teacher.cache_gigabytes={math.ceil(size)}, cache_dtype=float16 for half of it, or cache=none"
+        )
 
 
 def _check_batch_size(batch_size: int, dataset: str) -> None:

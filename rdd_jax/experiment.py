@@ -10,16 +10,19 @@ import jax
 import ml_collections
 import optax
 
-from rdd_jax import methods, models, parallel, runs, train_state
+from rdd_jax import files, methods, models, parallel, runs, teaching, train_state
 from rdd_jax.checkpoint import restore_student
 from rdd_jax.data import augment, datasets
 from rdd_jax.evaluate import Evaluate, make_evaluate
+from rdd_jax.lessons import GiveLessons, cache_path, make_lessons
 from rdd_jax.models import torch_import
 from rdd_jax.optimizers import sgd, stepped_schedule
 from rdd_jax.refresh import Embed, make_embed, make_refresh
+from rdd_jax.teaching import Teach
 from rdd_jax.train_state import TrainState
 from rdd_jax.train_step import make_train_call, make_train_step
 from rdd_jax.types import Array
+from rdd_jax.view_cache import ViewCache
 
 
 class Split(NamedTuple):
@@ -43,6 +46,7 @@ class Experiment(NamedTuple):
     test: Split
     student: nn.Module
     teacher: Network | None
+    lessons: GiveLessons
     schedule: optax.Schedule
     steps_per_epoch: int
     steps_per_call: int
@@ -54,8 +58,12 @@ class Experiment(NamedTuple):
     histograms: Callable[[Any], dict[str, Array]]
 
 
-def build(config: ml_collections.ConfigDict) -> Experiment:
+def build(config: ml_collections.ConfigDict, shared: Path = runs.RUNS) -> Experiment:
     """Reads the data, restores the teacher and makes the functions; compiles nothing yet.
+
+    Args:
+        config: of the run.
+        shared: the folder for what runs beside each other share.
 
     Raises:
         UserError: where the data or the teacher cannot be read.
@@ -74,21 +82,17 @@ def build(config: ml_collections.ConfigDict) -> Experiment:
     )
     optimizer = sgd(schedule, momentum=config.momentum, weight_decay=config.weight_decay)
     normalize = normalizer(dataset)
-    crop_and_flip = partial(augment.crop_and_flip, pad=config.augment.pad, flip=config.augment.flip)
+    views = augment.Views(config.augment.pad, config.augment.flip, normalize)
+    train = parallel.replicate(Split(dataset.train_images, dataset.train_labels))
+    teach, lessons = _teaching(config, teacher, train.images, views, shared / files.VIEWS)
     steps_per_call = config.steps_per_call or (1 if jax.default_backend() == "cpu" else min(100, steps_per_epoch))
-    train_step = make_train_step(
-        student,
-        teacher and teacher.model,
-        distiller,
-        optimizer,
-        lambda images, keys: normalize(crop_and_flip(images, keys)),
-        axis_name=parallel.AXIS,
-    )
+    train_step = make_train_step(student, teach, distiller, optimizer, views.show_random, axis_name=parallel.AXIS)
     return Experiment(
-        train=parallel.replicate(Split(dataset.train_images, dataset.train_labels)),
+        train=train,
         test=parallel.replicate(Split(dataset.test_images, dataset.test_labels)),
         student=student,
         teacher=teacher,
+        lessons=lessons,
         schedule=schedule,
         steps_per_epoch=steps_per_epoch,
         steps_per_call=steps_per_call,
@@ -108,6 +112,35 @@ def build(config: ml_collections.ConfigDict) -> Experiment:
         refresh=make_refresh(distiller) if distiller.refresh else None,
         histograms=distiller.histograms,
     )
+
+
+def _teaching(
+    config: ml_collections.ConfigDict, teacher: Network | None, images: Array, views: augment.Views, folder: Path
+) -> tuple[Teach | None, GiveLessons]:
+    """How a step has the teacher's outputs, and what an epoch's steps have them from."""
+    if not teacher:
+        return None, lambda first_step, batches: ({}, {})
+    model, variables = teacher
+    if config.teacher.cache == "none":
+        return teaching.live(model), lambda first_step, batches: (variables, {})
+    embedding = train_state.output_shapes(model, images.shape[1:])[1].embedding
+    sizes = {
+        "num_examples": len(images),
+        "num_views": augment.num_views(views.pad, views.flip),
+        "num_values": model.num_classes + embedding.shape[-1],
+        "dtype": config.teacher.cache_dtype,
+    }
+    path = cache_path(
+        folder,
+        config.teacher.name,
+        variables,
+        data=config.dataset,
+        augment=config.augment.to_dict(),
+        computed=f"{config.dtype} on {jax.default_backend()}",
+        **sizes,
+    )
+    cache = ViewCache(path, **sizes)
+    return teaching.remembered, make_lessons(model, variables, images, views, cache, config.seed)
 
 
 def normalizer(dataset: datasets.Dataset) -> Callable[[Array], Array]:

@@ -18,6 +18,7 @@ HISTOGRAMS = "histograms.jsonl"
 REPORT = "report.html"
 EXPORT = "export"
 COMPILATIONS = ".compilations"
+VIEWS = ".views"
 EXPORTED_WEIGHTS = "student.safetensors"
 EXPORTED_DESCRIPTION = "student.json"
 

@@ -29,6 +29,7 @@ def teacher_config(config: ml_collections.ConfigDict) -> ml_collections.ConfigDi
     for key in ("seed", "epochs", "learning_rate"):
         teacher[key] = config.teacher[key]
     teacher.teacher.update({"name": "", "checkpoint": "", "seed": 0, "epochs": 1, "learning_rate": 1.0})
+    teacher.teacher.update({"cache": "none", "cache_dtype": "float32", "cache_gigabytes": 4.0})
     # What no teacher reads must not tell two teachers apart.
     for name, options in teacher.distill.items():
         options.update({"weight": float(name == methods.LABELS_ALONE), **methods.options(name)})

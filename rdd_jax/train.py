@@ -33,7 +33,8 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict[str, Any]:
     Raises:
         UserError: for a run that could not work, before anything is compiled or written; and for damaged files.
     """
-    _keep_compilations(workdir.absolute().parent / files.COMPILATIONS)
+    shared = workdir.absolute().parent
+    _keep_compilations(shared / files.COMPILATIONS)
     checks.check(config, workdir)
     if runs.is_finished(workdir):
         if not (workdir / files.REPORT).exists():  # the earlier try was stopped just before its report
@@ -41,7 +42,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict[str, Any]:
         return runs.read_summary(workdir)
     if config.teacher.name and not config.teacher.checkpoint:
         _provide_teacher(config)
-    experiment = build(config)
+    experiment = build(config, shared)
     shapes = jax.eval_shape(experiment.init, config.seed)
     with files.locked(workdir), Checkpoints(workdir) as checkpoints:
         runs.write_config(config, workdir)
@@ -115,15 +116,17 @@ class _Run:
             state = train_state.start_epoch(state)
             state, extra = self._refresh(state, epoch, step, progress)
         batches = epoch_batches(len(self._experiment.train.labels), config.batch_size, config.seed, epoch)
+        teaching, views = self._experiment.lessons(begin, batches)
         started, first = time.perf_counter(), step
         while step < end:
             stop = min(end, step + self._experiment.steps_per_call, self._next_checkpoint(step))
-            state, running = self._call(state, batches[step - begin : stop - begin])
+            state, running = self._call(state, teaching, batches[step - begin : stop - begin])
             progress.add(f"{epoch + 1}/{config.epochs}", (stop - step) * config.batch_size, running)
             step = stop
             if step == self._next_checkpoint(step - 1) and step < end:
                 self._checkpoints.save(step, state, None)
         progress.drain()
+        extra |= views
         extra["images_per_second"] = (end - first) * config.batch_size / (time.perf_counter() - started)
         accuracy = self._record(state, epoch + 1, end, extra)
         if end == self._next_checkpoint(end - 1) or epoch + 1 == config.epochs:
@@ -133,14 +136,13 @@ class _Run:
     def _next_checkpoint(self, step: int) -> int:
         return (step // self._checkpoint_steps + 1) * self._checkpoint_steps
 
-    def _call(self, state: TrainState, batches: np.ndarray) -> tuple[TrainState, dict[str, jax.Array]]:
+    def _call(self, state: TrainState, teaching: Any, batches: np.ndarray) -> tuple[TrainState, dict[str, jax.Array]]:
         """Sends up to `steps_per_call` updates to the devices: batches i32[steps,batch_size] of positions."""
         experiment = self._experiment
         indices = np.zeros((experiment.steps_per_call, batches.shape[1]), np.int32)
         indices[: len(batches)] = batches
-        variables = experiment.teacher.variables if experiment.teacher else {}
         return experiment.train_call(
-            state, variables, *experiment.train, parallel.split_rows(indices), np.int32(len(batches))
+            state, teaching, *experiment.train, parallel.split_rows(indices), np.int32(len(batches))
         )
 
     def _refresh(

@@ -9,7 +9,7 @@ import optax
 from clu.metrics import Average
 
 from rdd_jax import models
-from rdd_jax.types import Array, Batch, Distiller, Outputs
+from rdd_jax.types import Array, Batch, Distiller, MapsWithheld, Metrics, Outputs, Withheld
 
 
 class TrainState(NamedTuple):
@@ -72,9 +72,25 @@ def output_shapes(model: nn.Module, image_shape: tuple[int, int, int]) -> Output
     return jax.eval_shape(outputs, jax.random.key(0))
 
 
+def reads_maps(distiller: Distiller, student: Outputs, teacher: Outputs) -> bool:
+    """Whether the loss looks at the teacher's maps; the arguments are shapes, as `output_shapes` has them."""
+    heads, state = jax.eval_shape(distiller.init, jax.random.key(0), student, teacher)
+    logits, features = teacher
+    try:
+        _metric_shapes(distiller, heads, state, student, (logits, features._replace(maps=Withheld())))
+    except MapsWithheld:
+        return True
+    return False
+
+
 def _metric_names(distiller: Distiller, heads: Any, state: Any, shapes: list[Outputs]) -> list[str]:
+    return ["loss", "accuracy", *_metric_shapes(distiller, heads, state, *shapes)]
+
+
+def _metric_shapes(distiller: Distiller, heads: Any, state: Any, student: Outputs, teacher: Outputs) -> Metrics:
     def metrics(heads, state, student, teacher):
-        batch = Batch(jnp.zeros((1, 1, 1, 1)), jnp.zeros((1,), jnp.int32), jnp.zeros((1,), jnp.int32))
+        rows = len(student[0])
+        batch = Batch(jnp.zeros((rows, 1, 1, 1)), jnp.zeros((rows,), jnp.int32), jnp.zeros((rows,), jnp.int32))
         return distiller.loss(heads, state, student, teacher, batch, rng=jax.random.key(0), axis_name=None)[1][1]
 
-    return ["loss", "accuracy", *jax.eval_shape(metrics, heads, state, *shapes)]
+    return jax.eval_shape(metrics, heads, state, student, teacher)

@@ -9,18 +9,25 @@ import optax
 from clu.metrics import Average
 
 from rdd_jax.collectives import mean, row_keys
+from rdd_jax.teaching import Teach
 from rdd_jax.train_state import TrainState
 from rdd_jax.types import Array, Batch, Distiller
 
 # (images uint8[b,h,w,c], keys key[b]) -> f32[b,h,w,c]
 Preprocess = Callable[[Array, Array], Array]
-# (state, teacher variables, training images uint8[n,h,w,c], training labels i32[n], indices i32[b]) -> state
+# (state, teaching, training images uint8[n,h,w,c], training labels i32[n], indices i32[b]) -> state
 TrainStep = Callable[..., TrainState]
+
+
+def step_keys(seed: Array, step: Array) -> tuple[Array, Array]:
+    """Two keys of update `step`: of the views that it sees, and of what its losses draw."""
+    views, losses = jax.random.split(jax.random.fold_in(jax.random.key(seed), step))
+    return views, losses
 
 
 def make_train_step(
     student: nn.Module,
-    teacher: nn.Module | None,
+    teach: Teach | None,
     distiller: Distiller,
     optimizer: optax.GradientTransformation,
     preprocess: Preprocess,
@@ -33,34 +40,38 @@ def make_train_step(
     stand in for its: there is nothing to distil, and only a loss that ignores the teacher makes sense.
     """
 
-    def train_step(state, teacher_variables, images, labels, indices):
-        rng = jax.random.fold_in(jax.random.key(state.seed), state.step)
-        preprocess_rng, loss_rng = jax.random.split(rng)
-        pixels = preprocess(images[indices], row_keys(preprocess_rng, len(indices), axis_name))
+    def train_step(state, teaching, images, labels, indices):
+        view_rng, loss_rng = step_keys(state.seed, state.step)
+        with jax.named_scope("augment"):
+            pixels = preprocess(images[indices], row_keys(view_rng, len(indices), axis_name))
         batch = Batch(pixels, labels[indices], indices)
 
         def loss_fn(trained):
             params, heads = trained
             variables = {**state.student, "params": params}
-            outputs, updates = student.apply(variables, pixels, train=True, mutable=["batch_stats"])
-            reference = outputs if teacher is None else teacher.apply(teacher_variables, pixels, train=False)
-            loss, (distiller_state, metrics) = distiller.loss(
-                heads,
-                state.distiller,
-                outputs,
-                jax.lax.stop_gradient(reference),
-                batch,
-                rng=loss_rng,
-                axis_name=axis_name,
-            )
+            with jax.named_scope("student"):
+                outputs, updates = student.apply(variables, pixels, train=True, mutable=["batch_stats"])
+            with jax.named_scope("teacher"):
+                reference = outputs if teach is None else teach(teaching, pixels, indices)
+            with jax.named_scope("distill"):
+                loss, (distiller_state, metrics) = distiller.loss(
+                    heads,
+                    state.distiller,
+                    outputs,
+                    jax.lax.stop_gradient(reference),
+                    batch,
+                    rng=loss_rng,
+                    axis_name=axis_name,
+                )
             metrics = {"loss": loss, "accuracy": percent_correct(outputs[0], batch.labels), **metrics}
             return loss, (updates, distiller_state, metrics)
 
         trained = (state.student["params"], state.heads)
         gradients, (updates, distiller_state, metrics) = jax.grad(loss_fn, has_aux=True)(trained)
         gradients, metrics = mean((gradients, metrics), axis_name)
-        changes, optimizer_state = optimizer.update(gradients, state.optimizer, trained)
-        params, heads = optax.apply_updates(trained, changes)
+        with jax.named_scope("optimizer"):
+            changes, optimizer_state = optimizer.update(gradients, state.optimizer, trained)
+            params, heads = optax.apply_updates(trained, changes)
         return state._replace(
             step=state.step + 1,
             student={**updates, "params": params},
@@ -74,15 +85,15 @@ def make_train_step(
 
 
 def make_train_call(train_step: TrainStep, steps_per_call: int) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
-    """-> (state, teacher variables, images, labels, indices i32[steps_per_call,b], steps i32[]) -> (state, progress).
+    """-> (state, teaching, images, labels, indices i32[steps_per_call,b], steps i32[]) -> (state, progress).
 
     The number of steps is data, so that a call at the end of an epoch may do fewer without a second compilation.
     `progress` holds the epoch's loss and accuracy so far, in buffers that the next call does not take over.
     """
 
-    def train_call(state, teacher_variables, images, labels, indices, steps):
+    def train_call(state, teaching, images, labels, indices, steps):
         def one(step, state):
-            return train_step(state, teacher_variables, images, labels, indices[step])
+            return train_step(state, teaching, images, labels, indices[step])
 
         # Inside a loop XLA's CPU convolutions lose their threads: a single step is called as it is.
         state = one(0, state) if steps_per_call == 1 else jax.lax.fori_loop(0, steps, one, state)

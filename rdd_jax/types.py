@@ -11,14 +11,29 @@ State = Any
 Metrics = dict[str, Array]
 
 
+class MapsWithheld(ValueError):
+    """A loss asked for the maps of a teacher that shows none."""
+
+
+@jax.tree_util.register_static
+class Withheld:
+    """Stands for the maps of a teacher of which only logits and embedding are at hand; whoever looks hears so."""
+
+    def _refuse(self, *_: Any) -> Any:
+        raise MapsWithheld("the teacher's maps are not at hand: its logits and embedding are all there is")
+
+    __getitem__ = __iter__ = __len__ = _refuse
+
+
 class Features(NamedTuple):
     """What a model shows besides its logits.
 
     maps: f32[b,h,w,c] each, shallow to deep; maps[0] is the output of the stem, or of the first block without one.
+        `Withheld()` where only the rest is at hand.
     embedding: f32[b,d], the penultimate layer, after global average pooling.
     """
 
-    maps: tuple[Array, ...]
+    maps: tuple[Array, ...] | Withheld
     embedding: Array
 
 

@@ -1,3 +1,4 @@
+import functools
 import hashlib
 import logging
 import re
@@ -10,7 +11,11 @@ import pytest
 
 from rdd_jax.data import augment, datasets, prepared, sampling
 
-crop_and_flip = jax.jit(augment.crop_and_flip, static_argnames=("pad", "flip"))
+
+@functools.partial(jax.jit, static_argnames=("pad", "flip"))
+def random_views(images, keys, *, pad, flip):
+    return augment.Views(pad, flip, normalize=lambda pixels: pixels).show_random(images, keys)
+
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -356,7 +361,7 @@ def test_views_are_drawn_from_all_and_only_the_views(shape, pad, flip, count):
     image = random_images(shape)
     draws = 100 * count
     keys = jax.random.split(jax.random.key(0), draws)
-    drawn = crop_and_flip(jnp.broadcast_to(image, (draws, *shape)), keys, pad=pad, flip=flip)
+    drawn = random_views(jnp.broadcast_to(image, (draws, *shape)), keys, pad=pad, flip=flip)
     assert drawn.dtype == jnp.uint8
     drawn_bytes = [view.tobytes() for view in np.asarray(drawn)]
     counts = [drawn_bytes.count(view.tobytes()) for view in all_views(image, pad, flip)]
@@ -366,38 +371,52 @@ def test_views_are_drawn_from_all_and_only_the_views(shape, pad, flip, count):
     assert max(counts) < 150
 
 
+def test_views_are_numbered_without_a_gap_or_a_double():
+    image = random_images((8, 8, 1))
+    count = augment.num_views(1, flip=True)
+    cut = augment.crop_and_flip(np.broadcast_to(image, (count, 8, 8, 1)), np.arange(count), pad=1, flip=True)
+    assert sorted(map(bytes, np.asarray(cut))) == sorted(
+        map(bytes, map(np.ascontiguousarray, all_views(image, 1, True)))
+    )
+
+
 def test_each_image_gets_a_view_of_its_own():
     images = random_images((32, 8, 8, 3))
-    drawn = crop_and_flip(images, jax.random.split(jax.random.key(1), 32), pad=4, flip=True)
+    drawn = random_views(images, jax.random.split(jax.random.key(1), 32), pad=4, flip=True)
     for view, image in zip(np.asarray(drawn), images, strict=True):
         assert any((view == candidate).all() for candidate in all_views(image, 4, True))
 
 
 def test_no_padding_and_no_flip_is_the_identity():
     images = random_images((5, 8, 8, 3))
-    same = crop_and_flip(images, jax.random.split(jax.random.key(0), 5), pad=0, flip=False)
+    same = random_views(images, jax.random.split(jax.random.key(0), 5), pad=0, flip=False)
     np.testing.assert_array_equal(same, images)
 
 
 def test_view_depends_on_the_own_key_alone():
     images, keys = random_images((12, 8, 8, 3)), jax.random.split(jax.random.key(2), 12)
-    whole = crop_and_flip(images, keys, pad=4, flip=True)
+    whole = random_views(images, keys, pad=4, flip=True)
     order = np.random.default_rng(0).permutation(12)
-    np.testing.assert_array_equal(crop_and_flip(images[order], keys[order], pad=4, flip=True), whole[order])
+    np.testing.assert_array_equal(random_views(images[order], keys[order], pad=4, flip=True), whole[order])
     for parts in (2, 4):
         shares = zip(np.split(images, parts), jnp.split(keys, parts), strict=True)
-        views = [crop_and_flip(*share, pad=4, flip=True) for share in shares]
+        views = [random_views(*share, pad=4, flip=True) for share in shares]
         np.testing.assert_array_equal(np.concatenate(views), whole)
 
 
 def test_augmentation_refuses_impossible_arguments():
     images = random_images((4, 8, 8, 1))
     keys = jax.random.split(jax.random.key(0), 4)
-    with pytest.raises(ValueError, match="pad must not be negative"):
-        augment.crop_and_flip(images, keys, pad=-1, flip=True)
-    for wrong in (keys[:3], keys[0], jax.random.key_data(keys)):
-        with pytest.raises(ValueError, match="one typed key per image"):
-            augment.crop_and_flip(images, wrong, pad=4, flip=True)
+    for call in (
+        lambda: augment.draw_views(keys, pad=-1, flip=True),
+        lambda: random_views(images, keys, pad=-1, flip=True),
+    ):
+        with pytest.raises(ValueError, match="pad must not be negative"):
+            call()
+    with pytest.raises(ValueError, match="typed keys are needed"):
+        augment.draw_views(jax.random.key_data(keys), pad=4, flip=True)
+    with pytest.raises(ValueError, match="one view per image"):
+        augment.crop_and_flip(images, np.zeros(3, np.int32), pad=4, flip=True)
 
 
 def test_normalize_matches_numpy():

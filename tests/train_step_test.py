@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from tiny import CLASSES, EXAMPLES, LABELS, ROWS, create
 
-from rdd_jax import methods, optimizers, parallel, train_state
+from rdd_jax import methods, optimizers, parallel, teaching, train_state
 from rdd_jax.collectives import all_gather
 from rdd_jax.models import layers
 from rdd_jax.train_step import make_train_call, make_train_step, percent_correct
@@ -64,7 +64,9 @@ def fresh(network, distiller, optimizer=None):
 
 def train_call(network, distiller, *, optimizer=None, preprocess=scale, axis_name=None, steps_per_call=1):
     """The call of one device."""
-    step = make_train_step(network, network, distiller, optimizer or sgd(), preprocess, axis_name=axis_name)
+    step = make_train_step(
+        network, teaching.live(network), distiller, optimizer or sgd(), preprocess, axis_name=axis_name
+    )
     return make_train_call(step, steps_per_call)
 
 

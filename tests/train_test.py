@@ -32,7 +32,7 @@ OPTIONS = {
     "teacher.epochs": 1,
 }
 # What may differ between two runs that compute the same.
-TIMES = {"seconds", "images_per_second", "embed_seconds", "mine_seconds"}
+COSTS = {"seconds", "images_per_second", "embed_seconds", "mine_seconds", "views_computed", "views_seconds"}
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +71,9 @@ def finish(process, workdir):
 
 
 def history(workdir):
-    """The lines of metrics.jsonl without what depends on the clock."""
+    """The lines of metrics.jsonl without what they cost."""
     lines = read_lines(workdir / "metrics.jsonl")
-    return [{key: value for key, value in line.items() if key not in TIMES} for line in lines]
+    return [{key: value for key, value in line.items() if key not in COSTS} for line in lines]
 
 
 def final_arrays(workdir):
@@ -84,6 +84,18 @@ def final_arrays(workdir):
         folder = workdir / "checkpoints" / "15"
         trees = [checkpointer.restore(folder / item) for item in ("student", "training")]
     return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(trees)}
+
+
+def assert_same_to_the_bit(workdir, other):
+    assert history(workdir) == history(other)
+    ours, theirs = final_arrays(workdir), final_arrays(other)
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+
+
+def views_computed(workdir):
+    return [line["views_computed"] for line in read_lines(workdir / "metrics.jsonl") if line["split"] == "train"]
 
 
 def test_a_run_leaves_what_the_design_promises(straight):
@@ -160,11 +172,22 @@ def test_killed_again_and_again_it_ends_bit_for_bit_where_the_straight_run_ends(
         assert process.wait() == -signal.SIGKILL
     finish(process := start("killed")[0], workdir)
     assert process.returncode == 0
-    assert history(workdir) == history(straight)
-    ours, theirs = final_arrays(workdir), final_arrays(straight)
-    assert ours.keys() == theirs.keys()
-    for name in ours:
-        np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+    assert_same_to_the_bit(workdir, straight)
+
+
+def test_a_teacher_that_remembers_its_views_trains_the_same_student_to_the_bit(start, straight):
+    workdir = finish(*start("views", "--config.teacher.cache=views"))
+    assert_same_to_the_bit(workdir, straight)
+    first, *others = views_computed(workdir)
+    assert first == 5 * 256
+    assert 0 < others[1] < others[0] < first
+    assert len(list((workdir.parent / ".views").iterdir())) == 1
+
+    # Another seed and another method find there what they share, and add the rest.
+    other = finish(*start("more", "--config.teacher.cache=views", "--config.seed=1", "--config.distill.rdd.weight=0"))
+    seen = sum(views_computed(workdir))
+    assert sum(views_computed(other)) == pytest.approx(3 * 5 * 256 * (1 - seen / (9 * 1437)), rel=0.3)
+    assert len(list((workdir.parent / ".views").iterdir())) == 1
 
 
 def test_interrupted_while_it_compiles_it_says_how_to_go_on(start):

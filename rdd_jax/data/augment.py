@@ -1,6 +1,7 @@
 """Augmentation and normalisation on the device: pure functions for the inside of a jitted step."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,40 +26,79 @@ def normalize(images: Array, mean: Sequence[float], std: Sequence[float], dtype:
     return ((scaled - jnp.asarray(mean, jnp.float32)) / jnp.asarray(std, jnp.float32)).astype(dtype)
 
 
-def crop_and_flip(images: Array, keys: Array, *, pad: int, flip: bool) -> Array:
-    """Returns one random view of each image: zero-padded, cropped back to its size and mirrored half of the time.
+def num_views(pad: int, flip: bool) -> int:
+    """How many views an image has: (2 * pad + 1)**2 places of the crop, twice that with mirroring."""
+    return (2 * pad + 1) ** 2 * (2 if flip else 1)
 
-    An image has (2 * pad + 1)**2 views, twice as many with `flip`, all equally likely. Which one is drawn depends on
-    the image's own key alone, so a batch split over devices is augmented as the whole batch is. With pad=0 and
-    flip=False the images come back as they are.
+
+def draw_views(keys: Array, *, pad: int, flip: bool) -> Array:
+    """Draws a view, i32[b] in [0, num_views), for each typed PRNG key [b]; all are equally likely.
+
+    The draw depends on the image's own key alone, so a batch split over devices is augmented as the whole batch is.
+
+    Raises:
+        ValueError: if pad is negative or the keys are not typed.
+    """
+    if pad < 0:
+        raise ValueError(f"pad must not be negative, not {pad}")
+    if not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
+        raise ValueError(f"typed keys are needed, not {keys.dtype}{keys.shape}")
+    # One draw from all the views, and not one each for row, column and mirror: a third of the random bits.
+    return jax.vmap(lambda key: jax.random.randint(key, (), 0, num_views(pad, flip)))(keys)
+
+
+def crop_and_flip(images: Array, views: Array, *, pad: int, flip: bool) -> Array:
+    """Returns that view of each image: zero-padded, cropped back to its size and perhaps mirrored left to right.
 
     Args:
         images: uint8[b,h,w,c], before normalisation, so that the padding is black.
-        keys: typed PRNG keys [b], one per image.
+        views: i32[b], as `draw_views` draws them for the same pad and flip. With pad=0 and flip=False there is but
+            one, the image as it is.
         pad: pixels added on each side before the crop.
-        flip: whether to mirror left to right with probability one half.
+        flip: whether there are mirrored views.
 
     Returns:
         uint8[b,h,w,c].
 
     Raises:
-        ValueError: if pad is negative or there is not one typed key per image.
+        ValueError: if pad is negative or there is not one view per image.
     """
     if pad < 0:
         raise ValueError(f"pad must not be negative, not {pad}")
-    if not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key) or keys.shape != images.shape[:1]:
-        raise ValueError(f"one typed key per image is needed: {keys.dtype}{keys.shape} for images {images.shape}")
-    if pad == 0 and not flip:
+    if views.shape != images.shape[:1]:
+        raise ValueError(f"one view per image is needed: {views.shape} for images {images.shape}")
+    if num_views(pad, flip) == 1:
         return images
 
-    offsets = 2 * pad + 1
-    grid = (offsets, offsets, 2 if flip else 1)
+    grid = (2 * pad + 1, 2 * pad + 1, 2 if flip else 1)
     padded = jnp.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
 
-    def view(padded_image: Array, key: Array) -> Array:
-        # One draw from all the views, and not one each for row, column and mirror: a third of the random bits.
-        top, left, mirrored = jnp.unravel_index(jax.random.randint(key, (), 0, grid[0] * grid[1] * grid[2]), grid)
+    def cut(padded_image: Array, view: Array) -> Array:
+        top, left, mirrored = jnp.unravel_index(view, grid)
         crop = jax.lax.dynamic_slice(padded_image, (top, left, 0), images.shape[1:])
         return jnp.where(mirrored, crop[:, ::-1], crop)
 
-    return jax.vmap(view)(padded, keys)
+    return jax.vmap(cut)(padded, views)
+
+
+class Views(NamedTuple):
+    """What training shows of an image: which views there are, and how a network is given one.
+
+    normalize: uint8[b,h,w,c] -> f32[b,h,w,c].
+    """
+
+    pad: int
+    flip: bool
+    normalize: Callable[[Array], Array]
+
+    def draw(self, keys: Array) -> Array:
+        """A random view, i32[b], for each key [b]."""
+        return draw_views(keys, pad=self.pad, flip=self.flip)
+
+    def show(self, images: Array, views: Array) -> Array:
+        """f32[b,h,w,c], of images uint8[b,h,w,c] and views i32[b]."""
+        return self.normalize(crop_and_flip(images, views, pad=self.pad, flip=self.flip))
+
+    def show_random(self, images: Array, keys: Array) -> Array:
+        """f32[b,h,w,c], of images uint8[b,h,w,c] and keys [b]."""
+        return self.show(images, self.draw(keys))

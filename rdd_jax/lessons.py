@@ -1,0 +1,84 @@
+"""Before an epoch: what the teacher says of the views that it will show, from the cache or, once, from the network."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from rdd_jax import parallel
+from rdd_jax.collectives import all_gather, row_keys
+from rdd_jax.data.augment import Views
+from rdd_jax.teaching import Lessons
+from rdd_jax.train_step import step_keys
+from rdd_jax.types import Array
+from rdd_jax.view_cache import ViewCache
+
+# (first step of an epoch, its batches i32[steps,b]) -> (what its steps are taught from, replicated; what to log of it)
+GiveLessons = Callable[[int, np.ndarray], tuple[Any, dict[str, float]]]
+
+
+def make_lessons(
+    teacher: nn.Module, variables: dict[str, Any], images: Array, views: Views, cache: ViewCache, seed: int
+) -> GiveLessons:
+    """The lessons of any epoch of the run with that seed, over the replicated training images uint8[n,h,w,c].
+
+    Views are computed in batches of the run's own size, so that a step's teacher would have said the same to the bit.
+    """
+
+    def look(variables, images, indices, drawn):
+        logits, features = teacher.apply(variables, views.show(images[indices], drawn), train=False)
+        return all_gather(jnp.concatenate([logits, features.embedding], axis=1), parallel.AXIS)
+
+    look = parallel.data_parallel(look, in_axes=(None, None, 0, 0))
+
+    @jax.jit
+    def draw(first_step, batches):
+        def draw_step(step):
+            keys = row_keys(step_keys(seed, step)[0], batches.shape[1], axis_name=None)
+            return views.draw(keys)
+
+        return jax.vmap(draw_step)(first_step + jnp.arange(len(batches)))
+
+    def compute(positions, drawn, batch_size):
+        """The teacher's words, f32[n,classes+d], on views i32[n] of the images at positions i32[n]."""
+        whole_batches = np.resize(np.arange(len(positions)), (-(-len(positions) // batch_size), batch_size))
+        bar = tqdm(whole_batches, desc="teaching", unit="batch", leave=False, delay=5, disable=None)
+        parts = [
+            np.asarray(look(variables, images, parallel.split_rows(positions[rows]), parallel.split_rows(drawn[rows])))
+            for rows in bar
+        ]
+        return np.concatenate(parts)[: len(positions)]
+
+    def give(first_step, batches):
+        started = time.perf_counter()
+        positions, drawn = batches.ravel(), np.asarray(draw(np.int32(first_step), batches)).ravel()
+        values, known = cache.read(positions, drawn)
+        if not known.all():
+            new = ~known
+            cache.write(positions[new], drawn[new], compute(positions[new], drawn[new], batches.shape[1]))
+            # Read back, so that the first run to meet a view sees it as all others will, rounded as the file rounds it.
+            values, _ = cache.read(positions, drawn)
+        table = np.zeros((len(images), values.shape[1]), np.float32)
+        table[positions] = values
+        logits, embeddings = np.split(table, [teacher.num_classes], axis=1)
+        lessons = parallel.replicate(Lessons(logits, embeddings))
+        return lessons, {"views_computed": int(np.sum(~known)), "views_seconds": time.perf_counter() - started}
+
+    return give
+
+
+def cache_path(folder: Path, name: str, variables: dict[str, Any], **settings: Any) -> Path:
+    """The file for a network of that name, with these variables, and all else that its words depend on."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for path, leaf in jax.tree_util.tree_leaves_with_path(jax.device_get(variables)):
+        digest.update(jax.tree_util.keystr(path).encode())
+        digest.update(np.ascontiguousarray(leaf))
+    return folder / f"{name}-{digest.hexdigest()[:16]}.bin"
