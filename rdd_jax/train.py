@@ -12,8 +12,9 @@ import ml_collections
 import numpy as np
 from clu import parameter_overview
 
-from rdd_jax import checks, files, methods, models, parallel, report, runs, train_state
+from rdd_jax import checks, compilation, files, methods, models, parallel, report, runs, train_state
 from rdd_jax.checkpoint import Checkpoints
+from rdd_jax.compilation import CompileClock
 from rdd_jax.data import datasets
 from rdd_jax.data.sampling import epoch_batches
 from rdd_jax.experiment import Experiment, build, load_network, measure
@@ -34,7 +35,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict[str, Any]:
         UserError: for a run that could not work, before anything is compiled or written; and for damaged files.
     """
     shared = workdir.absolute().parent
-    _keep_compilations(shared / files.COMPILATIONS)
+    compilation.keep(shared / files.COMPILATIONS)
     checks.check(config, workdir)
     if runs.is_finished(workdir):
         if not (workdir / files.REPORT).exists():  # the earlier try was stopped just before its report
@@ -44,14 +45,14 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict[str, Any]:
         _provide_teacher(config)
     experiment = build(config, shared)
     shapes = jax.eval_shape(experiment.init, config.seed)
-    with files.locked(workdir), Checkpoints(workdir) as checkpoints:
+    with files.locked(workdir), Checkpoints(workdir) as checkpoints, CompileClock() as clock:
         runs.write_config(config, workdir)
         state = checkpoints.restore_latest(shapes)
         if state is None:
             print(parameter_overview.get_parameter_overview(shapes.student["params"], include_stats=False))
             state = parallel.replicate(jax.jit(experiment.init)(config.seed))
         with RunLog(workdir, int(state.step)) as log:
-            _Run(config, experiment, checkpoints, log).train(state, title=workdir.name)
+            _Run(config, experiment, checkpoints, log, clock).train(state, title=workdir.name)
             summary = _summarize(config, experiment, log)
     files.write_json(workdir / files.SUMMARY, summary)
     report.write(workdir)
@@ -68,12 +69,6 @@ def evaluate(workdir: Path) -> dict[str, float]:
     return measure(load_network(workdir, config.dtype), datasets.load(config.dataset))
 
 
-def _keep_compilations(folder: Path) -> None:
-    """Has XLA's programs kept for the runs beside this one, and for its resumption, where JAX is not told otherwise."""
-    if jax.config.jax_compilation_cache_dir is None:
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-
-
 def _provide_teacher(config: ml_collections.ConfigDict) -> None:
     workdir = runs.teacher_place(config)
     if not runs.is_finished(workdir):
@@ -85,17 +80,24 @@ class _Run:
     """The epochs of one run."""
 
     def __init__(
-        self, config: ml_collections.ConfigDict, experiment: Experiment, checkpoints: Checkpoints, log: RunLog
+        self,
+        config: ml_collections.ConfigDict,
+        experiment: Experiment,
+        checkpoints: Checkpoints,
+        log: RunLog,
+        clock: CompileClock,
     ):
         self._config = config
         self._experiment = experiment
         self._checkpoints = checkpoints
         self._log = log
+        self._clock = clock
+        self._compiled = 0.0  # Seconds of compilation that stand in the log already.
         self._checkpoint_steps = max(1, round(config.checkpoint_every_epochs * experiment.steps_per_epoch))
         self._evaluate = experiment.evaluate(experiment.student)
         self._embed_student = experiment.embed(experiment.student)
         self._teacher_embeddings = None
-        self._started = time.perf_counter() - log.seconds
+        self._started = clock.started - log.seconds
 
     def train(self, state: TrainState, title: str) -> None:
         """Does the epochs that are left, under a progress bar of that title."""
@@ -171,13 +173,18 @@ class _Run:
         """Writes the lines of a finished epoch (from 1); returns the test accuracy where it was measured."""
         metrics = {name: float(average.compute()) for name, average in jax.device_get(state.metrics).items()}
         rate = float(self._experiment.schedule(step - 1))
-        seconds = time.perf_counter() - self._started
-        self._log.scalars(step, epoch, "train", {**metrics, "learning_rate": rate, **extra, "seconds": seconds})
+        self._write(step, epoch, "train", {**metrics, "learning_rate": rate, **extra})
         if epoch % self._config.eval_every_epochs and epoch != self._config.epochs:
             return None
         metrics = self._evaluate(state.student, *self._experiment.test)
-        self._log.scalars(step, epoch, "test", {**metrics, "seconds": time.perf_counter() - self._started})
+        self._write(step, epoch, "test", metrics)
         return metrics["accuracy"]
+
+    def _write(self, step: int, epoch: int, split: str, values: dict[str, float]) -> None:
+        """Writes a line, with what was compiled since the one before and the seconds of the run so far."""
+        compiled, self._compiled = self._clock.seconds - self._compiled, self._clock.seconds
+        seconds = time.perf_counter() - self._started
+        self._log.scalars(step, epoch, split, {**values, "compile_seconds": compiled, "seconds": seconds})
 
 
 def _summarize(config: ml_collections.ConfigDict, experiment: Experiment, log: RunLog) -> dict[str, Any]:
@@ -195,6 +202,7 @@ def _summarize(config: ml_collections.ConfigDict, experiment: Experiment, log: R
         "epochs": config.epochs,
         "steps": last["step"],
         "wall_seconds": last["seconds"],
+        "compile_seconds": sum(line["compile_seconds"] for line in log.lines),
         "teacher": teacher,
         "student": {**student, **_cost(experiment.student, config.dataset)},
         "devices": f"{jax.local_device_count()} x {jax.local_devices()[0].device_kind}",

@@ -32,7 +32,8 @@ OPTIONS = {
     "teacher.epochs": 1,
 }
 # What may differ between two runs that compute the same.
-COSTS = {"seconds", "images_per_second", "embed_seconds", "mine_seconds", "views_computed", "views_seconds"}
+COSTS = {"seconds", "compile_seconds", "images_per_second", "embed_seconds", "mine_seconds"}
+COSTS |= {"views_computed", "views_seconds"}
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +119,19 @@ def test_a_run_leaves_what_the_design_promises(straight):
 def test_it_learns(straight):
     losses = [line["ce/loss"] for line in history(straight) if line["split"] == "train"]
     assert losses[-1] < 0.9 * losses[0]
+
+
+def test_nothing_is_compiled_twice(straight):
+    """The first epoch compiles the step and the evaluation, the second the mining, the third has all it needs."""
+    compiled = {
+        (line["epoch"], line["split"]): line["compile_seconds"] for line in read_lines(straight / "metrics.jsonl")
+    }
+    assert compiled[1, "train"] > 0
+    assert compiled[1, "test"] > 0
+    assert compiled[2, "train"] > 0
+    assert [compiled[2, "test"], compiled[3, "train"], compiled[3, "test"]] == [0, 0, 0]
+    summary = json.loads((straight / "summary.json").read_text())
+    assert 0 < summary["compile_seconds"] == sum(compiled.values()) < summary["wall_seconds"]
 
 
 def test_latest_and_best_checkpoints_are_kept(straight):
