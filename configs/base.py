@@ -97,6 +97,8 @@ def get_config(preset: str = "digits") -> ml_collections.ConfigDict:
     # When methods that mine do so: before this epoch (from 0), then every so many epochs (0: only once).
     config.refresh_start_epoch = 1
     config.refresh_epochs = 0
+    # The teacher's ranks are kept between minings if they fit: 2 bytes a pair, 0.05 GB for 5,000 images, 5 for 50,000.
+    config.refresh_ranks_gigabytes = 1.0
 
     config.eval_every_epochs = 1
     config.checkpoint_every_epochs = 1.0  # shares of an epoch are fine

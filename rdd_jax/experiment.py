@@ -10,14 +10,14 @@ import jax
 import ml_collections
 import optax
 
-from rdd_jax import files, methods, models, parallel, runs, teaching, train_state
+from rdd_jax import files, methods, models, parallel, rdx, runs, teaching, train_state
 from rdd_jax.checkpoint import restore_student
 from rdd_jax.data import augment, datasets
 from rdd_jax.evaluate import Evaluate, make_evaluate
 from rdd_jax.lessons import GiveLessons, cache_path, make_lessons
 from rdd_jax.models import torch_import
 from rdd_jax.optimizers import sgd, stepped_schedule
-from rdd_jax.refresh import Embed, make_embed, make_refresh
+from rdd_jax.refresh import Embed, make_embed, make_rank, make_refresh
 from rdd_jax.teaching import Teach
 from rdd_jax.train_state import TrainState
 from rdd_jax.train_step import make_train_call, make_train_step
@@ -54,7 +54,8 @@ class Experiment(NamedTuple):
     train_call: Callable[..., tuple[TrainState, dict[str, Array]]]
     evaluate: Callable[[nn.Module], Evaluate]
     embed: Callable[[nn.Module], Embed]
-    refresh: Callable[[TrainState, Array, Array], TrainState] | None
+    embed_teacher: Callable[[], Array | rdx.Ranked]
+    refresh: Callable[[TrainState, Array, Array | rdx.Ranked], TrainState] | None
     histograms: Callable[[Any], dict[str, Array]]
 
 
@@ -109,6 +110,7 @@ def build(config: ml_collections.ConfigDict, shared: Path = runs.RUNS) -> Experi
         ),
         evaluate=partial(make_evaluate, normalize=normalize),
         embed=partial(make_embed, normalize=normalize),
+        embed_teacher=partial(_embed_teacher, config, teacher, train.images, normalize),
         refresh=make_refresh(distiller) if distiller.refresh else None,
         histograms=distiller.histograms,
     )
@@ -141,6 +143,15 @@ def _teaching(
     )
     cache = ViewCache(path, **sizes)
     return teaching.remembered, make_lessons(model, variables, images, views, cache, config.seed)
+
+
+def _embed_teacher(
+    config: ml_collections.ConfigDict, teacher: Network, images: Array, normalize: Callable[[Array], Array]
+) -> Array | rdx.Ranked:
+    """The teacher's embeddings of the training images, ranked once for all minings where that fits."""
+    embeddings = make_embed(teacher.model, normalize)(teacher.variables, images)
+    fits = rdx.ranks_nbytes(len(images)) <= config.refresh_ranks_gigabytes * 1e9
+    return make_rank()(embeddings) if fits else embeddings
 
 
 def normalizer(dataset: datasets.Dataset) -> Callable[[Array], Array]:

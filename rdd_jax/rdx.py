@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
-from rdd_jax.sorting import smallest
+from rdd_jax import row_blocks
+from rdd_jax.row_blocks import Ranked
+from rdd_jax.sorting import first_largest, ranks, ranks_dtype, smallest
 from rdd_jax.types import Array
 
 
@@ -51,13 +52,7 @@ class ContrastTable(NamedTuple):
 
 def pairwise_distances(rows: Array, columns: Array) -> Array:
     """Euclidean distances f32[n,m] between rows [n,d] and columns [m,d], in float32 whatever the inputs' dtype."""
-    rows, columns = rows.astype(jnp.float32), columns.astype(jnp.float32)
-    # |r|^2 + |c|^2 - 2rc cancels badly when a large common offset dominates both norms.
-    center = columns.mean(axis=0)
-    rows, columns = rows - center, columns - center
-    products = jnp.matmul(rows, columns.T, precision=lax.Precision.HIGHEST)
-    squared = jnp.sum(rows**2, axis=1)[:, None] + jnp.sum(columns**2, axis=1) - 2 * products
-    return jnp.sqrt(jnp.maximum(squared, 0.0))
+    return row_blocks.distances(rows, row_blocks.columns_of(columns))
 
 
 def rank_normalize(distances: Array) -> Array:
@@ -66,9 +61,7 @@ def rank_normalize(distances: Array) -> Array:
     Of equal distances the lower column ranks first; NaNs rank last. Ranks are comparable between models where
     distances, each on a scale of its own, are not.
     """
-    order = smallest(distances, distances.shape[1])
-    ranks = jnp.broadcast_to(jnp.arange(order.shape[1], dtype=jnp.int32), order.shape)
-    return jnp.put_along_axis(jnp.zeros_like(order), order, ranks, axis=1, inplace=False)
+    return ranks(distances).astype(jnp.int32)
 
 
 def locally_biased_difference(student_ranks: Array, teacher_ranks: Array, gamma: float) -> Array:
@@ -77,7 +70,18 @@ def locally_biased_difference(student_ranks: Array, teacher_ranks: Array, gamma:
     Positive where the teacher groups the pair and the student has yet to, negative where the student over-groups it.
     Dividing by the smaller rank makes a disagreement about near neighbours count for more. gamma > 0.
     """
-    return jnp.tanh(gamma * _relative_difference(student_ranks, teacher_ranks))
+    return jnp.tanh(gamma * relative_difference(student_ranks, teacher_ranks))
+
+
+def relative_difference(student_ranks: Array, teacher_ranks: Array) -> Array:
+    """The difference before gamma and tanh, f32[n,m] from ranks [n,m] of any integer dtype: what is selected on.
+
+    Affinities are monotone in it, but tanh saturates in float32: by affinity, the most extreme pairs of a large set
+    would all tie and be told apart by nothing but their column. Here they keep their order.
+    """
+    student_ranks, teacher_ranks = student_ranks.astype(jnp.int32), teacher_ranks.astype(jnp.int32)
+    nearer = jnp.minimum(student_ranks, teacher_ranks)
+    return (student_ranks - teacher_ranks).astype(jnp.float32) / (nearer + 1).astype(jnp.float32)
 
 
 def affinities(difference: Array, beta: float) -> Affinities:
@@ -93,7 +97,7 @@ def confusion(affinities: Affinities, exclude: Array) -> Array:
 @functools.partial(jax.jit, static_argnames=("pool_size", "block_size", "axis_name"))
 def mine(
     student: Array,
-    teacher: Array,
+    teacher: Array | Ranked,
     *,
     gamma: float = 0.1,
     beta: float = 0.8,
@@ -108,7 +112,7 @@ def mine(
 
     Args:
         student: f32[n,ds].
-        teacher: f32[n,dt].
+        teacher: f32[n,dt], or with its ranks, as `ranked` has them.
         gamma: sharpness of the difference, > 0.
         beta: temperature of the affinities, > 0.
         pool_size: hard negatives per example, less than the number of columns.
@@ -125,18 +129,18 @@ def mine(
     def reduce_block(ratio, is_self, columns):
         difference = jnp.tanh(gamma * ratio)
         return ContrastTable(
-            positives=columns[jnp.argmax(jnp.where(is_self, -jnp.inf, ratio), axis=1)],
+            positives=columns[first_largest(jnp.where(is_self, -jnp.inf, ratio))],
             negatives=columns[smallest(jnp.where(is_self, jnp.inf, ratio), pool_size)],
             confusion=confusion(affinities(difference, beta), exclude=is_self),
         )
 
-    return _map_row_blocks(reduce_block, student, teacher, anchors, block_size, axis_name)
+    return _map_blocks(reduce_block, student, teacher, anchors, block_size, axis_name)
 
 
 @functools.partial(jax.jit, static_argnames=("block_size", "axis_name"))
 def mine_triplets(
     student: Array,
-    teacher: Array,
+    teacher: Array | Ranked,
     *,
     gamma: float = 0.1,
     beta: float = 0.8,
@@ -152,20 +156,20 @@ def mine_triplets(
     _check(student, teacher, anchors, block_size, "pool_size", 1)
 
     def reduce_block(ratio, is_self, columns):
-        positives = jnp.argmax(jnp.where(is_self, -jnp.inf, ratio), axis=1)
-        negatives = jnp.argmin(jnp.where(is_self, jnp.inf, ratio), axis=1)
+        positives = first_largest(jnp.where(is_self, -jnp.inf, ratio))
+        negatives = first_largest(jnp.where(is_self, -jnp.inf, -ratio))
         chosen = jnp.take_along_axis(ratio, jnp.stack([positives, negatives], axis=1), axis=1)
         teacher_unique, student_unique = affinities(jnp.tanh(gamma * chosen), beta)
         weights = (teacher_unique[:, 0] + student_unique[:, 1]) / 2
         return TripletTable(columns[positives], columns[negatives], weights)
 
-    return _map_row_blocks(reduce_block, student, teacher, anchors, block_size, axis_name)
+    return _map_blocks(reduce_block, student, teacher, anchors, block_size, axis_name)
 
 
 @functools.partial(jax.jit, static_argnames=("neighbors", "block_size"))
 def difficulty(
     student: Array,
-    teacher: Array,
+    teacher: Array | Ranked,
     *,
     gamma: float,
     beta: float,
@@ -185,11 +189,39 @@ def difficulty(
         difference = jnp.tanh(gamma * jnp.take_along_axis(ratio, hardest, axis=1))
         return jnp.sum(affinities(difference, beta).teacher_unique, axis=1)
 
-    return _map_row_blocks(reduce_block, student, teacher, anchors, block_size, axis_name=None)
+    return _map_blocks(reduce_block, student, teacher, anchors, block_size, axis_name=None)
+
+
+@functools.partial(jax.jit, static_argnames=("block_size", "axis_name"))
+def ranked(embeddings: Array, *, block_size: int = 512, axis_name: str | None = None) -> Ranked:
+    """Ranks all neighbours of every example, for a teacher that is mined with again and again.
+
+    The ranks take `ranks_nbytes(n)` on every device. embeddings: f32[n,d]; other arguments as in `mine`.
+
+    Raises:
+        ValueError: if the shape or block_size is impossible.
+    """
+    if embeddings.ndim != 2 or not embeddings.size or block_size < 1:
+        raise ValueError(f"embeddings must be non-empty [n, d], in blocks; got {embeddings.shape}, {block_size}")
+    n, rank = len(embeddings), row_blocks.ranker(embeddings, anchors=None)
+
+    def rank_block(rows):
+        return rank(rows, rows[:, None] == jnp.arange(n))
+
+    return Ranked(embeddings, row_blocks.map_row_blocks(rank_block, n, block_size, axis_name))
+
+
+def ranks_nbytes(num_examples: int) -> int:
+    """The bytes that the ranks of `ranked` take."""
+    return num_examples**2 * ranks_dtype(num_examples).itemsize
 
 
 def _check(student, teacher, anchors, block_size, count_name, count):
     """Raises ValueError unless `count` of the columns can be selected for every row."""
+    if isinstance(teacher, Ranked):
+        if teacher.ranks.shape != (len(teacher.embeddings),) * 2:
+            raise ValueError(f"ranks must be [n, n]; got {teacher.ranks.shape} for {teacher.embeddings.shape}")
+        teacher = teacher.embeddings
     shapes = f"student {student.shape}, teacher {teacher.shape}"
     if student.ndim != 2 or teacher.ndim != 2 or len(student) != len(teacher) or not student.size or not teacher.size:
         raise ValueError(f"embeddings must be non-empty [n, ds] and [n, dt] with the same n; got {shapes}")
@@ -202,40 +234,17 @@ def _check(student, teacher, anchors, block_size, count_name, count):
         raise ValueError(f"block_size must be at least 1; got {block_size}")
 
 
-def _relative_difference(student_ranks: Array, teacher_ranks: Array) -> Array:
-    """The difference before gamma and tanh, f32[n,m]: what `mine` and `difficulty` select on.
-
-    Affinities are monotone in it, but tanh saturates in float32: by affinity, the most extreme pairs of a large set
-    would all tie and be told apart by nothing but their column. Here they keep their order.
-    """
-    nearer = jnp.minimum(student_ranks, teacher_ranks)
-    return (student_ranks - teacher_ranks).astype(jnp.float32) / (nearer + 1).astype(jnp.float32)
-
-
-def _map_row_blocks(reduce_block, student, teacher, anchors, block_size, axis_name):
+def _map_blocks(reduce_block, student, teacher, anchors, block_size, axis_name):
     """Applies `reduce_block(ratio f32[b,m], is_self bool[b,m], columns i32[m])` to all n rows, b at a time.
 
     Returns what it returns, with leaves [n,...] for [b,...].
     """
-    n = len(student)
-    columns = (jnp.arange(n) if anchors is None else anchors).astype(jnp.int32)
-    models = [(x, x if anchors is None else x[columns]) for x in (student, teacher)]
-
-    # Equal blocks, so that little is wasted on padding; the padding repeats the last row and is cut off below.
-    devices = 1 if axis_name is None else lax.axis_size(axis_name)
-    blocks = -(-n // (devices * block_size))
-    block = -(-n // (devices * blocks))
-    rows = jnp.minimum(jnp.arange(devices * blocks * block), n - 1).reshape(devices, blocks, block)
+    columns = (jnp.arange(len(student)) if anchors is None else anchors).astype(jnp.int32)
+    student_ranks, teacher_ranks = (row_blocks.ranker(model, anchors) for model in (student, teacher))
 
     def one_block(rows):
         is_self = rows[:, None] == columns
-        # A row is at distance 0 from itself, which the rounding of the matmul does not promise.
-        student_ranks, teacher_ranks = (
-            rank_normalize(jnp.where(is_self, 0.0, pairwise_distances(x[rows], x_columns))) for x, x_columns in models
-        )
-        return reduce_block(_relative_difference(student_ranks, teacher_ranks), is_self, columns)
+        ratio = relative_difference(student_ranks(rows, is_self), teacher_ranks(rows, is_self))
+        return reduce_block(ratio, is_self, columns)
 
-    reduced = lax.map(one_block, rows[0 if axis_name is None else lax.axis_index(axis_name)])
-    if axis_name is not None:
-        reduced = lax.all_gather(reduced, axis_name, tiled=True)
-    return jax.tree.map(lambda leaf: leaf.reshape(devices * blocks * block, *leaf.shape[2:])[:n], reduced)
+    return row_blocks.map_row_blocks(one_block, len(student), block_size, axis_name)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from tqdm import tqdm
 
-from rdd_jax import parallel
+from rdd_jax import parallel, rdx
 from rdd_jax.evaluate import EVALUATION_BATCH
 from rdd_jax.train_state import TrainState
 from rdd_jax.types import Array, Distiller
@@ -42,8 +42,13 @@ def make_embed(model: nn.Module, normalize: Callable[[Array], Array]) -> Embed:
     return embed
 
 
-def make_refresh(distiller: Distiller) -> Callable[[TrainState, Array, Array], TrainState]:
-    """-> (state, student embeddings f32[n,ds], teacher embeddings f32[n,dt]) -> state, rows split over the devices."""
+def make_rank() -> Callable[[Array], rdx.Ranked]:
+    """Embeddings f32[n,d] -> with what all neighbours rank in them, rows split over the devices."""
+    return parallel.data_parallel(lambda rows: rdx.ranked(rows, axis_name=parallel.AXIS), in_axes=(None,))
+
+
+def make_refresh(distiller: Distiller) -> Callable[[TrainState, Array, Array | rdx.Ranked], TrainState]:
+    """-> (state, student embeddings f32[n,ds], teacher's f32[n,dt] or ranked) -> state, rows split over the devices."""
 
     def mine(state, seed, step, student_embeddings, teacher_embeddings):
         rng = jax.random.fold_in(jax.random.key(seed), step)

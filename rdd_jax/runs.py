@@ -33,7 +33,15 @@ def teacher_config(config: ml_collections.ConfigDict) -> ml_collections.ConfigDi
     # What no teacher reads must not tell two teachers apart.
     for name, options in teacher.distill.items():
         options.update({"weight": float(name == methods.LABELS_ALONE), **methods.options(name)})
-    teacher.update({"refresh_epochs": 0, "eval_every_epochs": 1, "checkpoint_every_epochs": 1.0, "steps_per_call": 0})
+    teacher.update(
+        {
+            "refresh_epochs": 0,
+            "refresh_ranks_gigabytes": 1.0,
+            "eval_every_epochs": 1,
+            "checkpoint_every_epochs": 1.0,
+            "steps_per_call": 0,
+        }
+    )
     return teacher
 
 

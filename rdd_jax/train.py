@@ -158,8 +158,7 @@ class _Run:
         started = time.perf_counter()
         progress.say("embedding the training images")
         if self._teacher_embeddings is None:
-            teacher = experiment.teacher
-            self._teacher_embeddings = experiment.embed(teacher.model)(teacher.variables, experiment.train.images)
+            self._teacher_embeddings = experiment.embed_teacher()
         embeddings = jax.block_until_ready(self._embed_student(state.student, experiment.train.images))
         embedded = time.perf_counter()
         progress.say("mining the training images")

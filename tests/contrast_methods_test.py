@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from golden import MEMORY
 from tiny import BATCH, EMBEDDINGS, EXAMPLES, LABELS, SMALL, STUDENT, TEACHER, compiled, create, start
 
@@ -236,3 +237,51 @@ def test_rdx_triplet_is_silent_until_it_has_mined():
     anchor = normalize(STUDENT[1].embedding)
     near, far = (np.linalg.norm(anchor - state.vectors[rows], axis=1) for rows in (positives, negatives))
     assert_close(value_of(distiller, params, state), np.mean(np.logaddexp(0, near - far) * weights / weights.mean()))
+
+
+# A teacher with its ranks, and a few anchors for all images.
+
+MINERS = ("rdd", "rdx_triplet")
+
+
+@pytest.mark.parametrize("name", MINERS)
+def test_a_ranked_teacher_is_handed_on(name):
+    distiller = create(name)
+    _, state = start(distiller)
+    student, teacher = EMBEDDINGS
+    # What it would be mined from but for the ranks.
+    ranked = rdx.ranked(teacher)._replace(embeddings=np.zeros_like(teacher))
+    expected = distiller.refresh(state, student, teacher, None)
+    jax.tree.map(np.testing.assert_array_equal, distiller.refresh(state, student, ranked, None), expected)
+
+
+@pytest.mark.parametrize("name", MINERS)
+def test_anchors_alone_are_selected_and_drawn_anew(name):
+    count = 8
+    distiller = create(name, anchors=count)
+    _, state = start(distiller)
+    selected = []
+    for seed in range(2):
+        table = distiller.refresh(state, *EMBEDDINGS, jax.random.key(seed)).table
+        again = distiller.refresh(state, *EMBEDDINGS, jax.random.key(seed)).table
+        jax.tree.map(np.testing.assert_array_equal, table, again)
+        columns = np.column_stack([table.positives, table.negatives])
+        assert (columns != np.arange(EXAMPLES)[:, None]).all()
+        selected.append(set(columns.ravel().tolist()))
+    assert all(len(each) <= count for each in selected)
+    assert selected[0] != selected[1]
+
+
+@pytest.mark.parametrize("name", MINERS)
+def test_all_images_as_anchors_are_no_anchors(name):
+    _, state = start(create(name))
+    tables = [create(name, anchors=n).refresh(state, *EMBEDDINGS, jax.random.key(0)).table for n in (0, EXAMPLES)]
+    jax.tree.map(np.testing.assert_array_equal, *tables)
+
+
+@pytest.mark.parametrize(("name", "least"), [("rdd", SMALL["pool_size"] + 1), ("rdx_triplet", 2)])
+def test_impossible_anchors_are_refused(name, least):
+    create(name, anchors=least)
+    for anchors in (-1, least - 1, EXAMPLES + 1):
+        with pytest.raises(ValueError, match=rf"^{name}: anchors must be in \[{least}, {EXAMPLES}\].*got {anchors}$"):
+            create(name, anchors=anchors)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rdd_jax import rdx, sorting
+from rdd_jax import rdx
 
 SETTINGS = [(0.1, 0.8), (0.1, 5.0)]
 
@@ -168,37 +168,57 @@ def test_anchors_alone_are_selected(embeddings):
     assert not np.any(table.negatives == np.arange(90)[:, None])
 
 
-# Sorting: NumPy's on the host and XLA's agree to the last tie.
-
-
-def awkward_values():
-    values = np.random.default_rng(1).normal(size=(40, 50)).astype(np.float32)
-    values[:10] = np.round(values[:10])
-    values[10:20, ::3] = values[10:20, :1]
-    values[20:30, ::7] = np.inf
-    values[20:30, 1::7] = -np.inf
-    values[25:40, 2::5] = np.nan
-    values[25:40, 3::5] = -np.float32(np.nan)
-    values[30:35, ::4] = 0.0
-    values[30:35, 1::4] = -0.0
-    return values
-
-
-@pytest.mark.parametrize("k", [1, 7, 50])
-def test_host_and_xla_sort_alike(k):
-    values = awkward_values()
-    in_xla = jax.jit(functools.partial(sorting._smallest_in_xla, k=k))(values)
-    np.testing.assert_array_equal(sorting._smallest_in_numpy(values, k=k), in_xla)
-    np.testing.assert_array_equal(sorting.smallest(values, k), in_xla)
-    assert in_xla.dtype == sorting.smallest(values, k).dtype == jnp.int32
-
-
 def test_ranks_break_ties_by_column_and_put_nan_last():
     distances = jnp.array([[2.0, jnp.nan, 0.0, 2.0, -0.0, jnp.inf]])
     ranks = rdx.rank_normalize(distances)
     np.testing.assert_array_equal(ranks, [[2, 5, 0, 3, 1, 4]])
+    assert ranks.dtype == jnp.int32
     with jax.disable_jit():
         np.testing.assert_array_equal(rdx.rank_normalize(distances), ranks)
+
+
+# A teacher with its ranks.
+
+
+def test_ranked_holds_the_ranks(embeddings):
+    for block_size in (1, 32, 512):
+        ranked = rdx.ranked(embeddings[1], block_size=block_size)
+        np.testing.assert_array_equal(ranked.embeddings, embeddings[1])
+        np.testing.assert_array_equal(ranked.ranks, ranks_of(embeddings[1]))
+        assert ranked.ranks.dtype == jnp.uint16
+        assert ranked.ranks.nbytes == rdx.ranks_nbytes(90)
+    assert rdx.ranks_nbytes(65537) == 4 * 65537**2
+
+
+@pytest.mark.parametrize("anchors", [None, np.array([80, 3, 41, 7, 66, 1, 2, 30, 89, 12])], ids=["all", "anchors"])
+def test_a_ranked_teacher_changes_nothing(embeddings, anchors):
+    student, teacher = embeddings
+    ranked = rdx.ranked(teacher)
+    for fn in (mine, rdx.mine_triplets, functools.partial(rdx.difficulty, gamma=0.1, beta=0.8)):
+        expected = fn(student, teacher, anchors=anchors)
+        jax.tree.map(np.testing.assert_array_equal, fn(student, ranked, anchors=anchors), expected)
+
+
+def test_the_ranks_of_a_ranked_teacher_are_used_where_all_are_ranked(embeddings):
+    student, teacher = embeddings
+    false = rdx.ranked(teacher)._replace(embeddings=jnp.zeros_like(teacher))
+    assert_same_table(mine(student, false), mine(student, teacher))
+    batch = jax.tree.map(lambda x: jnp.stack([x, x]), rdx.ranked(teacher))
+    tables = jax.vmap(mine, in_axes=(None, 0))(student, batch)
+    assert_same_table(jax.tree.map(lambda x: x[1], tables), mine(student, teacher))
+
+
+def test_ranked_rows_split_over_an_axis(embeddings):
+    student, teacher = embeddings
+
+    def split(_):
+        ranked = rdx.ranked(teacher, block_size=16, axis_name="batch")
+        return ranked, mine(student, ranked, block_size=16, axis_name="batch")
+
+    ranked, tables = jax.jit(jax.vmap(split, axis_name="batch"))(jnp.arange(4))
+    for device in range(4):
+        np.testing.assert_array_equal(ranked.ranks[device], ranks_of(teacher))
+        assert_same_table(jax.tree.map(lambda x, device=device: x[device], tables), mine(student, teacher))
 
 
 # Transformations.
@@ -281,3 +301,16 @@ def test_impossible_sizes_are_refused(student, teacher, arguments, message):
 def test_difficulty_refuses_more_neighbors_than_columns():
     with pytest.raises(ValueError, match=r"neighbors must be in \[1, 8\)"):
         rdx.difficulty(jnp.ones((8, 4)), jnp.ones((8, 4)), gamma=0.1, beta=0.8)
+
+
+def test_ranks_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match=r"ranks must be \[n, n\]; got \(8, 7\)"):
+        rdx.mine(jnp.ones((8, 4)), rdx.Ranked(jnp.ones((8, 4)), jnp.zeros((8, 7), jnp.uint16)), pool_size=2)
+    with pytest.raises(ValueError, match=r"same n; got student \(9, 4\), teacher \(8, 4\)"):
+        rdx.mine(jnp.ones((9, 4)), rdx.ranked(jnp.ones((8, 4))), pool_size=2)
+
+
+@pytest.mark.parametrize(("shape", "block_size"), [((8,), 4), ((0, 4), 4), ((8, 4), 0)])
+def test_ranked_refuses_impossible_sizes(shape, block_size):
+    with pytest.raises(ValueError, match="non-empty"):
+        rdx.ranked(jnp.ones(shape), block_size=block_size)

@@ -1,4 +1,4 @@
-"""What the contrastive methods share: projections, the normaliser Z, the update of the bank."""
+"""What the contrastive methods share: projections, the normaliser Z, the update of the bank, the anchors."""
 
 import jax
 import jax.numpy as jnp
@@ -62,3 +62,14 @@ def check_mining(name: str, *, gamma: float, beta: float, block_size: int) -> No
     """Raises ValueError, in one line, where the options of the methods that mine are impossible."""
     if not (gamma > 0 and beta > 0 and block_size >= 1):
         raise ValueError(f"{name}: gamma, beta and block_size must be above 0; got {gamma}, {beta}, {block_size}")
+
+
+def check_anchors(name: str, anchors: int, *, least: int, num_examples: int) -> None:
+    """Raises ValueError, in one line, where so many columns cannot be drawn or are too few to select from."""
+    if anchors and not least <= anchors <= num_examples:
+        raise ValueError(f"{name}: anchors must be in [{least}, {num_examples}], or 0 for all images; got {anchors}")
+
+
+def draw_anchors(rng: Array, num_examples: int, anchors: int) -> Array | None:
+    """Distinct examples i32[anchors] in ascending order, or None, for all, where anchors is 0."""
+    return jnp.sort(jax.random.choice(rng, num_examples, (anchors,), replace=False)) if anchors else None

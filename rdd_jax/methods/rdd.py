@@ -9,7 +9,15 @@ import numpy as np
 from rdd_jax import rdx
 from rdd_jax.losses.contrastive import bank_scores, nce, products
 from rdd_jax.memory import MemoryBank, init_bank
-from rdd_jax.methods.contrast import check_mining, check_options, project, settle_normalizer, update_bank
+from rdd_jax.methods.contrast import (
+    check_anchors,
+    check_mining,
+    check_options,
+    draw_anchors,
+    project,
+    settle_normalizer,
+    update_bank,
+)
 from rdd_jax.methods.heads import Head, init_head
 from rdd_jax.types import Array, Batch, Distiller
 
@@ -52,6 +60,7 @@ def rdd(
     both_directions: bool = False,
     same_class_negatives: bool = True,
     block_size: int = 512,
+    anchors: int = 0,
 ) -> Distiller:
     """CRD-style contrast whose positives, negatives and anchor weights come from the mined table. Weight 0.8.
 
@@ -75,6 +84,8 @@ def rdd(
             trains the teacher's head; otherwise that head stays as it started.
         same_class_negatives: whether images of the anchor's class may be negatives.
         block_size: rows mined at a time.
+        anchors: how many images, drawn anew at each refresh, alone are ranked and selected; 0: all. Mining costs
+            N * anchors instead of N * N. More than pool_size.
 
     Raises:
         ValueError: for an impossible option.
@@ -83,6 +94,7 @@ def rdd(
     num_examples = len(training_labels)
     check_mining("rdd", gamma=gamma, beta=beta, block_size=block_size)
     _check(num_examples, pool_size, uniform_negatives, positives)
+    check_anchors("rdd", anchors, least=pool_size + 1, num_examples=num_examples)
     labels = np.asarray(training_labels, np.int32)
     num_uniform = round(num_negatives * uniform_negatives)
     draws_per_negative = np.ones(pool_size + num_uniform, np.float32)
@@ -153,6 +165,7 @@ def rdd(
             gamma=gamma,
             beta=beta,
             pool_size=pool_size,
+            anchors=draw_anchors(rng, num_examples, anchors),
             block_size=block_size,
             axis_name=axis_name,
         )

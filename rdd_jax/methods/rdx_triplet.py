@@ -9,7 +9,7 @@ from rdd_jax import rdx
 from rdd_jax.collectives import all_gather
 from rdd_jax.losses import contrastive
 from rdd_jax.memory import momentum_update, normalize
-from rdd_jax.methods.contrast import check_mining, check_momentum
+from rdd_jax.methods.contrast import check_anchors, check_mining, check_momentum, draw_anchors
 from rdd_jax.types import Array, Distiller
 
 
@@ -28,6 +28,7 @@ def rdx_triplet(
     gamma: float = 0.1,
     beta: float = 0.8,
     block_size: int = 512,
+    anchors: int = 0,
 ) -> Distiller:
     """Pulls an embedding to its strongest teacher-unique neighbour and away from its student-unique. Weight 0.8.
 
@@ -40,6 +41,7 @@ def rdx_triplet(
         gamma: sharpness of the rank difference.
         beta: sharpness of the affinities.
         block_size: rows mined at a time.
+        anchors: how many images, drawn anew at each refresh, alone are ranked and selected; 0: all. At least 2.
 
     Raises:
         ValueError: for an impossible option.
@@ -47,6 +49,7 @@ def rdx_triplet(
     check_mining("rdx_triplet", gamma=gamma, beta=beta, block_size=block_size)
     check_momentum("rdx_triplet", momentum)
     num_examples = len(training_labels)
+    check_anchors("rdx_triplet", anchors, least=2, num_examples=num_examples)
 
     def init(rng, student_shapes, teacher_shapes):
         itself = jnp.arange(num_examples, dtype=jnp.int32)
@@ -70,6 +73,7 @@ def rdx_triplet(
             teacher_embeddings,
             gamma=gamma,
             beta=beta,
+            anchors=draw_anchors(rng, num_examples, anchors),
             block_size=block_size,
             axis_name=axis_name,
         )
