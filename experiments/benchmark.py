@@ -1,10 +1,14 @@
-"""Seconds per step and per mining, against PyTorch on the same work in the same call where it is asked for.
+"""Seconds, bytes and threads' time of steps and minings; against PyTorch where it is asked for.
 
     python -m experiments.benchmark step [--methods=kd,crd,rdd] [--against=torch] [--save=FILE.json]
     python -m experiments.benchmark mine [--sizes=5000,10000] [--against=torch] [--save=FILE.json]
+    python -m experiments.benchmark memory [--methods=kd,crd,rdd] [--sizes=5000,10000,50000]
+    python -m experiments.benchmark scaling [--devices=1,2,4,8]       fake devices on one CPU: what splitting costs
+    python -m experiments.benchmark input [--methods=kd,rdd]          what the loop costs beside the compiled step
+    python -m experiments.benchmark profile [--methods=kd,rdd]        where the time of a step goes, on the CPU
 
-Figures are medians of several rounds after a warm-up. In each round everything takes its turn, so that a busy moment of
-the machine falls on all. Ratios are what to read: seconds are the machine's.
+Figures are medians of several rounds after a warm-up. What one process can time takes turns in each round, so that a
+busy moment of the machine falls on all. Ratios are what to read: seconds are the machine's.
 """
 
 import argparse
@@ -14,6 +18,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,11 +26,33 @@ from typing import Any
 import jax
 from tqdm import tqdm
 
-from experiments import workloads
+from configs.base import PRESETS
+from experiments import (
+    fresh_process,
+    measure_input,
+    measure_memory,
+    measure_profile,
+    measure_scaling,
+    workloads,
+)
 from rdd_jax import methods
+from rdd_jax.data import datasets
 from rdd_jax.errors import unknown
 
 Work = tuple[str, str]  # What is done, and by whom: ("kd step", "jax").
+Rows = list[dict[str, Any]]
+Prepared = tuple[Callable[[], Rows], Callable[[Rows], str]]  # What measures, and what makes the table.
+
+_HELP = {
+    "methods": "names with commas between them",
+    "preset": "of the configurations: data set and networks",
+    "batch_size": "over all devices",
+    "rounds": "how often each is timed after the warm-up",
+    "sizes": "numbers of examples, with commas between them",
+    "dim": "of the embeddings",
+    "pool_size": "hard negatives an example",
+    "devices": "how many, with commas between the numbers",
+}
 
 
 def seconds(candidates: dict[Work, Callable[[], Any]], rounds: int) -> list[dict[str, Any]]:
@@ -66,28 +93,98 @@ def machine() -> dict[str, str]:
     }
 
 
-def _steps(arguments: argparse.Namespace) -> dict[Work, Callable[[], Any]]:
-    names, candidates = arguments.methods.split(","), {}
-    for name in names:
-        if name not in methods.METHODS:
-            raise ValueError(unknown("method", name, methods.METHODS))
+def _steps(arguments: argparse.Namespace) -> Prepared:
+    names, candidates = _method_names(arguments), {}
     for name in names:
         work = f"{name} step, cifar100, batch {arguments.batch_size}"
         if arguments.against:
             candidates[work, "torch"] = _torch().train_step(name, batch_size=arguments.batch_size)
         candidates[work, "jax"] = workloads.train_step(name, preset="cifar100", batch_size=arguments.batch_size)
-    return candidates
+    return partial(seconds, candidates, arguments.rounds), table
 
 
-def _minings(arguments: argparse.Namespace) -> dict[Work, Callable[[], Any]]:
+def _minings(arguments: argparse.Namespace) -> Prepared:
     candidates = {}
-    for size in map(int, arguments.sizes.split(",")):
+    for size in _sizes(arguments):
         work = f"mine {size:,} x {arguments.dim}, pool {arguments.pool_size:,}"
         options = {"num_examples": size, "dim": arguments.dim, "pool_size": arguments.pool_size}
         if arguments.against:
             candidates[work, "torch"] = _torch().mine(**options)
         candidates[work, "jax"] = workloads.mine(**options)
-    return candidates
+    return partial(seconds, candidates, arguments.rounds), table
+
+
+def _memory(arguments: argparse.Namespace) -> Prepared:
+    names, sizes, step = _method_names(arguments), _sizes(arguments), _step_options(arguments)
+    _check_devices(arguments, [fresh_process.call("experiments.fresh_process:devices", {})["count"]])
+    measure = partial(measure_memory.measure, names, **step, sizes=sizes, dim=arguments.dim)
+    return partial(measure, pool_size=arguments.pool_size), measure_memory.table
+
+
+def _scaling(arguments: argparse.Namespace) -> Prepared:
+    names, devices, step = _method_names(arguments), _numbers("devices", arguments.devices), _step_options(arguments)
+    _check_devices(arguments, devices)
+    measure = partial(measure_scaling.measure, names, devices=devices, **step, rounds=arguments.rounds)
+    return measure, measure_scaling.table
+
+
+def _input(arguments: argparse.Namespace) -> Prepared:
+    names, step = _method_names(arguments), _step_options(arguments)
+    _check_devices(arguments, [jax.local_device_count()])
+    datasets.check(PRESETS[arguments.preset]["dataset"])
+    return partial(measure_input.measure, names, **step, rounds=arguments.rounds), measure_input.table
+
+
+def _profile(arguments: argparse.Namespace) -> Prepared:
+    names, step = _method_names(arguments), _step_options(arguments)
+    devices = fresh_process.call("experiments.fresh_process:devices", {})
+    if devices["backend"] != "cpu":
+        raise ValueError(f"profile reads the CPU's threads alone, not {devices['backend']}: set JAX_PLATFORMS=cpu")
+    _check_devices(arguments, [devices["count"]])
+    return partial(measure_profile.measure, names, **step), measure_profile.table
+
+
+def _method_names(arguments: argparse.Namespace) -> list[str]:
+    names = arguments.methods.split(",")
+    for name in names:
+        if name not in methods.METHODS:
+            raise ValueError(unknown("method", name, methods.METHODS))
+    return names
+
+
+def _step_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    preset, batch_size = arguments.preset, arguments.batch_size
+    if preset not in PRESETS:
+        raise ValueError(unknown("preset", preset, PRESETS))
+    images = datasets.describe(PRESETS[preset]["dataset"]).num_train
+    if not 1 <= batch_size <= images:
+        raise ValueError(f"--batch_size must be in [1, {images}], the images of {preset}; got {batch_size}")
+    return {"preset": preset, "batch_size": batch_size}
+
+
+def _check_devices(arguments: argparse.Namespace, devices: list[int]) -> None:
+    for count in devices:
+        if arguments.batch_size % count:
+            raise ValueError(
+                f"--batch_size={arguments.batch_size} does not divide by {count} devices: choose a multiple"
+            )
+
+
+def _sizes(arguments: argparse.Namespace) -> list[int]:
+    sizes = _numbers("sizes", arguments.sizes)
+    if not 1 <= arguments.pool_size < min(sizes):
+        raise ValueError(f"--pool_size must be in [1, {min(sizes) - 1}], below every size; got {arguments.pool_size}")
+    return sizes
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    try:
+        numbers = [int(word) for word in text.split(",")]
+    except ValueError:
+        numbers = [0]
+    if min(numbers) < 1:
+        raise ValueError(f'--{option} takes whole numbers above 0 with commas between them; got "{text}"')
+    return numbers
 
 
 def _torch():
@@ -101,19 +198,27 @@ def _torch():
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--against", choices=["torch"], help="what to compare with")
-    common.add_argument("--rounds", type=int, default=7, help="how often each is timed after the warm-up")
-    common.add_argument("--save", type=Path, help="a JSON file for the figures")
-    step = commands.add_parser("step", parents=[common], help="one update of resnet8x4 by resnet32x4")
-    step.add_argument("--methods", default="kd,crd,rdd")
-    step.add_argument("--batch_size", type=int, default=64)
-    step.set_defaults(prepare=_steps)
-    mine = commands.add_parser("mine", parents=[common], help="one mining of the contrast table")
-    mine.add_argument("--sizes", default="5000,10000")
-    mine.add_argument("--dim", type=int, default=256)
-    mine.add_argument("--pool_size", type=int, default=1024)
-    mine.set_defaults(prepare=_minings)
+
+    def add(name: str, prepare: Callable[[argparse.Namespace], Prepared], words: str, **options: str | int):
+        command = commands.add_parser(name, help=words)
+        command.set_defaults(prepare=prepare)
+        command.add_argument("--save", type=Path, help="a JSON file for the figures")
+        for option, default in options.items():
+            command.add_argument(f"--{option}", type=type(default), default=default, help=_HELP.get(option))
+        return command
+
+    step, mining = {"methods": "kd,crd,rdd", "batch_size": 64}, {"sizes": "5000,10000", "dim": 256, "pool_size": 1024}
+    for timed in (
+        add("step", _steps, "one update of resnet8x4 by resnet32x4", **step, rounds=7),
+        add("mine", _minings, "one mining of the contrast table", **mining, rounds=7),
+    ):
+        timed.add_argument("--against", choices=["torch"], help="what to compare with")
+    mining["sizes"] = "5000,10000,50000"
+    add("memory", _memory, "what a step and a mining hold", **step, preset="cifar100", **mining)
+    step["methods"] = "kd,rdd"
+    add("scaling", _scaling, "a step on several devices", **step, preset="digits", devices="1,2,4,8", rounds=10)
+    add("input", _input, "the loop beside its steps", **step, preset="digits", rounds=7)
+    add("profile", _profile, "where a step's time goes", **step, preset="cifar100")
     return parser
 
 
@@ -122,13 +227,15 @@ def main() -> None:
     parser = _parser()
     arguments = parser.parse_args()
     try:
-        candidates = arguments.prepare(arguments)
+        if getattr(arguments, "rounds", 1) < 1:
+            raise ValueError(f"--rounds must be at least 1; got {arguments.rounds}")
+        measure, show = arguments.prepare(arguments)
     except ValueError as error:
         parser.error(str(error))
-    rows = seconds(candidates, arguments.rounds)
+    rows = measure()
     if arguments.save:
         arguments.save.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
-    print(table(rows))
+    print(show(rows))
 
 
 if __name__ == "__main__":
