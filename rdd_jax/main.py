@@ -12,6 +12,7 @@ from ml_collections import config_flags
 
 from rdd_jax import export, files, runs
 from rdd_jax.errors import UserError
+from rdd_jax.explain import command
 from rdd_jax.train import evaluate, train
 
 INTERRUPTED = 130  # what shells say of a process that SIGINT ended
@@ -29,13 +30,16 @@ def main(arguments: list[str]) -> int:
         return INTERRUPTED
 
 
-def _run(config: ml_collections.ConfigDict | None, workdir: str, mode: str) -> int:
+def _run(config: ml_collections.ConfigDict | None, workdir: str, mode: str, options: command.Options) -> int:
     folder = Path(workdir or runs.RUNS / runs.run_name(config))
     if mode == "evaluate":
         print(json.dumps(evaluate(folder)))
         return 0
     if mode == "export":
         print(export.save(folder))
+        return 0
+    if mode == "explain":
+        print(command.run(folder, options))
         return 0
     summary = train(config, folder)
     student, teacher = summary["student"], summary["teacher"]
@@ -46,17 +50,18 @@ def _run(config: ml_collections.ConfigDict | None, workdir: str, mode: str) -> i
     return 0
 
 
-def _parse(arguments: list[str]) -> tuple[ml_collections.ConfigDict | None, str, str]:
-    """-> (config, workdir, mode). A mistake, whatever kind the libraries have for it, becomes a UserError.
+def _parse(arguments: list[str]) -> tuple[ml_collections.ConfigDict | None, str, str, command.Options]:
+    """-> (config, workdir, mode, what to explain). A mistake, of whatever kind to the libraries, becomes a UserError.
 
-    An evaluation or an export with a workdir needs no config: the run has left its own.
+    Whatever is done to a workdir but training needs no config: the run has left its own.
 
     In two passes, as the file named by --config decides which --config.KEY there are.
     """
     known, keys = flags.FlagValues(), flags.FlagValues()
     flags.DEFINE_string("config", None, "The method's file, with a preset after a colon.", flag_values=known)
     flags.DEFINE_string("workdir", "", "Where the run lives: runs/<method>-<preset>-seed<seed>.", flag_values=known)
-    flags.DEFINE_enum("mode", "train", ["train", "evaluate", "export"], "What to do.", flag_values=known)
+    flags.DEFINE_enum("mode", "train", ["train", "evaluate", "export", "explain"], "What to do.", flag_values=known)
+    _define_explain_flags(known)
     flags.DEFINE_bool("help", False, "Shows this.", short_name="h", flag_values=known)
     try:
         rest = known(arguments, known_only=True)
@@ -81,7 +86,25 @@ def _parse(arguments: list[str]) -> tuple[ml_collections.ConfigDict | None, str,
         raise UserError(str(error)) from error
     if len(rest) > 1:
         raise UserError(f'unexpected argument "{rest[1]}": flags begin with --')
-    return config, known.workdir, known.mode
+    return config, known.workdir, known.mode, _explain_options(known)
+
+
+def _define_explain_flags(known: flags.FlagValues) -> None:
+    default, own = command.Options(), {"flag_values": known}
+    flags.DEFINE_string("against", default.against, "Explain: another run's workdir, not the teacher.", **own)
+    flags.DEFINE_string("dataset", default.dataset, "Explain: a data set; by default the run's own.", **own)
+    flags.DEFINE_enum("split", default.split, ["test", "train"], "Explain: which of its images.", **own)
+    flags.DEFINE_list("classes", default.classes, "Explain: only these names or labels, as in 3,5,8.", **own)
+    flags.DEFINE_integer("examples", default.examples, "Explain: the first so many images of those.", **own)
+    flags.DEFINE_integer("clusters", default.clusters, "Explain: at most so many in each direction.", **own)
+
+
+def _explain_options(known: flags.FlagValues) -> command.Options:
+    given = [name for name in command.Options._fields if known[name].present]
+    if given and known.mode != "explain":
+        raise UserError(f"--{given[0]} is for --mode=explain; keys of the configuration are set by --config.KEY=VALUE")
+    options = command.Options(*(known[name].value for name in command.Options._fields))
+    return options._replace(classes=tuple(options.classes))
 
 
 def _load(file_and_preset: str | None) -> ml_collections.ConfigDict:

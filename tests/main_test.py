@@ -62,7 +62,7 @@ def refusal(capsys, *arguments):
         ((RDD, "--config.momentum=7"), ["momentum", "7"]),
         ((RDD, "--config.seed=2147483648"), ["seed", "2147483648"]),
         ((RDD, "--config.teacher.seed=-1"), ["seed", "-1"]),
-        ((RDD, "--config.epochs=1"), ["never mine", "refresh_start_epoch=0"]),
+        ((RDD, "--config.epochs=1"), ["never mine", "refresh.start_epoch=0"]),
         ((RDD, "--config.milestones=(5,)"), ["milestones"]),
         ((RDD, "--config.dtype=float16"), ["float16", "bfloat16"]),
         ((RDD, "--config.augment.pad=-1"), ["augment.pad"]),
@@ -89,6 +89,11 @@ def refusal(capsys, *arguments):
         ((RDD, "--mode=evaluate"), ["runs/rdd-digits-seed0"]),
         ((RDD, "--mode=export"), ["runs/rdd-digits-seed0"]),
         (("--mode=export", "--workdir=nowhere"), ["no run in nowhere"]),
+        ((RDD, "--mode=explain"), ["runs/rdd-digits-seed0"]),
+        (("--mode=explain", "--workdir=nowhere"), ["no run in nowhere"]),
+        (("--mode=explain", "--workdir=nowhere", "--split=all"), ["split", "test", "train"]),
+        (("--mode=explain", "--workdir=nowhere", "--examples=many"), ["examples", "many"]),
+        ((RDD, "--classes=3,5,8"), ["--classes is for --mode=explain"]),
         ((RDD, "--mode=fly"), ["fly", "evaluate"]),
         (("--mode=evaluate", "--workdir=nowhere", "--config.epochs=3"), ["config.epochs"]),
         (("--mode=evaluate", "--workdir=nowhere", "stray"), ["stray"]),
@@ -145,7 +150,7 @@ def test_a_run_is_named_after_its_method_preset_and_seed():
 
 def test_what_a_teacher_does_not_read_does_not_tell_it_apart():
     one, other = rdd.get_config("digits"), rdd.get_config("digits")
-    other.update({"seed": 3, "epochs": 7, "refresh_epochs": 1, "distill": {"rdd": {"pool_size": 5}}})
+    other.update({"seed": 3, "epochs": 7, "refresh": {"epochs": 1}, "distill": {"rdd": {"pool_size": 5}}})
     assert not runs.differences(runs.teacher_config(one), runs.teacher_config(other))
     other.teacher.epochs = 9
     assert set(runs.differences(runs.teacher_config(one), runs.teacher_config(other))) == {"epochs"}
@@ -237,6 +242,47 @@ def test_a_run_that_cannot_be_exported_is_named(capsys, tmp_path, has_checkpoint
         (tmp_path / "mine" / "checkpoints" / "440" / "student").mkdir(parents=True)
     line = refusal(capsys, "--mode=export", "--workdir=mine")
     assert ("checkpoints/440 is damaged" if has_checkpoint else "there is no checkpoint") in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), ["teacher of mine is not in runs/teacher-digits-resnet20-seed0", "--against"]),
+        (("--against=nowhere",), ["no run in nowhere"]),
+        (("--against=alone", "--dataset=imagenet"), ["imagenet", "digits"]),
+        (("--against=alone", "--dataset=mnist"), ["mine takes images of 8 x 8 x 1", "28 x 28 x 1", "--dataset"]),
+        (("--against=colours",), ["colours takes images of 32 x 32 x 3", "8 x 8 x 1"]),
+        (("--against=alone", "--clusters=0"), ["--clusters", "0"]),
+        (("--against=alone", "--examples=11"), ["--examples", "[12, 20000]", "11"]),
+        (("--against=alone", "--examples=60000"), ["--examples", "60000"]),
+        (("--against=alone", "--classes=3,cat"), ['unknown class "cat"']),
+        (("--against=alone", "--classes=3", "--clusters=40"), ["40 clusters need 82 images", "has 36", "--classes"]),
+        (("--against=alone",), ["no checkpoint in", "mine/checkpoints"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_cannot_be_explained_is_named(capsys, tmp_path, arguments, words):
+    left_by_a_run(tmp_path / "mine")
+    left_by_a_run(tmp_path / "alone", teacher={"name": ""})
+    left_by_a_run(tmp_path / "colours", dataset="cifar100")
+    line = refusal(capsys, "--mode=explain", "--workdir=mine", *arguments)
+    for word in words:
+        assert word in line
+
+
+def test_a_run_without_a_teacher_is_explained_against_another(capsys, tmp_path):
+    left_by_a_run(tmp_path / "alone", teacher={"name": ""})
+    assert "--against=WORKDIR" in refusal(capsys, "--mode=explain", "--workdir=alone")
+
+
+def test_a_configuration_of_another_version_is_explained_against_another(capsys, tmp_path):
+    config = left_by_a_run(tmp_path / "old")
+    with config.unlocked():
+        del config.teacher.seed
+    runs.write_config(config, tmp_path / "old")
+    line = refusal(capsys, "--mode=explain", "--workdir=old")
+    assert "another version's" in line
+    assert "--against=WORKDIR" in line
 
 
 def test_a_kept_teacher_of_another_recipe_is_not_taken_unasked(capsys, tmp_path):

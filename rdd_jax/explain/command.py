@@ -1,0 +1,189 @@
+"""`--mode=explain`: the student of a run against its teacher, or against the student of another run."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rdd_jax import files, parallel, runs
+from rdd_jax.data import datasets
+from rdd_jax.errors import UserError, unknown
+from rdd_jax.evaluate import make_evaluate
+from rdd_jax.experiment import Network, load_network, load_teacher, normalizer
+from rdd_jax.explain.difference import explain
+from rdd_jax.explain.figures import Examples
+from rdd_jax.explain.page import Model, write
+from rdd_jax.refresh import make_embed
+
+# 8 bytes a pair are held: 3.2 GB.
+_MOST_EXAMPLES = 20_000
+
+
+class Options(NamedTuple):
+    """What to explain.
+
+    against: the workdir of another run, whose student takes the teacher's place; "" for the run's own teacher.
+    dataset: a name of `datasets`; "" for the one that the run was trained on.
+    split: "train" or "test".
+    classes: names or labels, to keep those alone; all if empty.
+    examples: at most so many are compared, the first of the split.
+    clusters: at most so many in each direction.
+    """
+
+    against: str = ""
+    dataset: str = ""
+    split: str = "test"
+    classes: tuple[str, ...] = ()
+    examples: int = 2000
+    clusters: int = 5
+
+
+class _Side(NamedTuple):
+    """A trained network, not loaded yet; `dataset` is what it was trained on."""
+
+    title: str
+    network: str
+    place: Path
+    dataset: str
+    load: Callable[[], Network]
+
+
+class _Seen(NamedTuple):
+    """What both networks make of the chosen images."""
+
+    embeddings: tuple[np.ndarray, np.ndarray]
+    models: tuple[Model, Model]
+    examples: Examples
+    about: dict[str, Any]
+
+
+def run(workdir: Path, options: Options) -> Path:
+    """Writes workdir/explain-<the other's name>/ and returns the path of its index.html.
+
+    Raises:
+        UserError: for whatever is missing, damaged or does not fit; before anything is compiled or written.
+    """
+    sides = _sides(workdir, options.against)
+    _check(sides, options)
+    seen = _see(sides, options)
+    student, teacher = seen.embeddings
+    return write(
+        workdir / f"{files.EXPLAIN}-{_short_name(sides[1].place)}",
+        explain(student, teacher, num_clusters=options.clusters),
+        student,
+        teacher,
+        seen.examples,
+        models=seen.models,
+        sanity=explain(teacher, teacher, num_clusters=options.clusters),
+        about=seen.about,
+    )
+
+
+def _sides(workdir: Path, against: str) -> tuple[_Side, _Side]:
+    """The student, and what it is compared with."""
+    config = runs.read_config(workdir)
+    student = _student(workdir, "student")
+    if against:
+        return student, _student(Path(against), "other model")
+    if not config.teacher.name:
+        raise UserError(f"the run in {workdir} has no teacher: name another run by --against=WORKDIR")
+    try:
+        place = runs.teacher_place(config)
+    except (AttributeError, KeyError) as error:
+        raise UserError(
+            f"the configuration in {workdir} is another version's ({error}): name the teacher by --against=WORKDIR"
+        ) from error
+    if not os.path.exists(place):
+        raise UserError(f"the teacher of {workdir} is not in {place}: put it there, or give --against=WORKDIR")
+    return student, _Side("teacher", config.teacher.name, place, config.dataset, lambda: load_teacher(config))
+
+
+def _student(workdir: Path, title: str) -> _Side:
+    config = runs.read_config(workdir)
+    return _Side(title, config.student.name, workdir, config.dataset, lambda: load_network(workdir, config.dtype))
+
+
+def _check(sides: tuple[_Side, _Side], options: Options) -> None:
+    """Raises UserError for what can be told without reading data or networks."""
+    name = options.dataset or sides[0].dataset
+    if name not in datasets.NAMES:
+        raise UserError(unknown("data set", name, datasets.NAMES))
+    if options.clusters < 1:
+        raise UserError(f"--clusters must be at least 1; got {options.clusters}")
+    if not _fewest(options) <= options.examples <= _MOST_EXAMPLES:
+        raise UserError(
+            f"--examples must be in [{_fewest(options)}, {_MOST_EXAMPLES}] for {options.clusters} clusters; got "
+            f"{options.examples}"
+        )
+    shape = datasets.describe(name).image_shape
+    for side in sides:
+        own = datasets.describe(side.dataset).image_shape
+        if own != shape:
+            raise UserError(
+                f"the {side.network} in {side.place} takes images of {_size(own)}, and those of {name} are "
+                f"{_size(shape)}: choose a --dataset, and two networks, of one size"
+            )
+        datasets.check(side.dataset)
+    datasets.check(name)
+
+
+def _fewest(options: Options) -> int:
+    # Two for each cluster and for the null cluster.
+    return 2 * (options.clusters + 1)
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _choose(dataset: datasets.Dataset, options: Options) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
+    """-> (positions in the split i64[n], images uint8[n,h,w,c], labels i32[n], names of the classes asked for)."""
+    test = options.split == "test"
+    images, labels = (
+        (dataset.test_images, dataset.test_labels) if test else (dataset.train_images, dataset.train_labels)
+    )
+    wanted = sorted({_label(name, dataset.class_names) for name in options.classes})
+    positions = np.flatnonzero(np.isin(labels, wanted)) if wanted else np.arange(len(labels))
+    positions = positions[: options.examples]
+    if len(positions) < _fewest(options):
+        raise UserError(
+            f"{options.clusters} clusters need {_fewest(options)} images, and {dataset.name}'s {options.split} split "
+            f"has {len(positions)} of these classes: choose more --classes, another --split or fewer --clusters"
+        )
+    return positions, images[positions], labels[positions], [dataset.class_names[label] for label in wanted]
+
+
+def _label(name: str, class_names: tuple[str, ...]) -> int:
+    if name in class_names:
+        return class_names.index(name)
+    if name.isdecimal() and int(name) < len(class_names):
+        return int(name)
+    raise UserError(unknown("class", name, class_names))
+
+
+def _see(sides: tuple[_Side, _Side], options: Options) -> _Seen:
+    """Reads the data and the networks, and shows the images to them."""
+    dataset = datasets.load(options.dataset or sides[0].dataset)
+    positions, images, labels, class_names = _choose(dataset, options)
+    networks = [side.load() for side in sides]
+    embeddings, models = [], []
+    for side, network in zip(sides, networks, strict=True):
+        own = dataset if side.dataset == dataset.name else datasets.load(side.dataset)
+        shown = parallel.replicate(images)
+        embedded = make_embed(network.model, normalizer(own))(network.variables, shown)
+        embeddings.append(np.asarray(embedded, np.float32))
+        accuracy = None
+        if own is dataset:  # Else its classes are others.
+            evaluate = make_evaluate(network.model, normalizer(own))
+            accuracy = evaluate(network.variables, shown, parallel.replicate(labels))["accuracy"]
+        models.append(Model(side.title, side.network, str(side.place), accuracy))
+    about = {"dataset": dataset.name, "split": options.split, "classes": class_names, "positions": positions.tolist()}
+    return _Seen(tuple(embeddings), tuple(models), Examples(images, labels, dataset.class_names), about)
+
+
+def _short_name(place: Path) -> str:
+    place = place.resolve()
+    return re.sub(r"[^\w.-]", "_", place.stem if place.is_file() else place.name)
