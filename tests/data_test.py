@@ -419,6 +419,18 @@ def test_augmentation_refuses_impossible_arguments():
         augment.crop_and_flip(images, np.zeros(3, np.int32), pad=4, flip=True)
 
 
+def test_a_view_has_the_same_bits_in_every_program():
+    """What is computed beside it must not change how it is rounded: a teacher's words on a view are kept."""
+    images = random_images((50, 8, 8, 3))
+    mean, std = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)
+    middle, scale = np.float32(255 * np.array(mean)), np.float32(1 / (255 * np.array(std)))
+    expected = (images.astype(np.float32) - middle) * scale
+    normalize = functools.partial(augment.normalize, mean=mean, std=std)
+    np.testing.assert_array_equal(jax.jit(normalize)(images), expected)
+    beside = jax.jit(lambda images: (3.0 * normalize(images) + 0.1, normalize(images), normalize(images).sum(axis=0)))
+    np.testing.assert_array_equal(beside(images)[1], expected)
+
+
 def test_normalize_matches_numpy():
     images = random_images((3, 8, 8, 3))
     mean, std = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)

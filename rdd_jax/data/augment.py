@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 
 from rdd_jax.types import Array
@@ -22,8 +23,10 @@ def normalize(images: Array, mean: Sequence[float], std: Sequence[float], dtype:
     Returns:
         dtype[b,h,w,c].
     """
-    scaled = images.astype(jnp.float32) / 255
-    return ((scaled - jnp.asarray(mean, jnp.float32)) / jnp.asarray(std, jnp.float32)).astype(dtype)
+    # A difference and then a product: nothing that a compiler may fuse into a multiply-add in one program and not in
+    # another, so that a view has the same bits in all.
+    middle, scale = 255 * np.asarray(mean, np.float64), 1 / (255 * np.asarray(std, np.float64))
+    return ((images.astype(jnp.float32) - middle.astype(np.float32)) * scale.astype(np.float32)).astype(dtype)
 
 
 def num_views(pad: int, flip: bool) -> int:
