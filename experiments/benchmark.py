@@ -1,6 +1,6 @@
 """Seconds, bytes and threads' time of steps and minings; against PyTorch where it is asked for.
 
-    python -m experiments.benchmark step [--methods=kd,crd,rdd] [--against=torch] [--save=FILE.json]
+    python -m experiments.benchmark step [--remembered] [--methods=kd,crd,rdd] [--against=torch] [--save=FILE.json]
     python -m experiments.benchmark mine [--sizes=5000,10000] [--against=torch] [--save=FILE.json]
     python -m experiments.benchmark memory [--methods=kd,crd,rdd] [--sizes=5000,10000,50000]
     python -m experiments.benchmark scaling [--devices=1,2,4,8]       fake devices on one CPU: what splitting costs
@@ -35,7 +35,7 @@ from experiments import (
     measure_scaling,
     workloads,
 )
-from rdd_jax import methods
+from rdd_jax import methods, runs
 from rdd_jax.data import datasets
 from rdd_jax.errors import unknown
 
@@ -97,9 +97,14 @@ def _steps(arguments: argparse.Namespace) -> Prepared:
     names, candidates = _method_names(arguments), {}
     for name in names:
         work = f"{name} step, cifar100, batch {arguments.batch_size}"
+        work += "" if arguments.dtype == "float32" else f", {arguments.dtype}"
         if arguments.against:
             candidates[work, "torch"] = _torch().train_step(name, batch_size=arguments.batch_size)
-        candidates[work, "jax"] = workloads.train_step(name, preset="cifar100", batch_size=arguments.batch_size)
+        options = {"batch_size": arguments.batch_size, "dtype": arguments.dtype}
+        step = partial(workloads.train_step, name, preset="cifar100", **options)
+        candidates[work, "jax"] = step()
+        if arguments.remembered:
+            candidates[f"{work}, views remembered", "jax"] = step(remembered=True)
     return partial(seconds, candidates, arguments.rounds), table
 
 
@@ -111,6 +116,7 @@ def _minings(arguments: argparse.Namespace) -> Prepared:
         if arguments.against:
             candidates[work, "torch"] = _torch().mine(**options)
         candidates[work, "jax"] = workloads.mine(**options)
+        candidates[f"{work}, teacher ranked before", "jax"] = workloads.mine(**options, ranked=True)
     return partial(seconds, candidates, arguments.rounds), table
 
 
@@ -207,16 +213,17 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(f"--{option}", type=type(default), default=default, help=_HELP.get(option))
         return command
 
+    remembered = "also with the teacher's views remembered, for methods that read no maps"
     step, mining = {"methods": "kd,crd,rdd", "batch_size": 64}, {"sizes": "5000,10000", "dim": 256, "pool_size": 1024}
-    for timed in (
-        add("step", _steps, "one update of resnet8x4 by resnet32x4", **step, rounds=7),
-        add("mine", _minings, "one mining of the contrast table", **mining, rounds=7),
-    ):
+    steps = add("step", _steps, "one update of resnet8x4 by resnet32x4", **step, rounds=7)
+    steps.add_argument("--dtype", choices=list(runs.DTYPES), default="float32", help="of JAX's networks")
+    steps.add_argument("--remembered", action="store_true", help=remembered)
+    for timed in (steps, add("mine", _minings, "one mining of the contrast table", **mining, rounds=7)):
         timed.add_argument("--against", choices=["torch"], help="what to compare with")
     mining["sizes"] = "5000,10000,50000"
     add("memory", _memory, "what a step and a mining hold", **step, preset="cifar100", **mining)
     step["methods"] = "kd,rdd"
-    add("scaling", _scaling, "a step on several devices", **step, preset="digits", devices="1,2,4,8", rounds=10)
+    add("scaling", _scaling, "a step on several devices", **step, preset="digits", devices="1,2,4,8", rounds=3)
     add("input", _input, "the loop beside its steps", **step, preset="digits", rounds=7)
     add("profile", _profile, "where a step's time goes", **step, preset="cifar100")
     return parser

@@ -1,15 +1,14 @@
 """A function called in a process of its own: for what is settled when a process starts, and for its peak memory.
 
-python -m experiments.fresh_process MODULE:FUNCTION '{"option": value}'      a result for each line that it reads
+python -m experiments.fresh_process MODULE:FUNCTION '{"option": value}'
 """
 
-import contextlib
 import importlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,47 +29,15 @@ def call(function: str, options: Mapping[str, Any], environment: Mapping[str, st
     Raises:
         RuntimeError: where the process fails; its own words are on stderr.
     """
-    with Turns(function, options, environment) as process:
-        return process.take()
-
-
-class Turns:
-    """A process that does a piece of work when it is its turn, and waits idly else; arguments are those of `call`.
-
-    Of a generator function each turn is one item; of another the first turn is all.
-    """
-
-    def __init__(self, function: str, options: Mapping[str, Any], environment: Mapping[str, str] | None = None):
-        self._what = f"{function} {json.dumps(options)}"
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "experiments.fresh_process", function, json.dumps(options)],
-            cwd=_ROOT,  # Not the caller's folder: it is where the child finds the same code.
-            env=os.environ | dict(environment or {}),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def __enter__(self) -> "Turns":
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-    def take(self) -> Any:
-        """Waits for the next piece of work, and returns what it gave.
-
-        Raises:
-            RuntimeError: where the process fails; its own words are on stderr.
-        """
-        with contextlib.suppress(BrokenPipeError):  # It failed before its turn: the empty answer says so.
-            self._process.stdin.write("next\n")
-            self._process.stdin.flush()
-        for line in self._process.stdout:
-            if line.startswith(_ANSWER):
-                return json.loads(line.removeprefix(_ANSWER))
-        raise RuntimeError(f"{self._what} ended with code {self._process.wait()}")
+    command = [sys.executable, "-m", "experiments.fresh_process", function, json.dumps(options)]
+    # Not in the caller's folder, but where the child finds the same code.
+    child = subprocess.run(
+        command, cwd=_ROOT, env=os.environ | dict(environment or {}), stdout=subprocess.PIPE, text=True
+    )
+    answers = [line for line in child.stdout.splitlines() if line.startswith(_ANSWER)]
+    if child.returncode or not answers:
+        raise RuntimeError(f"{function} {json.dumps(options)} ended with code {child.returncode}")
+    return json.loads(answers[-1].removeprefix(_ANSWER))
 
 
 def with_xla_flag(flag: str) -> dict[str, str]:
@@ -88,9 +55,7 @@ def devices() -> dict[str, Any]:
 def _main() -> None:
     module, _, function = sys.argv[1].partition(":")
     result = getattr(importlib.import_module(module), function)(**json.loads(sys.argv[2]))
-    for item in result if isinstance(result, Iterator) else [result]:
-        sys.stdin.readline()
-        print(_ANSWER + json.dumps(item), flush=True)
+    print(_ANSWER + json.dumps(result))
 
 
 if __name__ == "__main__":

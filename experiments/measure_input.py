@@ -25,7 +25,6 @@ from rdd_jax import models, parallel, train_state
 from rdd_jax.checkpoint import Checkpoints
 from rdd_jax.collectives import row_keys
 from rdd_jax.data import augment, datasets
-from rdd_jax.data.sampling import epoch_batches
 from rdd_jax.experiment import Experiment, build, make_model, normalizer
 from rdd_jax.metrics import Progress, RunLog
 from rdd_jax.models.state_dict import to_state_dict
@@ -60,17 +59,17 @@ def loop(method: str, *, preset: str, batch_size: int, rounds: int) -> dict[str,
         experiment = build(config, folder)
         calls = _Calls(experiment.train_call)
         experiment = experiment._replace(train_call=calls)
-        total = (1 + rounds) * experiment.steps_per_epoch * config.batch_size
+        total = (1 + rounds) * experiment.sampler.steps(0) * config.batch_size
         with Progress(f"{method} {preset}", total_images=total, done_images=0) as progress:
             state = parallel.replicate(jax.jit(experiment.init)(config.seed))
             state, _ = _epoch(config, experiment, state, 0, progress)  # compiles
             bare, looped = [], []
             for epoch in range(1, 1 + rounds):
-                state, seconds = calls.again(state, experiment.steps_per_epoch)
+                state, seconds = calls.again(state, experiment.sampler.steps(0))
                 bare.append(seconds)
                 state, seconds = _epoch(config, experiment, state, epoch, progress)
                 looped.append(seconds)
-        state, dispatch = calls.dispatches(state, experiment.steps_per_epoch)
+        state, dispatch = calls.dispatches(state, experiment.sampler.steps(0))
         parts = _parts(config, experiment, state, folder)
     return {
         "method": method,
@@ -80,7 +79,7 @@ def loop(method: str, *, preset: str, batch_size: int, rounds: int) -> dict[str,
         "loop": statistics.median(looped),
         "dispatch": dispatch,
         "overhead": statistics.median(100 * (b / a - 1) for a, b in zip(bare, looped, strict=True)),
-        "steps_per_epoch": experiment.steps_per_epoch,
+        "steps_per_epoch": experiment.sampler.steps(0),
         "parts": parts,
     }
 
@@ -144,9 +143,9 @@ def _epoch(
     config: ml_collections.ConfigDict, experiment: Experiment, state: TrainState, epoch: int, progress: Progress
 ) -> tuple[TrainState, float]:
     """The steps of an epoch (from 0) as the trainer does them: the state, and seconds a step."""
-    steps = experiment.steps_per_epoch
+    steps = experiment.sampler.steps(0)
     state = train_state.start_epoch(state)
-    batches = epoch_batches(len(experiment.train.labels), config.batch_size, config.seed, epoch)
+    batches = experiment.sampler.batches(epoch)
     teaching, _ = experiment.lessons(epoch * steps, batches)
     started = time.perf_counter()
     for step in range(0, steps, experiment.steps_per_call):
@@ -175,11 +174,10 @@ def _parts(
 ) -> dict[str, float]:
     """Seconds of what a run does besides its steps, each after a first time that may compile."""
     evaluate = experiment.evaluate(experiment.student)
-    num_examples = len(experiment.train.labels)
     work = {
         "gather, augment and normalize one batch, on one device": _one_input(config, experiment),
         "load the data set": partial(datasets.load, config.dataset),
-        "order of one epoch": partial(epoch_batches, num_examples, config.batch_size, config.seed, 1),
+        "order of one epoch": partial(experiment.sampler.batches, 1),
         "one evaluation": lambda: evaluate(state.student, *experiment.test),
     }
     if experiment.refresh:
@@ -199,7 +197,7 @@ def _one_input(config: ml_collections.ConfigDict, experiment: Experiment) -> Cal
     """One batch of views, made as a step on one device makes it."""
     views = augment.Views(config.augment.pad, config.augment.flip, normalizer(datasets.load(config.dataset)))
     images = jax.device_put(np.asarray(experiment.train.images), jax.local_devices()[0])
-    indices = epoch_batches(len(images), config.batch_size, config.seed, 0)[0]
+    indices = experiment.sampler.batches(0)[0]
 
     @jax.jit
     def show(images, indices):

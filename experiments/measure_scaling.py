@@ -6,17 +6,15 @@ several purposes into one, it counts for the purpose whose name it kept.
 """
 
 import collections
-import contextlib
 import statistics
 import time
-from collections.abc import Iterator
 from typing import Any
 
 from tqdm import tqdm
 
 from experiments import fresh_process, program_text, workloads
 
-_STEPS_A_TURN = 5
+_WARM_UP, _STEPS = 3, 20
 _PURPOSES = {
     "augment": "augmentation",
     "student": "batch norm's statistics and their gradients",
@@ -30,45 +28,38 @@ _PURPOSES = {
 def measure(
     methods: list[str], *, devices: list[int], preset: str, batch_size: int, rounds: int
 ) -> list[dict[str, Any]]:
-    """Times each method on each number of devices; a number is a process, and they take turns.
+    """Times each method on each number of devices, in a process of its own; all of that `rounds` times.
+
+    One at a time: processes that wait beside the one that works slow it down, by what their threads still do.
 
     Returns:
         [{"method", "preset", "batch_size", "devices", "seconds": {"median", "least"} of the rounds,
         "collectives": [{"kind", "purpose", "count", "bytes"}], of one step and as one device has the results}].
     """
+    cases = [(method, count) for method in methods for count in devices]
+    answers = {case: [] for case in cases}
+    for method, count in tqdm(cases * rounds, unit="process"):
+        options = {"method": method, "preset": preset, "batch_size": batch_size}
+        answers[method, count].append(fresh_process.call(f"{__name__}:steps", options, _environment(count)))
     rows = []
-    with tqdm(total=len(methods) * len(devices) * (1 + rounds), unit="turn") as progress:
-        for method in methods:
-            options = {"method": method, "preset": preset, "batch_size": batch_size}
-            with contextlib.ExitStack() as stack:
-                processes = [
-                    stack.enter_context(fresh_process.Turns(f"{__name__}:steps", options, _environment(count)))
-                    for count in devices
-                ]
-                answers: list[list[Any]] = [[] for _ in processes]
-                for _ in range(1 + rounds):
-                    for process, taken in zip(processes, answers, strict=True):
-                        taken.append(process.take())
-                        progress.update()
-            for count, (collectives, *times) in zip(devices, answers, strict=True):
-                seconds = {"median": statistics.median(times), "least": min(times)}
-                rows.append({**options, "devices": count, "seconds": seconds, "collectives": collectives})
+    for (method, count), found in answers.items():
+        times = [answer["seconds"] for answer in found]
+        seconds = {"median": statistics.median(times), "least": min(times)}
+        row = {"method": method, "preset": preset, "batch_size": batch_size, "devices": count, "seconds": seconds}
+        rows.append({**row, "collectives": found[0]["collectives"]})
     return rows
 
 
-def steps(method: str, *, preset: str, batch_size: int) -> Iterator[Any]:
-    """First the collectives of one method's step on all devices of this process, then seconds a step, turn by turn."""
+def steps(method: str, *, preset: str, batch_size: int) -> dict[str, Any]:
+    """{"seconds", "collectives"} of one method's step on all devices of this process; the median of some steps."""
     work = workloads.train_step(method, preset=preset, batch_size=batch_size)
     collectives = summarize(program_text.collectives(work.compile().as_text()))
-    for _ in range(2):
-        work()
-    yield collectives
-    while True:
-        work()  # Warms what has cooled while the others had their turns.
+    times = []
+    for _ in range(_WARM_UP + _STEPS):
         started = time.perf_counter()
-        for _ in range(_STEPS_A_TURN):
-            work()
-        yield (time.perf_counter() - started) / _STEPS_A_TURN
+        work()
+        times.append(time.perf_counter() - started)
+    return {"seconds": statistics.median(times[_WARM_UP:]), "collectives": collectives}
 
 
 def summarize(collectives: list[dict[str, Any]]) -> list[dict[str, Any]]:

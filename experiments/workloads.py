@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from rdd_jax import methods, models, parallel, rdx, teaching, train_state
+from rdd_jax import methods, models, parallel, rdx, runs, teaching, train_state
 from rdd_jax.data import augment, datasets
 from rdd_jax.data.sampling import epoch_batches
 from rdd_jax.optimizers import sgd
@@ -20,7 +20,7 @@ class TrainStep:
     """Some updates in one call. Called, it does them, waits, and returns the steps done so far and their metrics.
 
     state: before the next call, which takes its buffers over.
-    constants: what every call reads, replicated: (the teacher's variables, images, labels).
+    constants: what every call reads, replicated: (what the teacher teaches from, images, labels).
     """
 
     def __init__(
@@ -51,31 +51,42 @@ class TrainStep:
 
 
 class Mining(NamedTuple):
-    """One mining of embeddings f32[2,n,d]. Called, it does it, waits, and returns the table."""
+    """One mining of embeddings f32[n,d]. Called, it does it, waits, and returns the table."""
 
-    embeddings: np.ndarray
+    student: np.ndarray
+    teacher: np.ndarray | rdx.Ranked
     pool_size: int
 
     def __call__(self) -> rdx.ContrastTable:
         """-> the table."""
-        return jax.block_until_ready(rdx.mine(*self.embeddings, pool_size=self.pool_size))
+        return jax.block_until_ready(rdx.mine(self.student, self.teacher, pool_size=self.pool_size))
 
     def compile(self) -> jax.stages.Compiled:
         """The program that a call runs; a call that follows does not compile it again."""
-        return rdx.mine.lower(*self.embeddings, pool_size=self.pool_size).compile()
+        return rdx.mine.lower(self.student, self.teacher, pool_size=self.pool_size).compile()
 
 
-def train_step(method: str, *, preset: str, batch_size: int, steps_per_call: int = 1) -> TrainStep:
+def train_step(
+    method: str,
+    *,
+    preset: str,
+    batch_size: int,
+    steps_per_call: int = 1,
+    remembered: bool = False,
+    dtype: str = "float32",
+) -> TrainStep:
     """`steps_per_call` updates of the preset's student by a method's own configuration; pixels and teacher are random.
 
     The speed does not depend on what the pixels and the weights are; data set, banks and table have their full size.
+    With `remembered` the teacher has seen the views before, as in later runs with a cache of them; `dtype` is that of
+    the networks' computation.
     """
     config = importlib.import_module(f"configs.{method}").get_config(preset)
     info = datasets.describe(config.dataset)
     labels = (np.arange(info.num_train) % info.num_classes).astype(np.int32)
     images = np.random.default_rng(0).integers(0, 256, (info.num_train, *info.image_shape), np.uint8)
     student, teacher = (
-        models.create(network.name, info.num_classes, axis_name=parallel.AXIS)
+        models.create(network.name, info.num_classes, axis_name=parallel.AXIS, dtype=runs.DTYPES[dtype])
         for network in (config.student, config.teacher)
     )
     distiller = methods.from_options(config.distill.to_dict(), labels)
@@ -84,20 +95,25 @@ def train_step(method: str, *, preset: str, batch_size: int, steps_per_call: int
 
     normalize = partial(augment.normalize, mean=(0.5,) * channels, std=(0.25,) * channels)
     views = augment.Views(config.augment.pad, config.augment.flip, normalize)
-    step = make_train_step(
-        student, teaching.live(teacher), distiller, optimizer, views.show_random, axis_name=parallel.AXIS
-    )
+    teach = teaching.remembered if remembered else teaching.live(teacher)
+    step = make_train_step(student, teach, distiller, optimizer, views.show_random, axis_name=parallel.AXIS)
     call = parallel.data_parallel(
         make_train_call(step, steps_per_call), in_axes=(None, None, None, None, 0, None), donated=(0,)
     )
     create = partial(train_state.create, image_shape=info.image_shape, student=student, teacher=teacher)
     state = parallel.replicate(jax.jit(lambda: create(0, distiller=distiller, optimizer=optimizer))())
-    variables = jax.jit(lambda: models.init(teacher, jax.random.key(1), info.image_shape))()
-    constants = parallel.replicate((variables, images, labels))
+    if remembered:
+        logits, features = train_state.output_shapes(teacher, info.image_shape)
+        knowledge = teaching.Lessons(
+            *(np.zeros((len(images), x.shape[-1]), np.float32) for x in (logits, features.embedding))
+        )
+    else:
+        knowledge = jax.jit(lambda: models.init(teacher, jax.random.key(1), info.image_shape))()
+    constants = parallel.replicate((knowledge, images, labels))
     return TrainStep(call, state, constants, epoch_batches(info.num_train, batch_size, seed=0, epoch=0), steps_per_call)
 
 
-def mine(num_examples: int, *, dim: int, pool_size: int) -> Mining:
-    """One mining of the contrast table from random embeddings f32[num_examples,dim]."""
-    embeddings = np.random.default_rng(0).normal(size=(2, num_examples, dim)).astype(np.float32)
-    return Mining(embeddings, pool_size)
+def mine(num_examples: int, *, dim: int, pool_size: int, ranked: bool = False) -> Mining:
+    """One mining of the contrast table from random embeddings f32[num_examples,dim], the teacher's ranked or not."""
+    student, teacher = np.random.default_rng(0).normal(size=(2, num_examples, dim)).astype(np.float32)
+    return Mining(student, rdx.ranked(teacher) if ranked else teacher, pool_size)

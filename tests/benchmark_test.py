@@ -33,7 +33,8 @@ def test_a_mining_is_timed_and_kept(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", command.split())
     benchmark.main()
     kept = json.loads(path.read_text())
-    assert [row["work"] for row in kept["rows"]] == ["mine 64 x 4, pool 8"]
+    works = ["mine 64 x 4, pool 8", "mine 64 x 4, pool 8, teacher ranked before"]
+    assert [row["work"] for row in kept["rows"]] == works
     assert kept["rows"][0]["seconds"]["jax"]["median"] > 0
     assert capsys.readouterr().out.strip() == benchmark.table(kept["rows"])
 
