@@ -7,6 +7,7 @@ with momentum 0.9, coupled weight decay 5e-4, learning rate 0.05, times 0.1 afte
 import ml_collections
 
 from rdd_jax import methods
+from rdd_jax.data import sampling
 from rdd_jax.errors import UserError, unknown
 
 PRESETS = {
@@ -17,7 +18,8 @@ PRESETS = {
         "student": {"name": "resnet8"},
         "augment": {"pad": 1},
         "negatives": {"num_negatives": 1024, "pool_size": 64},
-        "refresh_epochs": 5,
+        "refresh": {"epochs": 5},
+        "sampler": {"pace_epochs": 12, "refresh_epochs": 5},
     },
     "mnist": {
         "dataset": "mnist",
@@ -26,7 +28,8 @@ PRESETS = {
         "student": {"name": "resnet8"},
         "augment": {"pad": 2},
         "negatives": {"num_negatives": 4096, "pool_size": 256},
-        "refresh_epochs": 2,
+        "refresh": {"epochs": 2},
+        "sampler": {"pace_epochs": 2, "refresh_epochs": 2},
     },
     "cifar100_small": {
         "dataset": "cifar100_small",
@@ -35,7 +38,8 @@ PRESETS = {
         "student": {"name": "resnet8"},
         "augment": {"pad": 4, "flip": True},
         "negatives": {"num_negatives": 4096, "pool_size": 256},
-        "refresh_epochs": 5,
+        "refresh": {"epochs": 5},
+        "sampler": {"pace_epochs": 16, "refresh_epochs": 5},
     },
     "cifar100": {
         "dataset": "cifar100",
@@ -44,7 +48,8 @@ PRESETS = {
         "student": {"name": "resnet8x4"},
         "augment": {"pad": 4, "flip": True},
         "negatives": {"num_negatives": 16384, "pool_size": 1024},
-        "refresh_epochs": 20,
+        "refresh": {"epochs": 20},
+        "sampler": {"pace_epochs": 100, "refresh_epochs": 20},
     },
 }
 
@@ -94,11 +99,15 @@ def get_config(preset: str = "digits") -> ml_collections.ConfigDict:
     for options in config.distill.values():
         options.update({key: value for key, value in negatives.items() if key in options})
 
-    # When methods that mine do so: before this epoch (from 0), then every so many epochs (0: only once).
-    config.refresh_start_epoch = 1
-    config.refresh_epochs = 0
+    # When methods that mine do so: before epoch `start_epoch` (from 0), and then "once", "every" so many `epochs`, or
+    # "adaptive": whenever what the student groups has drifted by `threshold` since, as `probe` images tell (drift.py).
     # The teacher's ranks are kept between minings if they fit: 2 bytes a pair, 0.05 GB for 5,000 images, 5 for 50,000.
-    config.refresh_ranks_gigabytes = 1.0
+    config.refresh = ml_collections.ConfigDict(
+        {"kind": "every", "start_epoch": 1, "epochs": 5, "threshold": 0.5, "probe": 1024, "ranks_gigabytes": 1.0}
+    )
+
+    # Which images an epoch visits: data/sampling.py says what the kinds are, and what each option is for.
+    config.sampler = ml_collections.ConfigDict(sampling.options())
 
     config.eval_every_epochs = 1
     config.checkpoint_every_epochs = 1.0  # shares of an epoch are fine

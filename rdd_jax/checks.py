@@ -8,8 +8,9 @@ import jax
 import ml_collections
 import numpy as np
 
-from rdd_jax import checkpoint, files, methods, models, runs, train_state, view_cache
-from rdd_jax.data import augment, datasets
+from rdd_jax import checkpoint, files, methods, models, refresh, runs, train_state, view_cache
+from rdd_jax.data import augment, datasets, sampling
+from rdd_jax.data.sampling import Sampler
 from rdd_jax.errors import UserError, unknown
 from rdd_jax.models import torch_import
 from rdd_jax.models.state_dict import Mismatch
@@ -26,11 +27,12 @@ def check(config: ml_collections.ConfigDict, workdir: Path, mend: str = "choose 
         _check_numbers(config)
         _check_names(config)
         _check_batch_size(config.batch_size, config.dataset)
+        _check_sampler(config, datasets.describe(config.dataset).num_train)
         datasets.check(config.dataset)
         if (workdir / files.CONFIG).exists():
             _check_same(runs.differences(runs.read_config(workdir), config), workdir, mend)
-        if config.teacher.name and not runs.is_finished(workdir):
-            _check_teacher(config)
+        if not runs.is_finished(workdir):
+            _check_prerequisites(config)
     except UserError:
         raise
     except ValueError as error:
@@ -47,7 +49,7 @@ def _check_numbers(config: ml_collections.ConfigDict) -> None:
     for key in positive:
         if not config[key] > 0:
             raise ValueError(f"{key} must be above 0; got {config[key]}")
-    for key in ("weight_decay", "warmup_epochs", "refresh_start_epoch", "refresh_epochs", "steps_per_call"):
+    for key in ("weight_decay", "warmup_epochs", "steps_per_call"):
         if not config[key] >= 0:
             raise ValueError(f"{key} must not be negative; got {config[key]}")
     if not 0 <= config.seed < _SEEDS:
@@ -76,11 +78,8 @@ def _check_names(config: ml_collections.ConfigDict) -> None:
         raise ValueError(f"{label} needs a teacher: set --config.teacher.name")
     if config.teacher.checkpoint and not config.teacher.name:
         raise ValueError("teacher.checkpoint says where the teacher is, and not what: set --config.teacher.name")
-    if distiller.refresh and config.refresh_start_epoch >= config.epochs:
-        raise ValueError(
-            f"{label} would never mine: refresh_start_epoch is {config.refresh_start_epoch} and epochs is "
-            f"{config.epochs}; set --config.refresh_start_epoch=0"
-        )
+    if distiller.refresh:
+        _check_refresh(config, label, info.num_train)
     # The networks' own errors about the images, and the method's about the networks, from shapes alone.
     names = (config.student.name, config.teacher.name or config.student.name)
     networks = (models.create(name, info.num_classes) for name in names)
@@ -110,6 +109,49 @@ def _check_cache(config: ml_collections.ConfigDict, labels: np.ndarray, student:
         )
 
 
+def _check_refresh(config: ml_collections.ConfigDict, label: str, num_examples: int) -> None:
+    options = config.refresh
+    if options.kind not in refresh.KINDS:
+        raise ValueError(unknown("refresh.kind", options.kind, refresh.KINDS))
+    if options.start_epoch < 0 or options.epochs < 1:
+        raise ValueError(
+            f"refresh.start_epoch must not be negative and epochs at least 1; got {options.start_epoch} and "
+            f"{options.epochs} (--config.refresh.kind=once mines but once)"
+        )
+    if options.start_epoch >= config.epochs:
+        raise ValueError(
+            f"{label} would never mine: refresh.start_epoch is {options.start_epoch} and epochs is {config.epochs}; "
+            "set --config.refresh.start_epoch=0"
+        )
+    if options.kind == "adaptive" and not (0 < options.threshold <= 1 and 2 <= options.probe <= num_examples):
+        raise ValueError(
+            f"refresh.threshold is a share in (0, 1] and probe in [2, {num_examples}], the training images; got "
+            f"{options.threshold} and {options.probe}"
+        )
+
+
+def _check_sampler(config: ml_collections.ConfigDict, num_examples: int) -> None:
+    options = config.sampler
+    if options.kind not in sampling.KINDS:
+        raise ValueError(unknown("sampler.kind", options.kind, sampling.KINDS))
+    for key in ("fraction", "start_fraction"):
+        if not 0 < options[key] <= 1:
+            raise ValueError(f"sampler.{key} is a share in (0, 1]; got {options[key]}")
+    if options.pace_epochs < 1 or options.candidates < 2 or options.refresh_epochs < 0:
+        raise ValueError(
+            "sampler.pace_epochs must be at least 1, candidates at least 2 and refresh_epochs at least 0; got "
+            f"{options.pace_epochs}, {options.candidates} and {options.refresh_epochs}"
+        )
+    if options.kind in sampling.RANKED and not config.teacher.name:
+        raise ValueError(f"sampler.kind={options.kind} ranks images by the teacher: set --config.teacher.name")
+    sampler = Sampler(num_examples=num_examples, batch_size=config.batch_size, seed=config.seed, **options)
+    if not sampler.steps(0):
+        raise ValueError(
+            f"the first epoch of sampler.kind={options.kind} has less than one batch of {config.batch_size}: choose a "
+            "smaller batch_size, a larger share or fewer candidates"
+        )
+
+
 def _check_batch_size(batch_size: int, dataset: str) -> None:
     images, devices = datasets.describe(dataset).num_train, jax.local_device_count()
     if not 1 <= batch_size <= images:
@@ -118,17 +160,16 @@ def _check_batch_size(batch_size: int, dataset: str) -> None:
         raise ValueError(f"batch_size {batch_size} does not divide by the {devices} devices: choose a multiple of them")
 
 
-def _check_teacher(config: ml_collections.ConfigDict) -> None:
-    workdir = runs.teacher_place(config)
-    wanted = runs.teacher_config(config)
+def _check_prerequisites(config: ml_collections.ConfigDict) -> None:
     if config.teacher.checkpoint:
-        _check_given_teacher(config, workdir)
-    elif runs.is_finished(workdir):
-        differences = runs.differences(runs.read_config(workdir), wanted)
-        own = {key: pair for key, pair in differences.items() if key in _TEACHER_KEYS}
-        _check_same(own, workdir, f"--config.teacher.checkpoint={workdir} takes it as it is, or delete it")
-    else:
-        check(wanted, workdir, mend=f"finish that run with its own settings, or delete {workdir}")
+        _check_given_teacher(config, runs.teacher_place(config))
+    for wanted, workdir in runs.prerequisites(config):
+        if runs.is_finished(workdir):
+            differences = runs.differences(runs.read_config(workdir), wanted)
+            own = {key: pair for key, pair in differences.items() if key in _TEACHER_KEYS}
+            _check_same(own, workdir, f"--config.teacher.checkpoint={workdir} takes it as it is, or delete it")
+        else:
+            check(wanted, workdir, mend=f"finish that run with its own settings, or delete {workdir}")
 
 
 def _check_given_teacher(config: ml_collections.ConfigDict, place: Path) -> None:

@@ -16,7 +16,17 @@ def mean(tree, axis_name: str | None):
     return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
 
 
-def row_keys(rng: Array, rows: int, axis_name: str | None) -> Array:
-    """One key a row of this device, key[rows], by the row's place in the global batch: no split changes it."""
+def row_places(rows: int, axis_name: str | None) -> Array:
+    """The places i32[rows] of this device's rows in the global batch."""
     first = 0 if axis_name is None else jax.lax.axis_index(axis_name) * rows
-    return jax.vmap(lambda place: jax.random.fold_in(rng, place))(first + jnp.arange(rows))
+    return first + jnp.arange(rows)
+
+
+def place_keys(rng: Array, places: Array) -> Array:
+    """One key for each place in the global batch, key[b] of i32[b]: no split over devices changes it."""
+    return jax.vmap(lambda place: jax.random.fold_in(rng, place))(places)
+
+
+def row_keys(rng: Array, rows: int, axis_name: str | None) -> Array:
+    """One key for each row of this device, key[rows], by its place in the global batch."""
+    return place_keys(rng, row_places(rows, axis_name))

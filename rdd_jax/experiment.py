@@ -1,5 +1,7 @@
 """From a configuration to everything that a run computes with."""
 
+import functools
+import itertools
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -7,17 +9,20 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import ml_collections
+import numpy as np
 import optax
 
-from rdd_jax import files, methods, models, parallel, rdx, runs, teaching, train_state
+from rdd_jax import drift, files, methods, models, parallel, rdx, runs, selection, teaching, train_state
 from rdd_jax.checkpoint import restore_student
 from rdd_jax.data import augment, datasets
+from rdd_jax.data.sampling import RANKED, Sampler
 from rdd_jax.evaluate import Evaluate, make_evaluate
 from rdd_jax.lessons import GiveLessons, cache_path, make_lessons
 from rdd_jax.models import torch_import
 from rdd_jax.optimizers import sgd, stepped_schedule
-from rdd_jax.refresh import Embed, make_embed, make_rank, make_refresh
+from rdd_jax.refresh import Embed, make_embed, make_rank, make_refresh, make_score
 from rdd_jax.teaching import Teach
 from rdd_jax.train_state import TrainState
 from rdd_jax.train_step import make_train_call, make_train_step
@@ -39,6 +44,17 @@ class Network(NamedTuple):
     variables: dict[str, Any]
 
 
+class Probe(NamedTuple):
+    """The few images by which drift is told.
+
+    embed: the student's variables -> its embeddings of them, f32[p,d].
+    drift: (those when the table was mined, those now) -> what `drift.measure` tells.
+    """
+
+    embed: Callable[[dict[str, Any]], Array]
+    drift: Callable[[Array, Array], dict[str, Array]]
+
+
 class Experiment(NamedTuple):
     """The data, the networks and the compiled functions of a run; how each is called stands where it is made."""
 
@@ -48,7 +64,8 @@ class Experiment(NamedTuple):
     teacher: Network | None
     lessons: GiveLessons
     schedule: optax.Schedule
-    steps_per_epoch: int
+    sampler: Sampler
+    epoch_starts: list[int]  # The first step of each epoch, and the end.
     steps_per_call: int
     init: Callable[[int], TrainState]
     train_call: Callable[..., tuple[TrainState, dict[str, Array]]]
@@ -56,6 +73,9 @@ class Experiment(NamedTuple):
     embed: Callable[[nn.Module], Embed]
     embed_teacher: Callable[[], Array | rdx.Ranked]
     refresh: Callable[[TrainState, Array, Array | rdx.Ranked], TrainState] | None
+    probe: Probe | None
+    score: Callable[[Array, Array | rdx.Ranked], Array]
+    irreducible_losses: Callable[[], Array] | None
     histograms: Callable[[Any], dict[str, Array]]
 
 
@@ -74,20 +94,34 @@ def build(config: ml_collections.ConfigDict, shared: Path = runs.RUNS) -> Experi
     student = make_model(config.student.name, config.dataset, config.dtype)
     distiller = methods.from_options(config.distill.to_dict(), dataset.train_labels)
 
-    steps_per_epoch = len(dataset.train_labels) // config.batch_size
+    sampler = Sampler(
+        num_examples=len(dataset.train_labels), batch_size=config.batch_size, seed=config.seed, **config.sampler
+    )
+    starts = [0, *itertools.accumulate(sampler.steps(epoch) for epoch in range(config.epochs))]
     schedule = stepped_schedule(
         config.learning_rate,
-        milestones=[round(share * config.epochs) * steps_per_epoch for share in config.milestones],
+        milestones=[starts[round(share * config.epochs)] for share in config.milestones],
         factor=config.learning_rate_factor,
-        warmup_steps=round(config.warmup_epochs * steps_per_epoch),
+        warmup_steps=round(np.interp(config.warmup_epochs, range(len(starts)), starts)),
     )
     optimizer = sgd(schedule, momentum=config.momentum, weight_decay=config.weight_decay)
     normalize = normalizer(dataset)
     views = augment.Views(config.augment.pad, config.augment.flip, normalize)
     train = parallel.replicate(Split(dataset.train_images, dataset.train_labels))
     teach, lessons = _teaching(config, teacher, train.images, views, shared / files.VIEWS)
-    steps_per_call = config.steps_per_call or (1 if jax.default_backend() == "cpu" else min(100, steps_per_epoch))
-    train_step = make_train_step(student, teach, distiller, optimizer, views.show_random, axis_name=parallel.AXIS)
+    steps_per_call = config.steps_per_call or (1 if jax.default_backend() == "cpu" else min(100, sampler.steps(0)))
+    keep = config.batch_size // jax.local_device_count()
+    rho = config.sampler.kind == "rho"
+    adaptive = distiller.refresh is not None and config.refresh.kind == "adaptive"
+    train_step = make_train_step(
+        student,
+        teach,
+        distiller,
+        optimizer,
+        views.show_random,
+        select=selection.reducible_loss(student, views.show_random, keep=keep) if rho else None,
+        axis_name=parallel.AXIS,
+    )
     return Experiment(
         train=train,
         test=parallel.replicate(Split(dataset.test_images, dataset.test_labels)),
@@ -95,7 +129,8 @@ def build(config: ml_collections.ConfigDict, shared: Path = runs.RUNS) -> Experi
         teacher=teacher,
         lessons=lessons,
         schedule=jax.jit(schedule),
-        steps_per_epoch=steps_per_epoch,
+        sampler=sampler,
+        epoch_starts=starts,
         steps_per_call=steps_per_call,
         init=lambda seed: train_state.create(
             seed,
@@ -104,6 +139,8 @@ def build(config: ml_collections.ConfigDict, shared: Path = runs.RUNS) -> Experi
             teacher.model if teacher else student,
             distiller,
             optimizer,
+            num_scores=len(dataset.train_labels) if rho or config.sampler.kind in RANKED else 0,
+            num_probes=config.refresh.probe if adaptive else 0,
         ),
         train_call=parallel.data_parallel(
             make_train_call(train_step, steps_per_call), in_axes=(None, None, None, None, 0, None), donated=(0,)
@@ -112,6 +149,9 @@ def build(config: ml_collections.ConfigDict, shared: Path = runs.RUNS) -> Experi
         embed=partial(make_embed, normalize=normalize),
         embed_teacher=partial(_embed_teacher, config, teacher, train.images, normalize),
         refresh=make_refresh(distiller) if distiller.refresh else None,
+        probe=_make_probe(config, student, teacher, train.images, normalize) if adaptive else None,
+        score=make_score(gamma=0.1, beta=0.8, neighbors=8),
+        irreducible_losses=partial(_irreducible_losses, config, train, normalize) if rho else None,
         histograms=distiller.histograms,
     )
 
@@ -150,8 +190,35 @@ def _embed_teacher(
 ) -> Array | rdx.Ranked:
     """The teacher's embeddings of the training images, ranked once for all minings where that fits."""
     embeddings = make_embed(teacher.model, normalize)(teacher.variables, images)
-    fits = rdx.ranks_nbytes(len(images)) <= config.refresh_ranks_gigabytes * 1e9
+    fits = rdx.ranks_nbytes(len(images)) <= config.refresh.ranks_gigabytes * 1e9
     return make_rank()(embeddings) if fits else embeddings
+
+
+def _make_probe(
+    config: ml_collections.ConfigDict,
+    student: nn.Module,
+    teacher: Network,
+    images: Array,
+    normalize: Callable[[Array], Array],
+) -> Probe:
+    shown = parallel.replicate(images[drift.positions(len(images), config.refresh.probe)])
+    embed, measure_drift = make_embed(student, normalize), drift.make_measure(config.refresh.probe)
+    embed_teacher = functools.cache(lambda: make_embed(teacher.model, normalize)(teacher.variables, shown))
+    return Probe(
+        embed=lambda variables: embed(variables, shown),
+        drift=lambda before, now: measure_drift(before, now, embed_teacher()),
+    )
+
+
+def _irreducible_losses(config: ml_collections.ConfigDict, train: Split, normalize: Callable[[Array], Array]) -> Array:
+    """The cross-entropy f32[n] of every training image by the network that was trained on the other half of them."""
+    losses = {}
+    for part in ("even", "odd"):
+        network = load_network(runs.RUNS / runs.run_name(runs.holdout_config(config, part)), config.dtype)
+        logits = make_embed(network.model, normalize, show=lambda outputs: outputs[0])(network.variables, train.images)
+        losses[part] = optax.losses.softmax_cross_entropy_with_integer_labels(logits, train.labels)
+    is_even = jnp.arange(len(train.labels)) % 2 == 0
+    return parallel.replicate(jnp.where(is_even, losses["odd"], losses["even"]))
 
 
 def normalizer(dataset: datasets.Dataset) -> Callable[[Array], Array]:

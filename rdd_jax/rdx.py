@@ -166,7 +166,7 @@ def mine_triplets(
     return _map_blocks(reduce_block, student, teacher, anchors, block_size, axis_name)
 
 
-@functools.partial(jax.jit, static_argnames=("neighbors", "block_size"))
+@functools.partial(jax.jit, static_argnames=("neighbors", "block_size", "axis_name"))
 def difficulty(
     student: Array,
     teacher: Array | Ranked,
@@ -176,6 +176,7 @@ def difficulty(
     neighbors: int = 8,
     anchors: Array | None = None,
     block_size: int = 512,
+    axis_name: str | None = None,
 ) -> Array:
     """Sum f32[n] of each example's `neighbors` largest A01, itself excluded: high is hard. Arguments as in `mine`.
 
@@ -189,7 +190,7 @@ def difficulty(
         difference = jnp.tanh(gamma * jnp.take_along_axis(ratio, hardest, axis=1))
         return jnp.sum(affinities(difference, beta).teacher_unique, axis=1)
 
-    return _map_blocks(reduce_block, student, teacher, anchors, block_size, axis_name=None)
+    return _map_blocks(reduce_block, student, teacher, anchors, block_size, axis_name)
 
 
 @functools.partial(jax.jit, static_argnames=("block_size", "axis_name"))

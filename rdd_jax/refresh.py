@@ -11,24 +11,33 @@ from tqdm import tqdm
 from rdd_jax import parallel, rdx
 from rdd_jax.evaluate import EVALUATION_BATCH
 from rdd_jax.train_state import TrainState
-from rdd_jax.types import Array, Distiller
+from rdd_jax.types import Array, Distiller, Outputs
+
+KINDS = ("once", "every", "adaptive")
 
 # (variables, images uint8[n,h,w,c]) -> embeddings f32[n,d]
 Embed = Callable[[dict[str, Any], Array], Array]
 
 
-def is_due(epoch: int, *, start_epoch: int, refresh_epochs: int) -> bool:
-    """Whether the table is mined before epoch `epoch` (from 0): at `start_epoch`, then every R (0: not again)."""
+def is_due(epoch: int, *, kind: str, start_epoch: int, epochs: int) -> bool:
+    """Whether the table is mined before epoch `epoch` (from 0) in any case: at `start_epoch`, and "every" so many."""
     since = epoch - start_epoch
-    return since == 0 or (since > 0 and refresh_epochs > 0 and since % refresh_epochs == 0)
+    return since == 0 or (kind == "every" and since > 0 and since % epochs == 0)
 
 
-def make_embed(model: nn.Module, normalize: Callable[[Array], Array]) -> Embed:
-    """The embeddings of a network in evaluation mode; arguments and result are replicated."""
+def embedding_of(outputs: Outputs) -> Array:
+    """f32[b,d]."""
+    return outputs[1].embedding
+
+
+def make_embed(
+    model: nn.Module, normalize: Callable[[Array], Array], show: Callable[[Outputs], Array] = embedding_of
+) -> Embed:
+    """The embeddings, or what else `show` makes of a network's outputs in evaluation mode, of replicated images."""
 
     def embed_batch(variables, images, indices):
-        _, features = model.apply(variables, normalize(images[indices]), train=False)
-        return jax.lax.all_gather(features.embedding, parallel.AXIS, tiled=True)
+        outputs = model.apply(variables, normalize(images[indices]), train=False)
+        return jax.lax.all_gather(show(outputs), parallel.AXIS, tiled=True)
 
     gathered = parallel.data_parallel(embed_batch, in_axes=(None, None, 0))
 
@@ -45,6 +54,16 @@ def make_embed(model: nn.Module, normalize: Callable[[Array], Array]) -> Embed:
 def make_rank() -> Callable[[Array], rdx.Ranked]:
     """Embeddings f32[n,d] -> with what all neighbours rank in them, rows split over the devices."""
     return parallel.data_parallel(lambda rows: rdx.ranked(rows, axis_name=parallel.AXIS), in_axes=(None,))
+
+
+def make_score(*, gamma: float, beta: float, neighbors: int) -> Callable[[Array, Array | rdx.Ranked], Array]:
+    """-> (student embeddings f32[n,ds], teacher's f32[n,dt] or ranked) -> `rdx.difficulty` f32[n], rows split."""
+
+    def score(student_embeddings, teacher_embeddings):
+        options = {"gamma": gamma, "beta": beta, "neighbors": neighbors}
+        return rdx.difficulty(student_embeddings, teacher_embeddings, **options, axis_name=parallel.AXIS)
+
+    return parallel.data_parallel(score, in_axes=(None, None))
 
 
 def make_refresh(distiller: Distiller) -> Callable[[TrainState, Array, Array | rdx.Ranked], TrainState]:

@@ -8,17 +8,41 @@ import jax.numpy as jnp
 import ml_collections
 
 from rdd_jax import files, methods
+from rdd_jax.data import sampling
 from rdd_jax.errors import UserError
 
 RUNS = Path("runs")
+# What no teacher's run reads must not tell two teachers apart.
+_UNREAD_BY_TEACHERS = {
+    "teacher": {
+        **{"name": "", "checkpoint": "", "seed": 0, "epochs": 1, "learning_rate": 1.0},
+        **{"cache": "none", "cache_dtype": "float32", "cache_gigabytes": 4.0},
+    },
+    "refresh": {
+        **{"kind": "every", "start_epoch": 1, "epochs": 5},
+        **{"threshold": 0.5, "probe": 1024, "ranks_gigabytes": 1.0},
+    },
+    "sampler": sampling.options(),
+    "eval_every_epochs": 1,
+    "checkpoint_every_epochs": 1.0,
+    "steps_per_call": 0,
+}
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+def method_name(config: ml_collections.ConfigDict) -> str:
+    """The methods of a run, joined by "+", and its sampler where that is not the plain one: "kd-curriculum"."""
+    name, sampler = methods.label(config.distill), config.sampler.kind
+    return name if sampler == "full" else f"{name}-{sampler}"
 
 
 def run_name(config: ml_collections.ConfigDict) -> str:
     """<method>-<preset>-seed<seed>, or teacher-<preset>-<network>-seed<seed>."""
     data = config.preset if config.dataset == config.preset else f"{config.preset}-{config.dataset}"
-    first, last = methods.label(config.distill), f"seed{config.seed}"
-    return f"teacher-{data}-{config.student.name}-{last}" if config.trains_teacher else f"{first}-{data}-{last}"
+    if not config.trains_teacher:
+        return f"{method_name(config)}-{data}-seed{config.seed}"
+    part = "" if config.sampler.kind == "full" else f"-{config.sampler.kind}"
+    return f"teacher-{data}-{config.student.name}{part}-seed{config.seed}"
 
 
 def teacher_config(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
@@ -28,26 +52,31 @@ def teacher_config(config: ml_collections.ConfigDict) -> ml_collections.ConfigDi
     teacher.student.name = config.teacher.name
     for key in ("seed", "epochs", "learning_rate"):
         teacher[key] = config.teacher[key]
-    teacher.teacher.update({"name": "", "checkpoint": "", "seed": 0, "epochs": 1, "learning_rate": 1.0})
-    teacher.teacher.update({"cache": "none", "cache_dtype": "float32", "cache_gigabytes": 4.0})
-    # What no teacher reads must not tell two teachers apart.
+    teacher.update(_UNREAD_BY_TEACHERS)
     for name, options in teacher.distill.items():
         options.update({"weight": float(name == methods.LABELS_ALONE), **methods.options(name)})
-    teacher.update(
-        {
-            "refresh_epochs": 0,
-            "refresh_ranks_gigabytes": 1.0,
-            "eval_every_epochs": 1,
-            "checkpoint_every_epochs": 1.0,
-            "steps_per_call": 0,
-        }
-    )
     return teacher
 
 
 def teacher_place(config: ml_collections.ConfigDict) -> Path:
     """Where the teacher is: the workdir or file of weights asked for, else the workdir of the run that trains it."""
     return Path(config.teacher.checkpoint or RUNS / run_name(teacher_config(config)))
+
+
+def holdout_config(config: ml_collections.ConfigDict, part: str) -> ml_collections.ConfigDict:
+    """The run that trains the run's own network on the "even" or "odd" images: a judge of the others, by RHO-LOSS."""
+    holdout = teacher_config(config)
+    holdout.student.name = config.student.name
+    holdout.sampler.kind = part
+    return holdout
+
+
+def prerequisites(config: ml_collections.ConfigDict) -> list[tuple[ml_collections.ConfigDict, Path]]:
+    """The runs that have to be finished before this one, each with its workdir."""
+    needed = [teacher_config(config)] if config.teacher.name and not config.teacher.checkpoint else []
+    if config.sampler.kind == "rho":
+        needed += [holdout_config(config, part) for part in ("even", "odd")]
+    return [(run, RUNS / run_name(run)) for run in needed]
 
 
 def read_config(workdir: Path) -> ml_collections.ConfigDict:

@@ -1,5 +1,6 @@
 """A whole run: teacher, student, evaluation, record, checkpoints, report."""
 
+import bisect
 import platform
 import time
 from importlib import metadata
@@ -12,11 +13,10 @@ import ml_collections
 import numpy as np
 from clu import parameter_overview
 
-from rdd_jax import checks, compilation, files, methods, models, parallel, report, runs, train_state
+from rdd_jax import checks, compilation, files, models, parallel, report, runs, train_state
 from rdd_jax.checkpoint import Checkpoints
 from rdd_jax.compilation import CompileClock
 from rdd_jax.data import datasets
-from rdd_jax.data.sampling import epoch_batches
 from rdd_jax.experiment import Experiment, build, load_network, measure
 from rdd_jax.metrics import Progress, RunLog
 from rdd_jax.refresh import is_due
@@ -41,8 +41,10 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict[str, Any]:
         if not (workdir / files.REPORT).exists():  # the earlier try was stopped just before its report
             report.write(workdir)
         return runs.read_summary(workdir)
-    if config.teacher.name and not config.teacher.checkpoint:
-        _provide_teacher(config)
+    for needed, place in runs.prerequisites(config):
+        if not runs.is_finished(place):
+            print(f"There is no {place.name} yet: training it in {place}")
+            train(needed, place)
     experiment = build(config, shared)
     shapes = jax.eval_shape(experiment.init, config.seed)
     with files.locked(workdir), Checkpoints(workdir) as checkpoints, CompileClock() as clock:
@@ -69,13 +71,6 @@ def evaluate(workdir: Path) -> dict[str, float]:
     return measure(load_network(workdir, config.dtype), datasets.load(config.dataset))
 
 
-def _provide_teacher(config: ml_collections.ConfigDict) -> None:
-    workdir = runs.teacher_place(config)
-    if not runs.is_finished(workdir):
-        print(f"There is no teacher yet: training {config.teacher.name} in {workdir}")
-        train(runs.teacher_config(config), workdir)
-
-
 class _Run:
     """The epochs of one run."""
 
@@ -93,7 +88,8 @@ class _Run:
         self._log = log
         self._clock = clock
         self._compiled = 0.0  # Seconds of compilation that stand in the log already.
-        self._checkpoint_steps = max(1, round(config.checkpoint_every_epochs * experiment.steps_per_epoch))
+        self._starts = experiment.epoch_starts
+        self._checkpoint_steps = _marks(config.checkpoint_every_epochs, experiment.epoch_starts)
         self._evaluate = experiment.evaluate(experiment.student)
         self._embed_student = experiment.embed(experiment.student)
         self._teacher_embeddings = None
@@ -101,27 +97,27 @@ class _Run:
 
     def train(self, state: TrainState, title: str) -> None:
         """Does the epochs that are left, under a progress bar of that title."""
-        config, steps_per_epoch = self._config, self._experiment.steps_per_epoch
+        config, starts = self._config, self._starts
         step = int(state.step)
-        total = config.epochs * steps_per_epoch
-        with Progress(title, total_images=total * config.batch_size, done_images=step * config.batch_size) as progress:
+        total, done = starts[-1] * config.batch_size, step * config.batch_size
+        with Progress(title, total_images=total, done_images=done) as progress:
             progress.say("compiling")
-            for epoch in range(step // steps_per_epoch, config.epochs):
-                state = self._epoch(state, epoch, max(step, epoch * steps_per_epoch), progress)
+            for epoch in range(bisect.bisect_right(starts, step) - 1, config.epochs):
+                state = self._epoch(state, epoch, max(step, starts[epoch]), progress)
 
     def _epoch(self, state: TrainState, epoch: int, step: int, progress: Progress) -> TrainState:
         """Does what is left of an epoch (from 0) after `step` updates, and writes it down."""
-        config, steps_per_epoch = self._config, self._experiment.steps_per_epoch
-        begin, end = epoch * steps_per_epoch, (epoch + 1) * steps_per_epoch
+        config, experiment = self._config, self._experiment
+        begin, end = self._starts[epoch], self._starts[epoch + 1]
         extra = {}
         if step == begin:
             state = train_state.start_epoch(state)
-            state, extra = self._refresh(state, epoch, step, progress)
-        batches = epoch_batches(len(self._experiment.train.labels), config.batch_size, config.seed, epoch)
-        teaching, views = self._experiment.lessons(begin, batches)
+            state, extra = self._look_around(state, epoch, step, progress)
+        batches = experiment.sampler.batches(epoch, jax.device_get(state.scores))
+        teaching, views = experiment.lessons(begin, batches)
         started, first = time.perf_counter(), step
         while step < end:
-            stop = min(end, step + self._experiment.steps_per_call, self._next_checkpoint(step))
+            stop = min(end, step + experiment.steps_per_call, self._next_checkpoint(step))
             state, running = self._call(state, teaching, batches[step - begin : stop - begin])
             progress.add(f"{epoch + 1}/{config.epochs}", (stop - step) * config.batch_size, running)
             step = stop
@@ -136,7 +132,8 @@ class _Run:
         return state
 
     def _next_checkpoint(self, step: int) -> int:
-        return (step // self._checkpoint_steps + 1) * self._checkpoint_steps
+        place = bisect.bisect_right(self._checkpoint_steps, step)
+        return self._checkpoint_steps[place] if place < len(self._checkpoint_steps) else self._starts[-1] + 1
 
     def _call(self, state: TrainState, teaching: Any, batches: np.ndarray) -> tuple[TrainState, dict[str, jax.Array]]:
         """Sends up to `steps_per_call` updates to the devices: batches i32[steps,batch_size] of positions."""
@@ -147,30 +144,54 @@ class _Run:
             state, teaching, *experiment.train, parallel.split_rows(indices), np.int32(len(batches))
         )
 
-    def _refresh(
+    def _look_around(
         self, state: TrainState, epoch: int, step: int, progress: Progress
     ) -> tuple[TrainState, dict[str, float]]:
-        """Mines the training set where the distiller does so and it is due."""
-        experiment, config = self._experiment, self._config
-        due = is_due(epoch, start_epoch=config.refresh_start_epoch, refresh_epochs=config.refresh_epochs)
-        if not experiment.refresh or not due:
+        """Before an epoch: looks at the whole training set where the distiller or the sampler want that by then."""
+        experiment = self._experiment
+        if experiment.irreducible_losses and epoch == 0:
+            progress.say("judging the training images")
+            state = state._replace(scores=experiment.irreducible_losses())
+        state, mines = self._mining_is_due(state, epoch)
+        scores = experiment.sampler.scores_are_due(epoch)
+        if not mines and not scores:
             return state, {}
-        started = time.perf_counter()
         progress.say("embedding the training images")
+        started = time.perf_counter()
         if self._teacher_embeddings is None:
             self._teacher_embeddings = experiment.embed_teacher()
-        embeddings = jax.block_until_ready(self._embed_student(state.student, experiment.train.images))
-        embedded = time.perf_counter()
-        progress.say("mining the training images")
-        state = jax.block_until_ready(experiment.refresh(state, embeddings, self._teacher_embeddings))
-        seconds = {"embed_seconds": embedded - started, "mine_seconds": time.perf_counter() - embedded}
-        for name, values in experiment.histograms(state.distiller).items():
-            self._log.histogram(step, epoch, name, np.asarray(values))
+        pair = self._embed_student(state.student, experiment.train.images), self._teacher_embeddings
+        jax.block_until_ready(pair)
+        seconds = {"embed_seconds": time.perf_counter() - started}
+        if scores:
+            state = state._replace(scores=experiment.score(*pair))
+        if mines:
+            progress.say("mining the training images")
+            started = time.perf_counter()
+            state = jax.block_until_ready(experiment.refresh(state, *pair))
+            seconds["mine_seconds"] = time.perf_counter() - started
+            if experiment.probe:
+                state = state._replace(probe=experiment.probe.embed(state.student))
+            for name, values in experiment.histograms(state.distiller).items():
+                self._log.histogram(step, epoch, name, np.asarray(values))
         return state, seconds
+
+    def _mining_is_due(self, state: TrainState, epoch: int) -> tuple[TrainState, bool]:
+        """Whether to mine; where drift decides that, it is put on record."""
+        experiment, options = self._experiment, self._config.refresh
+        if not experiment.refresh:
+            return state, False
+        if is_due(epoch, kind=options.kind, start_epoch=options.start_epoch, epochs=options.epochs):
+            return state, True
+        if not experiment.probe or epoch < options.start_epoch:
+            return state, False
+        drift = experiment.probe.drift(state.probe, experiment.probe.embed(state.student))
+        return train_state.with_metrics(state, drift), bool(max(drift.values()) >= options.threshold)
 
     def _record(self, state: TrainState, epoch: int, step: int, extra: dict[str, float]) -> float | None:
         """Writes the lines of a finished epoch (from 1); returns the test accuracy where it was measured."""
-        metrics = {name: float(average.compute()) for name, average in jax.device_get(state.metrics).items()}
+        averages = jax.device_get(state.metrics)
+        metrics = {name: float(average.compute()) for name, average in averages.items() if average.count}
         rate = float(self._experiment.schedule(step - 1))
         self._write(step, epoch, "train", {**metrics, "learning_rate": rate, **extra})
         if epoch % self._config.eval_every_epochs and epoch != self._config.epochs:
@@ -186,6 +207,14 @@ class _Run:
         self._log.scalars(step, epoch, split, {**values, "compile_seconds": compiled, "seconds": seconds})
 
 
+def _marks(every_epochs: float, starts: list[int]) -> list[int]:
+    """The steps at which so many epochs have passed, again and again; `starts` are the first steps of the epochs."""
+    epochs = len(starts) - 1
+    every = max(every_epochs, 1 / max(np.diff(starts)))
+    passed = every * np.arange(1, int(epochs / every + 1e-9) + 1)
+    return np.unique(np.maximum(1, np.round(np.interp(passed, range(epochs + 1), starts)))).astype(int).tolist()
+
+
 def _summarize(config: ml_collections.ConfigDict, experiment: Experiment, log: RunLog) -> dict[str, Any]:
     last = log.lines[-1]
     student = {"name": config.student.name, "accuracy": last["accuracy"], "best_accuracy": log.best_accuracy()}
@@ -195,7 +224,7 @@ def _summarize(config: ml_collections.ConfigDict, experiment: Experiment, log: R
         accuracy = experiment.evaluate(model)(variables, *experiment.test)["accuracy"]
         teacher = {"name": config.teacher.name, "accuracy": accuracy, **_cost(model, config.dataset)}
     return {
-        "method": methods.label(config.distill),
+        "method": runs.method_name(config),
         "dataset": config.dataset,
         "seed": config.seed,
         "epochs": config.epochs,

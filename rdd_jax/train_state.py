@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from clu.metrics import Average
 
-from rdd_jax import models
+from rdd_jax import drift, models
 from rdd_jax.types import Array, Batch, Distiller, MapsWithheld, Metrics, Outputs, Withheld
 
 
@@ -21,7 +21,9 @@ class TrainState(NamedTuple):
     heads: the distiller's params, trained with the student.
     distiller: the distiller's state.
     optimizer: the state of optax.
-    metrics: {name: Average} over the steps of the present epoch.
+    metrics: {name: Average} over the steps of the present epoch, and the drift before it, where that was measured.
+    scores: f32[n], by which the sampler knows the examples; None where it needs none.
+    probe: f32[p,d], the student's embeddings of the drift's probe when the table was mined; None where none is kept.
     """
 
     step: Array
@@ -31,6 +33,8 @@ class TrainState(NamedTuple):
     distiller: Any
     optimizer: optax.OptState
     metrics: dict[str, Average]
+    scores: Array | None = None
+    probe: Array | None = None
 
 
 def create(
@@ -40,12 +44,16 @@ def create(
     teacher: nn.Module,
     distiller: Distiller,
     optimizer: optax.GradientTransformation,
+    num_scores: int = 0,
+    num_probes: int = 0,
 ) -> TrainState:
     """A fresh state for images of that (height, width, channels); works under `jax.eval_shape` and jit."""
     student_rng, heads_rng = jax.random.split(jax.random.key(seed))
     variables = models.init(student, student_rng, image_shape)
     shapes = [output_shapes(model, image_shape) for model in (student, teacher)]
     heads, distiller_state = distiller.init(heads_rng, *shapes)
+    names = ["loss", "accuracy", *_metric_shapes(distiller, heads, distiller_state, *shapes)]
+    names += drift.NAMES if num_probes else ()
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         seed=jnp.asarray(seed, jnp.int32),
@@ -53,13 +61,21 @@ def create(
         heads=heads,
         distiller=distiller_state,
         optimizer=optimizer.init((variables["params"], heads)),
-        metrics={name: Average.empty() for name in _metric_names(distiller, heads, distiller_state, shapes)},
+        metrics={name: Average.empty() for name in names},
+        scores=jnp.zeros((num_scores,)) if num_scores else None,
+        probe=jnp.zeros((num_probes, shapes[0][1].embedding.shape[-1])) if num_probes else None,
     )
 
 
 def start_epoch(state: TrainState) -> TrainState:
     """The same state with nothing counted yet."""
     return state._replace(metrics={name: Average.empty() for name in state.metrics})
+
+
+def with_metrics(state: TrainState, values: dict[str, Array]) -> TrainState:
+    """The same state with these values f32[] among the epoch's metrics; a resumed epoch still has them."""
+    new = {name: Average.empty().merge(Average.from_model_output(value)) for name, value in values.items()}
+    return state._replace(metrics=state.metrics | new)
 
 
 def output_shapes(model: nn.Module, image_shape: tuple[int, int, int]) -> Outputs:
@@ -81,10 +97,6 @@ def reads_maps(distiller: Distiller, student: Outputs, teacher: Outputs) -> bool
     except MapsWithheld:
         return True
     return False
-
-
-def _metric_names(distiller: Distiller, heads: Any, state: Any, shapes: list[Outputs]) -> list[str]:
-    return ["loss", "accuracy", *_metric_shapes(distiller, heads, state, *shapes)]
 
 
 def _metric_shapes(distiller: Distiller, heads: Any, state: Any, student: Outputs, teacher: Outputs) -> Metrics:

@@ -8,13 +8,15 @@ import jax.numpy as jnp
 import optax
 from clu.metrics import Average
 
-from rdd_jax.collectives import mean, row_keys
+from rdd_jax.collectives import mean, place_keys, row_places
 from rdd_jax.teaching import Teach
 from rdd_jax.train_state import TrainState
 from rdd_jax.types import Array, Batch, Distiller
 
 # (images uint8[b,h,w,c], keys key[b]) -> f32[b,h,w,c]
 Preprocess = Callable[[Array, Array], Array]
+# (state, images, labels, candidates i32[c], key of the views, axis_name) -> (indices i32[b], their places among all)
+Select = Callable[..., tuple[Array, Array]]
 # (state, teaching, training images uint8[n,h,w,c], training labels i32[n], indices i32[b]) -> state
 TrainStep = Callable[..., TrainState]
 
@@ -32,9 +34,12 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     preprocess: Preprocess,
     *,
+    select: Select | None = None,
     axis_name: str | None = None,
 ) -> TrainStep:
     """The update of one device: it sees its rows of the batch, and every device returns the same state.
+
+    With `select` the rows are candidates, of which it trains on some.
 
     Every random draw is keyed by (seed, step, place in the global batch). Without a teacher the student's own outputs
     stand in for its: there is nothing to distil, and only a loss that ignores the teacher makes sense.
@@ -42,8 +47,12 @@ def make_train_step(
 
     def train_step(state, teaching, images, labels, indices):
         view_rng, loss_rng = step_keys(state.seed, state.step)
+        places = row_places(len(indices), axis_name)
+        if select:
+            with jax.named_scope("select"):
+                indices, places = select(state, images, labels, indices, view_rng, axis_name)
         with jax.named_scope("augment"):
-            pixels = preprocess(images[indices], row_keys(view_rng, len(indices), axis_name))
+            pixels = preprocess(images[indices], place_keys(view_rng, places))
         batch = Batch(pixels, labels[indices], indices)
 
         def loss_fn(trained):
@@ -78,7 +87,8 @@ def make_train_step(
             heads=heads,
             distiller=distiller_state,
             optimizer=optimizer_state,
-            metrics={name: state.metrics[name].merge(Average.from_model_output(metrics[name])) for name in metrics},
+            metrics=state.metrics
+            | {name: state.metrics[name].merge(Average.from_model_output(value)) for name, value in metrics.items()},
         )
 
     return train_step

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from configs import base
-from rdd_jax import methods, models
+from rdd_jax import methods, models, runs
 from rdd_jax.data import datasets
 from rdd_jax.types import Batch
 
@@ -47,7 +47,14 @@ def step_shapes(config):
 
 def test_every_method_has_a_configuration_and_a_published_weight():
     files = {path.stem for path in (Path(__file__).parent.parent / "configs").glob("*.py")}
-    assert set(methods.METHODS) == set(WEIGHTS) == files - {"base", "teacher"}
+    assert set(methods.METHODS) == set(WEIGHTS) == files - {"base", "teacher", "rdd_sampling", "rdd_curriculum"}
+
+
+@pytest.mark.parametrize(("name", "kind"), [("rdd_sampling", "rdx"), ("rdd_curriculum", "curriculum")])
+def test_samplers_come_with_kd(name, kind):
+    config = importlib.import_module(f"configs.{name}").get_config("cifar100")
+    assert runs.method_name(config) == f"kd-{kind}"
+    assert (config.sampler.fraction, config.sampler.start_fraction, config.sampler.pace_epochs) == (0.15, 0.3, 100)
 
 
 @pytest.mark.parametrize("preset", base.PRESETS)

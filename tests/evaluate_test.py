@@ -53,8 +53,15 @@ def test_every_example_counts_once(size):
 
 
 @pytest.mark.parametrize(
-    ("start_epoch", "refresh_epochs", "expected"), [(0, 0, [0]), (1, 0, [1]), (1, 2, [1, 3, 5]), (2, 3, [2, 5])]
+    ("kind", "start_epoch", "epochs", "expected"),
+    [
+        ("once", 0, 2, [0]),
+        ("once", 1, 2, [1]),
+        ("every", 1, 2, [1, 3, 5]),
+        ("every", 2, 3, [2, 5]),
+        ("adaptive", 2, 3, [2]),
+    ],
 )
-def test_the_schedule_of_the_mining(start_epoch, refresh_epochs, expected):
-    due = [epoch for epoch in range(7) if is_due(epoch, start_epoch=start_epoch, refresh_epochs=refresh_epochs)]
+def test_the_schedule_of_the_mining(kind, start_epoch, epochs, expected):
+    due = [epoch for epoch in range(7) if is_due(epoch, kind=kind, start_epoch=start_epoch, epochs=epochs)]
     assert due == expected

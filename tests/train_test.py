@@ -27,7 +27,7 @@ OPTIONS = {
     "epochs": 3,
     "batch_size": 256,
     "checkpoint_every_epochs": 0.6,
-    "refresh_epochs": 1,
+    "refresh.epochs": 1,
     "teacher.name": "resnet8",
     "teacher.epochs": 1,
 }
@@ -71,25 +71,36 @@ def finish(process, workdir):
     return workdir
 
 
+def kill_at(step, process, workdir):
+    """A checkpoint's folder gets its name when it is whole; what comes after it is lost with the process."""
+    deadline = time.monotonic() + 200
+    while not (workdir / "checkpoints" / str(step)).exists():
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline, f"no checkpoint {step}"
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+
+
 def history(workdir):
     """The lines of metrics.jsonl without what they cost."""
     lines = read_lines(workdir / "metrics.jsonl")
     return [{key: value for key, value in line.items() if key not in COSTS} for line in lines]
 
 
-def final_arrays(workdir):
+def final_arrays(workdir, step):
     """Every array of the last checkpoint, by name, as Orbax finds them on disk."""
     import orbax.checkpoint as ocp
 
     with ocp.PyTreeCheckpointer() as checkpointer:
-        folder = workdir / "checkpoints" / "15"
+        folder = workdir / "checkpoints" / str(step)
         trees = [checkpointer.restore(folder / item) for item in ("student", "training")]
     return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(trees)}
 
 
-def assert_same_to_the_bit(workdir, other):
+def assert_same_to_the_bit(workdir, other, step=15):
     assert history(workdir) == history(other)
-    ours, theirs = final_arrays(workdir), final_arrays(other)
+    ours, theirs = final_arrays(workdir, step), final_arrays(other, step)
     assert ours.keys() == theirs.keys()
     for name in ours:
         np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
@@ -173,19 +184,27 @@ def test_a_student_goes_out_and_comes_back_as_a_teacher(start, straight):
         assert ours["teacher"][key] == theirs["student"][key]
 
 
+def test_what_sampler_and_refresh_go_by_survives_a_kill(start):
+    """A curriculum of 0.5, 0.75, 1 of the 5 steps, ranked once, and a refresh that looks for drift in epoch 3."""
+    options = ["--config.sampler.kind=curriculum", "--config.sampler.start_fraction=0.5"]
+    options += ["--config.sampler.pace_epochs=2", "--config.sampler.refresh_epochs=0"]
+    options += ["--config.refresh.kind=adaptive", "--config.refresh.probe=200"]
+    straight = finish(*start("adaptive", *options))
+    process, workdir = start("adaptive_killed", *options)
+    kill_at(8, process, workdir)  # Well after what is found before epoch 3.
+    finish(*start("adaptive_killed", *options))
+    assert_same_to_the_bit(workdir, straight, 11)
+    lines = [line for line in read_lines(workdir / "metrics.jsonl") if line["split"] == "train"]
+    assert [line["step"] for line in lines] == [2, 6, 11]
+    assert ["mine_seconds" in line for line in lines[:2]] == [False, True]
+    assert ["drift_pool" in line for line in lines] == [False, False, True]
+    assert 0 < lines[2]["drift_pool"] <= 1
+
+
 def test_killed_again_and_again_it_ends_bit_for_bit_where_the_straight_run_ends(start, straight):
     for step in (3, 6, 12):
-        process, workdir = start("killed")
-        # A checkpoint's folder gets its name when it is whole; what comes after it is lost with the process.
-        deadline = time.monotonic() + 200
-        while not (workdir / "checkpoints" / str(step)).exists():
-            assert process.poll() is None, "the run ended before it could be killed"
-            assert time.monotonic() < deadline, f"no checkpoint {step}"
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-    finish(process := start("killed")[0], workdir)
-    assert process.returncode == 0
+        kill_at(step, *start("killed"))
+    workdir = finish(*start("killed"))
     assert_same_to_the_bit(workdir, straight)
 
 
@@ -232,7 +251,7 @@ def test_any_number_of_devices_trains_the_same_student(start, straight, devices)
 
 def test_every_device_holds_the_same_state():
     config = rdd.get_config("digits")
-    config.update({"batch_size": 64, "teacher": {"name": ""}, "refresh_epochs": 1})
+    config.update({"batch_size": 64, "teacher": {"name": ""}, "refresh": {"epochs": 1}})
     run = experiment.build(config)
     state = parallel.replicate(jax.jit(run.init)(0))
     batches = epoch_batches(len(run.train.labels), 64, 0, 0)

@@ -1,9 +1,16 @@
-"""The order in which an epoch visits the training set: a function of (seed, epoch) and of nothing else.
+"""Which examples an epoch visits, and in which order: a function of the seed, the epoch and the examples' scores.
 
-There is no sampler state, so a resumed run needs no checkpoint of one, and every host computes the same order.
+There is no sampler state besides the scores, so a resumed run goes on as the straight one, and every host computes the
+same order.
 """
 
+from typing import Any, NamedTuple
+
 import numpy as np
+
+KINDS = ("full", "random", "rdx", "curriculum", "rho", "even", "odd")
+RANKED = ("rdx", "curriculum")  # These go by how far the student is from the teacher.
+_PARTS = {"even": slice(0, None, 2), "odd": slice(1, None, 2)}
 
 
 def epoch_order(num_examples: int, seed: int, epoch: int) -> np.ndarray:
@@ -22,5 +29,81 @@ def epoch_batches(num_examples: int, batch_size: int, seed: int, epoch: int) -> 
     """
     if not 1 <= batch_size <= num_examples:
         raise ValueError(f"batch_size must be between 1 and the {num_examples} examples of the set, not {batch_size}")
-    steps = num_examples // batch_size
-    return epoch_order(num_examples, seed, epoch)[: steps * batch_size].reshape(steps, batch_size)
+    return _batches(epoch_order(num_examples, seed, epoch), batch_size)
+
+
+class Sampler(NamedTuple):
+    """A way to visit `num_examples` examples in batches of `batch_size`, keyed by `seed`.
+
+    kind: "full": all of them, in random order. "random": a random `fraction`, drawn anew every `refresh_epochs` (0:
+        once). "rdx": the `fraction` of lowest score, from the easiest to the hardest. "curriculum": the easiest
+        `start_fraction` at first, growing linearly to all over `pace_epochs`, in random order (Irakiza & Mugisha
+        2026 for the last two). "rho": all, in batches `candidates` times as large, of which the step keeps the most
+        worthwhile (Mindermann et al. 2022). "even", "odd": every other one, for networks that shall judge the rest.
+    """
+
+    kind: str
+    num_examples: int
+    batch_size: int
+    seed: int = 0
+    fraction: float = 0.15
+    start_fraction: float = 0.3
+    pace_epochs: int = 100
+    refresh_epochs: int = 0
+    candidates: int = 10
+
+    def steps(self, epoch: int) -> int:
+        """Batches of that epoch (from 0)."""
+        return self._visited(epoch) // self._rows
+
+    def scores_are_due(self, epoch: int) -> bool:
+        """Whether every example's score has to be found anew before that epoch."""
+        return (
+            self.kind in RANKED
+            and self._visited(epoch) < self.num_examples
+            and (epoch % self.refresh_epochs == 0 if self.refresh_epochs else epoch == 0)
+        )
+
+    def batches(self, epoch: int, scores: np.ndarray | None = None) -> np.ndarray:
+        """The epoch's batches of positions, i32[steps, batch_size], or `candidates` times as wide.
+
+        Args:
+            epoch: from 0.
+            scores: f32[num_examples], low is easy; for the kinds that rank.
+        """
+        visited = self._visited(epoch)
+        if self.kind == "random":
+            period = epoch // self.refresh_epochs if self.refresh_epochs else 0
+            chosen = np.random.default_rng([self.seed, period, visited]).permutation(self.num_examples)[:visited]
+        elif self.kind in RANKED:
+            # Of equal scores the lower position is the easier.
+            chosen = np.argsort(scores, kind="stable")[:visited]
+        else:
+            chosen = np.arange(self.num_examples)[_PARTS.get(self.kind, slice(None))]
+        if self.kind != "rdx":
+            chosen = chosen[epoch_order(visited, self.seed, epoch)]
+        return _batches(chosen.astype(np.int32), self._rows)
+
+    @property
+    def _rows(self) -> int:
+        return self.batch_size * (self.candidates if self.kind == "rho" else 1)
+
+    def _visited(self, epoch: int) -> int:
+        share = 1.0
+        if self.kind in ("random", "rdx"):
+            share = self.fraction
+        elif self.kind in _PARTS:
+            return len(range(self.num_examples)[_PARTS[self.kind]])
+        elif self.kind == "curriculum":
+            share = min(1.0, self.start_fraction + (1 - self.start_fraction) * epoch / self.pace_epochs)
+        return round(share * self.num_examples)
+
+
+def _batches(order: np.ndarray, batch_size: int) -> np.ndarray:
+    steps = len(order) // batch_size
+    return order[: steps * batch_size].reshape(steps, batch_size)
+
+
+def options() -> dict[str, Any]:
+    """The options of a `Sampler` and their defaults."""
+    return {"kind": "full", **{name: Sampler._field_defaults[name] for name in Sampler._fields[4:]}}
