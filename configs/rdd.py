@@ -4,8 +4,8 @@
 
 digits: 99.11 ± 0.30 % (resnet20 -> resnet8, 5 seeds), 35 s a run on two CPU cores after the teacher's 35.
 cifar100_small: 55.80 % (resnet20 56.95 % -> resnet8, one seed), 14 minutes after the teacher's 27 on cores busy with
-other work; 450 images a second alone. cifar100: 75.58 % (the paper's, one run); not run to its end here: 1.7 s a step
-on two CPU cores, 3.5 minutes a mining.
+other work; 450 images a second alone. cifar100: 75.58 % (the paper's, one run); not run to its end here: 1.45 s a step
+on two CPU cores, 76 s a mining.
 """
 
 from configs import base
