@@ -101,7 +101,8 @@ def get_config(preset: str = "digits") -> ml_collections.ConfigDict:
 
     # When methods that mine do so: before epoch `start_epoch` (from 0), and then "once", "every" so many `epochs`, or
     # "adaptive": whenever what the student groups has drifted by `threshold` since, as `probe` images tell (drift.py).
-    # The teacher's ranks are kept between minings if they fit: 2 bytes a pair, 0.05 GB for 5,000 images, 5 for 50,000.
+    # The teacher's ranks, for minings and for samplers that rank, are kept on every device if they fit: 2 bytes a pair,
+    # 0.05 GB for 5,000 images, 5 for 50,000.
     config.refresh = ml_collections.ConfigDict(
         {"kind": "every", "start_epoch": 1, "epochs": 5, "threshold": 0.5, "probe": 1024, "ranks_gigabytes": 1.0}
     )

@@ -18,6 +18,7 @@ from rdd_jax.types import Outputs
 
 # What makes a kept teacher the one that a run asks for; the rest of its recipe is its own affair.
 _TEACHER_KEYS = ("dataset", "student.name", "seed", "epochs", "learning_rate")
+_MOST_PROBES = 4096  # Comparing pools takes time with the third power.
 _SEEDS = 2**31  # seeds are i32
 
 
@@ -78,8 +79,12 @@ def _check_names(config: ml_collections.ConfigDict) -> None:
         raise ValueError(f"{label} needs a teacher: set --config.teacher.name")
     if config.teacher.checkpoint and not config.teacher.name:
         raise ValueError("teacher.checkpoint says where the teacher is, and not what: set --config.teacher.name")
-    if distiller.refresh:
-        _check_refresh(config, label, info.num_train)
+    _check_refresh(config, info.num_train)
+    if distiller.refresh and config.refresh.start_epoch >= config.epochs:
+        raise ValueError(
+            f"{label} would never mine: refresh.start_epoch is {config.refresh.start_epoch} and epochs is "
+            f"{config.epochs}; set --config.refresh.start_epoch=0"
+        )
     # The networks' own errors about the images, and the method's about the networks, from shapes alone.
     names = (config.student.name, config.teacher.name or config.student.name)
     networks = (models.create(name, info.num_classes) for name in names)
@@ -93,6 +98,11 @@ def _check_cache(config: ml_collections.ConfigDict, labels: np.ndarray, student:
     """The outputs' shapes are of one image each."""
     if not config.teacher.name:
         raise ValueError("teacher.cache keeps what a teacher says: set --config.teacher.name")
+    if config.sampler.kind == "rho":
+        raise ValueError(
+            "sampler.kind=rho trains on few of its candidates, and a cache would ask the teacher about all: set "
+            "--config.teacher.cache=none"
+        )
     for name, options in config.distill.items():
         if options.weight and train_state.reads_maps(methods.from_options({name: options}, labels), student, teacher):
             raise ValueError(
@@ -109,7 +119,7 @@ def _check_cache(config: ml_collections.ConfigDict, labels: np.ndarray, student:
         )
 
 
-def _check_refresh(config: ml_collections.ConfigDict, label: str, num_examples: int) -> None:
+def _check_refresh(config: ml_collections.ConfigDict, num_examples: int) -> None:
     options = config.refresh
     if options.kind not in refresh.KINDS:
         raise ValueError(unknown("refresh.kind", options.kind, refresh.KINDS))
@@ -118,16 +128,13 @@ def _check_refresh(config: ml_collections.ConfigDict, label: str, num_examples: 
             f"refresh.start_epoch must not be negative and epochs at least 1; got {options.start_epoch} and "
             f"{options.epochs} (--config.refresh.kind=once mines but once)"
         )
-    if options.start_epoch >= config.epochs:
-        raise ValueError(
-            f"{label} would never mine: refresh.start_epoch is {options.start_epoch} and epochs is {config.epochs}; "
-            "set --config.refresh.start_epoch=0"
-        )
-    if options.kind == "adaptive" and not (0 < options.threshold <= 1 and 2 <= options.probe <= num_examples):
-        raise ValueError(
-            f"refresh.threshold is a share in (0, 1] and probe in [2, {num_examples}], the training images; got "
-            f"{options.threshold} and {options.probe}"
-        )
+    if not 0 < options.threshold <= 1:
+        raise ValueError(f"refresh.threshold is a share in (0, 1]; got {options.threshold}")
+    most = min(num_examples, _MOST_PROBES)
+    if not 2 <= options.probe <= most:
+        raise ValueError(f"refresh.probe must be in [2, {most}]; got {options.probe}")
+    if options.ranks_gigabytes < 0:
+        raise ValueError(f"refresh.ranks_gigabytes must not be negative; got {options.ranks_gigabytes}")
 
 
 def _check_sampler(config: ml_collections.ConfigDict, num_examples: int) -> None:

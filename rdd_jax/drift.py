@@ -16,7 +16,8 @@ NAMES = ("drift_pool", "drift_confusion")
 def measure(before: Array, now: Array, teacher: Array, *, pool_size: int) -> dict[str, Array]:
     """Compares the contrast tables that a student's embeddings of the probe give, before and now.
 
-    Both figures go by order alone and lie in [0, 1], so that a threshold means the same in every run. The pool is what
+    Both figures lie in [0, 1] and go by `rdx.mine`'s own gamma and beta, whatever the method's are, so that a threshold
+    means the same in every run. The pool is what
     the loss contrasts with, and it may turn over while the confusion's distribution stays; the distribution tells how
     much there is left to correct.
 

@@ -150,7 +150,7 @@ def build(config: ml_collections.ConfigDict, shared: Path = runs.RUNS) -> Experi
         embed_teacher=partial(_embed_teacher, config, teacher, train.images, normalize),
         refresh=make_refresh(distiller) if distiller.refresh else None,
         probe=_make_probe(config, student, teacher, train.images, normalize) if adaptive else None,
-        score=make_score(gamma=0.1, beta=0.8, neighbors=8),
+        score=make_score(),
         irreducible_losses=partial(_irreducible_losses, config, train, normalize) if rho else None,
         histograms=distiller.histograms,
     )
@@ -175,10 +175,10 @@ def _teaching(
     path = cache_path(
         folder,
         config.teacher.name,
-        variables,
-        data=config.dataset,
+        (variables, images, views.show(images[:1], jnp.zeros(1, jnp.int32))),
         augment=config.augment.to_dict(),
-        computed=f"{config.dtype} on {jax.default_backend()}",
+        # Rounding may differ between programs, and with the rows of a batch.
+        computed=[config.dtype, config.batch_size, jax.local_device_count(), jax.default_backend(), jax.__version__],
         **sizes,
     )
     cache = ViewCache(path, **sizes)
@@ -191,7 +191,9 @@ def _embed_teacher(
     """The teacher's embeddings of the training images, ranked once for all minings where that fits."""
     embeddings = make_embed(teacher.model, normalize)(teacher.variables, images)
     fits = rdx.ranks_nbytes(len(images)) <= config.refresh.ranks_gigabytes * 1e9
-    return make_rank()(embeddings) if fits else embeddings
+    # Who mines against anchors has no use for ranks among all.
+    anchored = any(options.weight and options.get("anchors") for options in config.distill.values())
+    return make_rank()(embeddings) if fits and not anchored else embeddings
 
 
 def _make_probe(

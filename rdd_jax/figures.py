@@ -52,7 +52,7 @@ def method_keys(metrics: Lines) -> list[str]:
 def _draw(metrics: Lines, histograms: Lines, teacher_accuracy: float | None) -> dict[str, tuple[bytes, str]]:
     pictures = {"curves": _curves(metrics, teacher_accuracy)}
     if any("drift_pool" in line for line in metrics):
-        pictures["drift"] = _drift(metrics)
+        pictures["drift"] = _drift(metrics, histograms)
     for name in dict.fromkeys(line["name"] for line in histograms):
         minings = [line for line in histograms if line["name"] == name and _drawable(line)]
         if minings:
@@ -98,14 +98,14 @@ def _curves(metrics: Lines, teacher_accuracy: float | None) -> tuple[bytes, str]
     return _png(figure), f"{caption}test it is the cross-entropy."
 
 
-def _drift(metrics: Lines) -> tuple[bytes, str]:
+def _drift(metrics: Lines, histograms: Lines) -> tuple[bytes, str]:
     """Drift is measured before an epoch, which `epoch` counts as done."""
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     axis = figure.add_subplot()
     for key, color, label in (("drift_pool", _BLUE, "hard negatives"), ("drift_confusion", _ORANGE, "confusion")):
         _plot(axis, metrics, "train", key, color=color, label=label)
-    for i, epoch in enumerate(line["epoch"] for line in metrics if "mine_seconds" in line):
-        axis.axvline(epoch, color=_RED, linestyle=_DASHES, linewidth=1, label=None if i else "mined")
+    for i, epoch in enumerate(dict.fromkeys(line["epoch"] for line in histograms)):
+        axis.axvline(epoch + 1, color=_RED, linestyle=_DASHES, linewidth=1, label=None if i else "mined")
     _finish(axis, "Drift since the last mining", "Epoch")
     axis.set(yscale="linear", ylim=(0, 1))
     axis.yaxis.set_major_locator(MaxNLocator(5))

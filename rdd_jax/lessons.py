@@ -1,5 +1,6 @@
 """Before an epoch: what the teacher says of the views that it will show, from the cache or, once, from the network."""
 
+import functools
 import hashlib
 import json
 import time
@@ -16,6 +17,7 @@ from tqdm import tqdm
 from rdd_jax import parallel
 from rdd_jax.collectives import all_gather, row_keys
 from rdd_jax.data.augment import Views
+from rdd_jax.errors import UserError
 from rdd_jax.teaching import Lessons
 from rdd_jax.train_step import step_keys
 from rdd_jax.types import Array
@@ -39,13 +41,9 @@ def make_lessons(
 
     look = parallel.data_parallel(look, in_axes=(None, None, 0, 0))
 
-    @jax.jit
-    def draw(first_step, batches):
-        def draw_step(step):
-            keys = row_keys(step_keys(seed, step)[0], batches.shape[1], axis_name=None)
-            return views.draw(keys)
-
-        return jax.vmap(draw_step)(first_step + jnp.arange(len(batches)))
+    @functools.partial(jax.jit, static_argnames="rows")
+    def draw(step, rows):
+        return views.draw(row_keys(step_keys(seed, step)[0], rows, axis_name=None))
 
     def compute(positions, drawn, batch_size):
         """The teacher's words, f32[n,classes+d], on views i32[n] of the images at positions i32[n]."""
@@ -59,13 +57,16 @@ def make_lessons(
 
     def give(first_step, batches):
         started = time.perf_counter()
-        positions, drawn = batches.ravel(), np.asarray(draw(np.int32(first_step), batches)).ravel()
+        positions, rows = batches.ravel(), batches.shape[1]
+        drawn = np.concatenate([draw(np.int32(first_step + step), rows) for step in range(len(batches))])
         values, known = cache.read(positions, drawn)
         if not known.all():
             new = ~known
-            cache.write(positions[new], drawn[new], compute(positions[new], drawn[new], batches.shape[1]))
+            cache.write(positions[new], drawn[new], compute(positions[new], drawn[new], rows))
             # Read back, so that the first run to meet a view sees it as all others will, rounded as the file rounds it.
-            values, _ = cache.read(positions, drawn)
+            values, written = cache.read(positions, drawn)
+            if not written.all():
+                raise UserError("what was written to the cache of views does not come back: is its disk all right?")
         table = np.zeros((len(images), values.shape[1]), np.float32)
         table[positions] = values
         logits, embeddings = np.split(table, [teacher.num_classes], axis=1)
@@ -75,10 +76,10 @@ def make_lessons(
     return give
 
 
-def cache_path(folder: Path, name: str, variables: dict[str, Any], **settings: Any) -> Path:
-    """The file for a network of that name, with these variables, and all else that its words depend on."""
+def cache_path(folder: Path, name: str, arrays: Any, **settings: Any) -> Path:
+    """The file for a network of that name, by all that its words depend on: arrays and settings (as JSON has them)."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for path, leaf in jax.tree_util.tree_leaves_with_path(jax.device_get(variables)):
+    for path, leaf in jax.tree_util.tree_leaves_with_path(jax.device_get(arrays)):
         digest.update(jax.tree_util.keystr(path).encode())
         digest.update(np.ascontiguousarray(leaf))
     return folder / f"{name}-{digest.hexdigest()[:16]}.bin"

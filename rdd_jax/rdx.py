@@ -180,17 +180,37 @@ def difficulty(
 ) -> Array:
     """Sum f32[n] of each example's `neighbors` largest A01, itself excluded: high is hard. Arguments as in `mine`.
 
+    It saturates: of a fresh student nearly all examples have the same. `difficulty_order` tells them apart.
+
     Raises:
         ValueError: if the shapes do not fit each other or the sizes.
     """
-    _check(student, teacher, anchors, block_size, "neighbors", neighbors)
+    hardest = _largest_differences(student, teacher, neighbors, anchors, block_size, axis_name)
+    return jnp.sum(affinities(jnp.tanh(gamma * hardest), beta).teacher_unique, axis=1)
 
-    def reduce_block(ratio, is_self, _):
-        hardest = smallest(jnp.where(is_self, jnp.inf, -ratio), neighbors)
-        difference = jnp.tanh(gamma * jnp.take_along_axis(ratio, hardest, axis=1))
-        return jnp.sum(affinities(difference, beta).teacher_unique, axis=1)
 
-    return _map_blocks(reduce_block, student, teacher, anchors, block_size, axis_name)
+@functools.partial(jax.jit, static_argnames=("neighbors", "block_size", "axis_name"))
+def difficulty_order(
+    student: Array,
+    teacher: Array | Ranked,
+    *,
+    gamma: float = 0.1,
+    beta: float = 0.8,
+    neighbors: int = 8,
+    anchors: Array | None = None,
+    block_size: int = 512,
+    axis_name: str | None = None,
+) -> Array:
+    """All examples i32[n] from the easiest to the hardest, by `difficulty`. Arguments as in `mine`.
+
+    Of equal difficulty, the one with the smaller differences before gamma and tanh is the easier.
+
+    Raises:
+        ValueError: if the shapes do not fit each other or the sizes.
+    """
+    hardest = _largest_differences(student, teacher, neighbors, anchors, block_size, axis_name)
+    sums = jnp.sum(affinities(jnp.tanh(gamma * hardest), beta).teacher_unique, axis=1)
+    return jnp.lexsort((jnp.mean(hardest, axis=1), sums)).astype(jnp.int32)
 
 
 @functools.partial(jax.jit, static_argnames=("block_size", "axis_name"))
@@ -233,6 +253,17 @@ def _check(student, teacher, anchors, block_size, count_name, count):
         raise ValueError(f"{count_name} must be in [1, {columns}), the number of columns; got {count} for {shapes}")
     if block_size < 1:
         raise ValueError(f"block_size must be at least 1; got {block_size}")
+
+
+def _largest_differences(student, teacher, neighbors, anchors, block_size, axis_name):
+    """Each example's largest differences before gamma and tanh, itself excluded, f32[n,neighbors]."""
+    _check(student, teacher, anchors, block_size, "neighbors", neighbors)
+
+    def reduce_block(ratio, is_self, _):
+        hardest = smallest(jnp.where(is_self, jnp.inf, -ratio), neighbors)
+        return jnp.take_along_axis(ratio, hardest, axis=1)
+
+    return _map_blocks(reduce_block, student, teacher, anchors, block_size, axis_name)
 
 
 def _map_blocks(reduce_block, student, teacher, anchors, block_size, axis_name):

@@ -56,12 +56,12 @@ def make_rank() -> Callable[[Array], rdx.Ranked]:
     return parallel.data_parallel(lambda rows: rdx.ranked(rows, axis_name=parallel.AXIS), in_axes=(None,))
 
 
-def make_score(*, gamma: float, beta: float, neighbors: int) -> Callable[[Array, Array | rdx.Ranked], Array]:
-    """-> (student embeddings f32[n,ds], teacher's f32[n,dt] or ranked) -> `rdx.difficulty` f32[n], rows split."""
+def make_score() -> Callable[[Array, Array | rdx.Ranked], Array]:
+    """-> (student embeddings f32[n,ds], teacher's f32[n,dt] or ranked) -> places from easy to hard, f32[n]."""
 
     def score(student_embeddings, teacher_embeddings):
-        options = {"gamma": gamma, "beta": beta, "neighbors": neighbors}
-        return rdx.difficulty(student_embeddings, teacher_embeddings, **options, axis_name=parallel.AXIS)
+        order = rdx.difficulty_order(student_embeddings, teacher_embeddings, axis_name=parallel.AXIS)
+        return jnp.zeros(len(order)).at[order].set(jnp.arange(len(order), dtype=jnp.float32))
 
     return parallel.data_parallel(score, in_axes=(None, None))
 

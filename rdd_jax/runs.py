@@ -13,7 +13,7 @@ from rdd_jax.errors import UserError
 
 RUNS = Path("runs")
 # What no teacher's run reads must not tell two teachers apart.
-_UNREAD_BY_TEACHERS = {
+UNREAD_BY_TEACHERS = {
     "teacher": {
         **{"name": "", "checkpoint": "", "seed": 0, "epochs": 1, "learning_rate": 1.0},
         **{"cache": "none", "cache_dtype": "float32", "cache_gigabytes": 4.0},
@@ -52,7 +52,7 @@ def teacher_config(config: ml_collections.ConfigDict) -> ml_collections.ConfigDi
     teacher.student.name = config.teacher.name
     for key in ("seed", "epochs", "learning_rate"):
         teacher[key] = config.teacher[key]
-    teacher.update(_UNREAD_BY_TEACHERS)
+    teacher.update(UNREAD_BY_TEACHERS)
     for name, options in teacher.distill.items():
         options.update({"weight": float(name == methods.LABELS_ALONE), **methods.options(name)})
     return teacher

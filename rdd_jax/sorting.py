@@ -15,6 +15,7 @@ from rdd_jax.types import Array
 
 # Rows that one host thread sorts at a time: few enough that their keys stay in its cache.
 _HOST_ROWS = 8
+_GROUP = 100
 
 
 @functools.partial(jax.jit, static_argnames="k")
@@ -39,11 +40,11 @@ def ranks_dtype(num_columns: int) -> np.dtype:
 
 def first_largest(values: Array) -> Array:
     """The lowest column i32[n] with the largest of f32[n,m], as `jnp.argmax` has it where nothing is NaN."""
-    # XLA vectorises a maximum on CPU and no argmax: only the best of groups of 100 columns is searched for one.
-    groups = jnp.pad(values, ((0, 0), (0, -values.shape[1] % 100)), constant_values=-jnp.inf)
-    groups = groups.reshape(len(values), -1, 100)
+    # XLA vectorises a maximum on CPU and no argmax: only the best group of columns is searched for one.
+    groups = jnp.pad(values, ((0, 0), (0, -values.shape[1] % _GROUP)), constant_values=-jnp.inf)
+    groups = groups.reshape(len(values), -1, _GROUP)
     best = jnp.argmax(groups.max(axis=2), axis=1)
-    return 100 * best + jnp.argmax(jnp.take_along_axis(groups, best[:, None, None], axis=1)[:, 0], axis=1)
+    return _GROUP * best + jnp.argmax(jnp.take_along_axis(groups, best[:, None, None], axis=1)[:, 0], axis=1)
 
 
 def _sortable(values: Array) -> Array:

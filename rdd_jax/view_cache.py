@@ -20,7 +20,7 @@ class ViewCache:
     """Rows of `num_values` numbers for every view of every image, in one file, sparse until it fills.
 
     A row stands there with its checksum: what was never written, or only half, or has been damaged since, is not known.
-    Several processes may use a file at once, as all would write the same.
+    Several processes may use a file at once, as its name says all that what they write depends on.
     """
 
     def __init__(self, path: Path, *, num_examples: int, num_views: int, num_values: int, dtype: str):
@@ -48,7 +48,10 @@ class ViewCache:
         with np.errstate(over="ignore"):
             records["values"] = values
         if not np.array_equal(np.isfinite(records["values"]), np.isfinite(values)):
-            raise UserError("the teacher's outputs are too large for float16: set --config.teacher.cache_dtype=float32")
+            raise UserError(
+                "the teacher's outputs are too large for float16: set --config.teacher.cache_dtype=float32 and another "
+                "--workdir"
+            )
         records["checksum"] = _checksums(records["values"])
         places = np.ravel_multi_index((images, views), self._shape) * self._record.itemsize
         with _named(self._path), self._path.open("r+b") as file:
@@ -74,5 +77,7 @@ def _checksums(values: np.ndarray) -> np.ndarray:
 def _named(path: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; make room, or set --config.teacher.cache=none") from error
+    except (OSError, ValueError) as error:  # The latter where it was cut short under our hands.
+        reason = getattr(error, "strerror", None) or error
+        mend = "make room, or delete it, and run the same command again"
+        raise UserError(f"{path}, the cache of the teacher's views: {reason}; {mend}") from error

@@ -79,6 +79,17 @@ def refusal(capsys, *arguments):
         ((RDD, "--config.teacher.checkpoint=nowhere.pth"), ["no nowhere.pth", "workdir", ".safetensors"]),
         ((CE, "--config.teacher.name=", "--config.teacher.checkpoint=x.pth"), ["set --config.teacher.name"]),
         ((CE, "--config.teacher.name=", "--config.teacher.cache=views"), ["set --config.teacher.name"]),
+        ((RDD, "--config.teacher.cache=views", "--config.sampler.kind=rho"), ["rho", "cache=none"]),
+        ((RDD, "--config.sampler.kind=easy"), ["sampler.kind", "easy", "curriculum"]),
+        ((RDD, "--config.sampler.fraction=1.5"), ["sampler.fraction", "1.5"]),
+        ((RDD, "--config.sampler.pace_epochs=0"), ["pace_epochs", "0"]),
+        ((RDD, "--config.sampler.kind=rdx", "--config.sampler.fraction=0.01"), ["less than one batch of 64"]),
+        ((CE, "--config.teacher.name=", "--config.sampler.kind=rdx"), ["rdx", "set --config.teacher.name"]),
+        ((RDD, "--config.refresh.kind=often"), ["refresh.kind", "often", "adaptive"]),
+        ((CE, "--config.refresh.epochs=0"), ["refresh", "epochs", "kind=once"]),
+        ((RDD, "--config.refresh.threshold=0"), ["refresh.threshold"]),
+        ((RDD, "--config.refresh.probe=1"), ["refresh.probe", "1437"]),
+        ((RDD, "--config.distill.rdd.anchors=64"), ["anchors", "65", "64"]),
         ((RDD, "--config.teacher.cache=view"), ["teacher.cache", "views"]),
         ((RDD, "--config.teacher.cache=views", "--config.teacher.cache_dtype=int8"), ["cache_dtype", "float16"]),
         ((RDD, "--config.teacher.cache=views", "--config.distill.at.weight=1"), ["at needs", "maps", "cache=none"]),
@@ -154,6 +165,23 @@ def test_what_a_teacher_does_not_read_does_not_tell_it_apart():
     assert not runs.differences(runs.teacher_config(one), runs.teacher_config(other))
     other.teacher.epochs = 9
     assert set(runs.differences(runs.teacher_config(one), runs.teacher_config(other))) == {"epochs"}
+
+
+def test_every_key_that_no_teacher_reads_is_set_aside():
+    config = rdd.get_config("digits")
+    for group in ("teacher", "refresh", "sampler"):
+        assert set(runs.teacher_config(config)[group]) == set(config[group]) == set(runs.UNREAD_BY_TEACHERS[group])
+
+
+def test_rho_wants_a_judge_of_either_half():
+    config = rdd.get_config("digits")
+    config.sampler.kind = "rho"
+    needed = runs.prerequisites(config)
+    assert [place.name for _, place in needed[1:]] == [
+        f"teacher-digits-resnet8-{part}-seed0" for part in ("even", "odd")
+    ]
+    assert [run.sampler.kind for run, _ in needed] == ["full", "even", "odd"]
+    assert {run.student.name for run, _ in needed[1:]} == {"resnet8"}
 
 
 def test_a_workdir_of_another_run_is_left_alone(capsys, tmp_path):

@@ -314,3 +314,15 @@ def test_ranks_that_do_not_fit_are_refused():
 def test_ranked_refuses_impossible_sizes(shape, block_size):
     with pytest.raises(ValueError, match="non-empty"):
         rdx.ranked(jnp.ones(shape), block_size=block_size)
+
+
+def test_the_order_of_difficulty_tells_apart_what_its_sum_cannot():
+    """Where tanh is 1 for all, an order by the sum alone would be that of the positions."""
+    student, teacher = np.random.default_rng(2).normal(size=(2, 1500, 8)).astype(np.float32)
+    sums = np.asarray(rdx.difficulty(student, teacher, gamma=0.1, beta=0.8))
+    order = np.asarray(rdx.difficulty_order(student, teacher))
+    assert sorted(order) == list(range(1500))
+    assert (np.diff(sums[order]) >= 0).all()
+    saturated = order[sums[order] == sums.max()]
+    assert len(saturated) > 500
+    assert abs(np.corrcoef(saturated, np.arange(len(saturated)))[0, 1]) < 0.15

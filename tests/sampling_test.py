@@ -54,6 +54,12 @@ def test_rdx_goes_from_the_easiest_to_the_hardest_of_the_easy():
     np.testing.assert_array_equal(SCORES[batches.ravel()], np.arange(40))
 
 
+def test_rdx_may_go_through_all_of_them():
+    one = sampler("rdx", fraction=1.0)
+    assert one.scores_are_due(0)
+    np.testing.assert_array_equal(SCORES[one.batches(0, SCORES).ravel()], np.arange(100))
+
+
 def test_a_curriculum_grows_linearly_from_the_easiest_to_all():
     one = sampler("curriculum", start_fraction=0.3, pace_epochs=7)
     sizes = [one.steps(epoch) for epoch in range(9)]

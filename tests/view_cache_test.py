@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from rdd_jax import methods, train_state, view_cache
+from rdd_jax import lessons, methods, train_state, view_cache
 from rdd_jax.errors import UserError
 from rdd_jax.view_cache import ViewCache
 from tests import tiny
@@ -74,7 +74,7 @@ def test_what_float16_cannot_hold_is_told(path):
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "views").touch()
-    with pytest.raises(UserError, match="cache=none"):
+    with pytest.raises(UserError, match="make room"):
         ViewCache(tmp_path / "views" / "cache.bin", **SIZES, dtype="float32")
 
 
@@ -82,3 +82,24 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path):
 def test_methods_that_read_maps_are_found_out(name):
     shapes = jax.eval_shape(lambda: (tiny.STUDENT, tiny.TEACHER))
     assert train_state.reads_maps(tiny.create(name), *shapes) == (name in ("fitnets", "at", "nst", "sp", "vid"))
+
+
+def test_a_file_is_named_by_all_that_its_words_depend_on(tmp_path):
+    arrays = {"kernel": np.ones((2, 2)), "bias": np.zeros(2)}
+    settings = {"augment": {"pad": 1, "flip": False}, "num_views": 9}
+    path = lessons.cache_path(tmp_path, "resnet8", arrays, **settings)
+    assert path == lessons.cache_path(tmp_path, "resnet8", dict(arrays), **settings)
+    others = [
+        lessons.cache_path(tmp_path, "resnet8", arrays | {"bias": np.array([0.0, 1e-7])}, **settings),
+        lessons.cache_path(tmp_path, "resnet8", {"kernel": arrays["kernel"], "scale": arrays["bias"]}, **settings),
+        lessons.cache_path(tmp_path, "resnet8", arrays, **settings | {"augment": {"pad": 1, "flip": True}}),
+        lessons.cache_path(tmp_path, "resnet20", arrays, **settings),
+    ]
+    assert len({path, *others}) == 5
+
+
+def test_a_file_cut_short_is_told(path):
+    cache = ViewCache(path, **SIZES, dtype="float32")
+    path.write_bytes(b"short")
+    with pytest.raises(UserError, match="delete it"):
+        cache.read(IMAGES, VIEWS)

@@ -58,11 +58,8 @@ class Sampler(NamedTuple):
 
     def scores_are_due(self, epoch: int) -> bool:
         """Whether every example's score has to be found anew before that epoch."""
-        return (
-            self.kind in RANKED
-            and self._visited(epoch) < self.num_examples
-            and (epoch % self.refresh_epochs == 0 if self.refresh_epochs else epoch == 0)
-        )
+        used = self.kind == "rdx" or (self.kind == "curriculum" and self._visited(epoch) < self.num_examples)
+        return used and (epoch % self.refresh_epochs == 0 if self.refresh_epochs else epoch == 0)
 
     def batches(self, epoch: int, scores: np.ndarray | None = None) -> np.ndarray:
         """The epoch's batches of positions, i32[steps, batch_size], or `candidates` times as wide.

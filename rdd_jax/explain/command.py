@@ -175,6 +175,10 @@ def _see(sides: tuple[_Side, _Side], options: Options) -> _Seen:
         shown = parallel.replicate(images)
         embedded = make_embed(network.model, normalizer(own))(network.variables, shown)
         embeddings.append(np.asarray(embedded, np.float32))
+        if not np.isfinite(embeddings[-1]).all():
+            raise UserError(
+                f"the {side.network} in {side.place} has diverged, its embeddings are not finite: train anew"
+            )
         accuracy = None
         if own is dataset:  # Else its classes are others.
             evaluate = make_evaluate(network.model, normalizer(own))
