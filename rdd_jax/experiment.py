@@ -98,12 +98,7 @@ def build(config: ml_collections.ConfigDict, shared: Path = runs.RUNS) -> Experi
         num_examples=len(dataset.train_labels), batch_size=config.batch_size, seed=config.seed, **config.sampler
     )
     starts = [0, *itertools.accumulate(sampler.steps(epoch) for epoch in range(config.epochs))]
-    schedule = stepped_schedule(
-        config.learning_rate,
-        milestones=[starts[round(share * config.epochs)] for share in config.milestones],
-        factor=config.learning_rate_factor,
-        warmup_steps=round(np.interp(config.warmup_epochs, range(len(starts)), starts)),
-    )
+    schedule = _schedule(config, starts)
     optimizer = sgd(schedule, momentum=config.momentum, weight_decay=config.weight_decay)
     normalize = normalizer(dataset)
     views = augment.Views(config.augment.pad, config.augment.flip, normalize)
@@ -153,6 +148,15 @@ def build(config: ml_collections.ConfigDict, shared: Path = runs.RUNS) -> Experi
         score=make_score(),
         irreducible_losses=partial(_irreducible_losses, config, train, normalize) if rho else None,
         histograms=distiller.histograms,
+    )
+
+
+def _schedule(config: ml_collections.ConfigDict, epoch_starts: list[int]) -> optax.Schedule:
+    return stepped_schedule(
+        config.learning_rate,
+        milestones=[epoch_starts[round(share * config.epochs)] for share in config.milestones],
+        factor=config.learning_rate_factor,
+        warmup_steps=round(np.interp(config.warmup_epochs, range(len(epoch_starts)), epoch_starts)),
     )
 
 
