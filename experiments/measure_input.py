@@ -26,11 +26,9 @@ from rdd_jax.checkpoint import Checkpoints
 from rdd_jax.collectives import row_keys
 from rdd_jax.data import augment, datasets
 from rdd_jax.experiment import Experiment, build, make_model, normalizer
-from rdd_jax.metrics import Progress, RunLog
+from rdd_jax.metrics import LAG, Progress, RunLog
 from rdd_jax.models.state_dict import to_state_dict
 from rdd_jax.train_state import TrainState
-
-_LAG = 4  # Calls, as Progress has it.
 
 
 def measure(methods: list[str], *, preset: str, batch_size: int, rounds: int) -> list[dict[str, Any]]:
@@ -123,7 +121,7 @@ class _Calls:
             state, running = self._call(state, *self._fixed)
             # The host runs ahead no further than under the trainer: fake devices cannot stand more.
             sent.append(running)
-            if len(sent) > _LAG:
+            if len(sent) > LAG:
                 jax.block_until_ready(sent.popleft())
         jax.block_until_ready(state)
         return state, (time.perf_counter() - started) / (calls * self._steps)
@@ -150,10 +148,7 @@ def _epoch(
     started = time.perf_counter()
     for step in range(0, steps, experiment.steps_per_call):
         rows = batches[step : step + experiment.steps_per_call]
-        indices = np.zeros((experiment.steps_per_call, config.batch_size), np.int32)
-        indices[: len(rows)] = rows
-        split = parallel.split_rows(indices)
-        state, running = experiment.train_call(state, teaching, *experiment.train, split, np.int32(len(rows)))
+        state, running = experiment.update(state, teaching, rows)
         progress.add(f"{epoch + 1}", len(rows) * config.batch_size, running)
     progress.drain()
     return state, (time.perf_counter() - started) / steps

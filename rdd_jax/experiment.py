@@ -78,6 +78,12 @@ class Experiment(NamedTuple):
     irreducible_losses: Callable[[], Array] | None
     histograms: Callable[[Any], dict[str, Array]]
 
+    def update(self, state: TrainState, teaching: Any, batches: np.ndarray) -> tuple[TrainState, dict[str, Array]]:
+        """Sends up to `steps_per_call` updates to the devices: batches i32[steps,rows] of positions."""
+        indices = np.zeros((self.steps_per_call, batches.shape[1]), np.int32)
+        indices[: len(batches)] = batches
+        return self.train_call(state, teaching, *self.train, parallel.split_rows(indices), np.int32(len(batches)))
+
 
 def build(config: ml_collections.ConfigDict, shared: Path = runs.RUNS) -> Experiment:
     """Reads the data, restores the teacher and makes the functions; compiles nothing yet.

@@ -66,10 +66,16 @@ def _drawable(histogram: Json) -> bool:
     return sum(histogram["counts"]) > 0 and 0 < histogram["edges"][-1] - histogram["edges"][0] < math.inf
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """The figure as a file."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=150)
     return stream.getvalue()
+
+
+def verbatim(text: str) -> str:
+    """Text that matplotlib shall not take for mathematics."""
+    return text.replace("$", r"\$")
 
 
 def _curves(metrics: Lines, teacher_accuracy: float | None) -> tuple[bytes, str]:
@@ -87,7 +93,7 @@ def _curves(metrics: Lines, teacher_accuracy: float | None) -> tuple[bytes, str]
     if teacher_accuracy is not None:
         axes["accuracy"].axhline(teacher_accuracy, color=_INK, linestyle=_DASHES, linewidth=1.2, label="teacher, test")
     for i, key in enumerate(terms if "terms" in axes else ()):
-        label = key.removesuffix("/loss").replace("$", r"\$")
+        label = verbatim(key.removesuffix("/loss"))
         _plot(axes["terms"], metrics, "train", key, color=_TERM_COLORS[i % len(_TERM_COLORS)], label=label)
     _plot(axes["rate"], metrics, "train", "learning_rate", color=_INK, drawstyle="steps-mid")
 
@@ -95,7 +101,7 @@ def _curves(metrics: Lines, teacher_accuracy: float | None) -> tuple[bytes, str]
     for panel, axis in axes.items():
         _finish(axis, titles[panel], "Epoch" if panel in ("accuracy", "rate") else "")
     caption = "Accuracy, loss and learning rate after each epoch; in training the loss is the whole objective, in the "
-    return _png(figure), f"{caption}test it is the cross-entropy."
+    return png(figure), f"{caption}test it is the cross-entropy."
 
 
 def _drift(metrics: Lines, histograms: Lines) -> tuple[bytes, str]:
@@ -109,7 +115,7 @@ def _drift(metrics: Lines, histograms: Lines) -> tuple[bytes, str]:
     _finish(axis, "Drift since the last mining", "Epoch")
     axis.set(yscale="linear", ylim=(0, 1))
     axis.yaxis.set_major_locator(MaxNLocator(5))
-    return _png(figure), (
+    return png(figure), (
         "Drift of the student from its contrast table before each epoch: the share of hard negatives that are others "
         "now, and the Kolmogorov-Smirnov distance of the confusion's distribution."
     )
@@ -164,7 +170,7 @@ def _ridgeline(name: str, minings: Lines) -> tuple[bytes, str]:
 
     every = math.ceil(len(shown) / 15)
     axis.set_yticks(rows[::every], [mining["epoch"] for mining in shown[::every]])
-    axis.set(ylabel="Epoch", ylim=(rows[-1] - 0.3, 1.75), xlabel=name.replace("$", r"\$"))
+    axis.set(ylabel="Epoch", ylim=(rows[-1] - 0.3, 1.75), xlabel=verbatim(name))
     axis.spines["left"].set_visible(False)
     axis.tick_params(left=False)
     if name.endswith("/confusion"):
@@ -172,4 +178,4 @@ def _ridgeline(name: str, minings: Lines) -> tuple[bytes, str]:
         axis.set_xlabel("confusion $c_i$ = mean of $A_{01} + A_{10}$;  2 = teacher and student agree")
     _legend(axis)
     count = f"{len(shown)} of {len(minings)} minings" if len(shown) < len(minings) else "each mining"
-    return _png(figure), f"{name} at {count} of the contrast table; every histogram is scaled to its own peak."
+    return png(figure), f"{name} at {count} of the contrast table; every histogram is scaled to its own peak."

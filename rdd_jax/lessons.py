@@ -64,7 +64,7 @@ def make_lessons(
             new = ~known
             cache.write(positions[new], drawn[new], compute(positions[new], drawn[new], rows))
             # Read back, so that the first run to meet a view sees it as all others will, rounded as the file rounds it.
-            values, written = cache.read(positions, drawn)
+            values[new], written = cache.read(positions[new], drawn[new])
             if not written.all():
                 raise UserError("what was written to the cache of views does not come back: is its disk all right?")
         table = np.zeros((len(images), values.shape[1]), np.float32)

@@ -13,6 +13,8 @@ import tqdm
 
 from rdd_jax.files import HISTOGRAMS, METRICS, read_lines, write_text
 
+LAG = 4  # Calls that the host is ahead of the devices.
+
 
 class RunLog:
     """The record of a run, of which metrics.jsonl is the truth; what stands in it after `step` is dropped on resume."""
@@ -64,7 +66,7 @@ class Progress:
     bounds how far the host runs ahead.
     """
 
-    def __init__(self, title: str, *, total_images: int, done_images: int, lag: int = 4):
+    def __init__(self, title: str, *, total_images: int, done_images: int, lag: int = LAG):
         self._bar = tqdm.tqdm(
             total=total_images,
             initial=done_images,

@@ -185,8 +185,7 @@ def difficulty(
     Raises:
         ValueError: if the shapes do not fit each other or the sizes.
     """
-    hardest = _largest_differences(student, teacher, neighbors, anchors, block_size, axis_name)
-    return jnp.sum(affinities(jnp.tanh(gamma * hardest), beta).teacher_unique, axis=1)
+    return _difficulty(_largest_differences(student, teacher, neighbors, anchors, block_size, axis_name), gamma, beta)
 
 
 @functools.partial(jax.jit, static_argnames=("neighbors", "block_size", "axis_name"))
@@ -209,8 +208,7 @@ def difficulty_order(
         ValueError: if the shapes do not fit each other or the sizes.
     """
     hardest = _largest_differences(student, teacher, neighbors, anchors, block_size, axis_name)
-    sums = jnp.sum(affinities(jnp.tanh(gamma * hardest), beta).teacher_unique, axis=1)
-    return jnp.lexsort((jnp.mean(hardest, axis=1), sums)).astype(jnp.int32)
+    return jnp.lexsort((jnp.mean(hardest, axis=1), _difficulty(hardest, gamma, beta))).astype(jnp.int32)
 
 
 @functools.partial(jax.jit, static_argnames=("block_size", "axis_name"))
@@ -253,6 +251,11 @@ def _check(student, teacher, anchors, block_size, count_name, count):
         raise ValueError(f"{count_name} must be in [1, {columns}), the number of columns; got {count} for {shapes}")
     if block_size < 1:
         raise ValueError(f"block_size must be at least 1; got {block_size}")
+
+
+def _difficulty(hardest: Array, gamma: float, beta: float) -> Array:
+    """The sum f32[n] of A01 over differences before gamma and tanh, f32[n,neighbors]."""
+    return jnp.sum(affinities(jnp.tanh(gamma * hardest), beta).teacher_unique, axis=1)
 
 
 def _largest_differences(student, teacher, neighbors, anchors, block_size, axis_name):

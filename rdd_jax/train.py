@@ -118,7 +118,7 @@ class _Run:
         started, first = time.perf_counter(), step
         while step < end:
             stop = min(end, step + experiment.steps_per_call, self._next_checkpoint(step))
-            state, running = self._call(state, teaching, batches[step - begin : stop - begin])
+            state, running = experiment.update(state, teaching, batches[step - begin : stop - begin])
             progress.add(f"{epoch + 1}/{config.epochs}", (stop - step) * config.batch_size, running)
             step = stop
             if step == self._next_checkpoint(step - 1) and step < end:
@@ -134,15 +134,6 @@ class _Run:
     def _next_checkpoint(self, step: int) -> int:
         place = bisect.bisect_right(self._checkpoint_steps, step)
         return self._checkpoint_steps[place] if place < len(self._checkpoint_steps) else self._starts[-1] + 1
-
-    def _call(self, state: TrainState, teaching: Any, batches: np.ndarray) -> tuple[TrainState, dict[str, jax.Array]]:
-        """Sends up to `steps_per_call` updates to the devices: batches i32[steps,batch_size] of positions."""
-        experiment = self._experiment
-        indices = np.zeros((experiment.steps_per_call, batches.shape[1]), np.int32)
-        indices[: len(batches)] = batches
-        return experiment.train_call(
-            state, teaching, *experiment.train, parallel.split_rows(indices), np.int32(len(batches))
-        )
 
     def _look_around(
         self, state: TrainState, epoch: int, step: int, progress: Progress

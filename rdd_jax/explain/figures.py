@@ -1,6 +1,5 @@
 """The pictures of an explanation: its grids of images, and both spaces side by side."""
 
-import io
 import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rdd_jax.explain.difference import Direction, Explanation
+from rdd_jax.figures import png, verbatim
 
 # Okabe and Ito's palette without the grey: told apart under every common colour blindness.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D1F", "#333333")
@@ -83,16 +83,6 @@ def label_shares(labels: np.ndarray, class_names: Sequence[str]) -> list[tuple[s
     return [(class_names[label], counts[label] / len(labels)) for label in order if counts[label]]
 
 
-def _png(figure: Figure) -> bytes:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=150)
-    return stream.getvalue()
-
-
-def _verbatim(text: str) -> str:
-    return text.replace("$", r"\$")
-
-
 # ---- Grids
 
 
@@ -114,7 +104,7 @@ def _grids(direction: Direction, examples: Examples, near: str, far: str) -> Pic
         "affinity to each other; 1 is neutral. The ranks say how near the row's images are to each other in either "
         "model: 1 is the nearest neighbour. The shares of classes are of the whole cluster."
     )
-    return Picture(_png(figure), caption)
+    return Picture(png(figure), caption)
 
 
 def _describe(axis: Axes, number: int, direction: Direction, examples: Examples, near: str, far: str) -> None:
@@ -132,7 +122,7 @@ def _describe(axis: Axes, number: int, direction: Direction, examples: Examples,
     axis.set(xlim=(0, 1), ylim=(0, 1))
     axis.plot(0.02, 0.84, color=_color(number), marker=_marker(number), markersize=8, clip_on=False)
     axis.text(0.08, 0.84, f"Cluster {number + 1}", va="center", color=_INK, weight="bold", fontsize=10)
-    axis.text(0, 0.66, _verbatim("\n".join(lines)), va="top", color=_INK, fontsize=8.5, linespacing=1.45)
+    axis.text(0, 0.66, verbatim("\n".join(lines)), va="top", color=_INK, fontsize=8.5, linespacing=1.45)
 
 
 def _show(axis: Axes, examples: Examples, position: int) -> None:
@@ -141,7 +131,7 @@ def _show(axis: Axes, examples: Examples, position: int) -> None:
     axis.set(xticks=[], yticks=[])
     if examples.labels is not None:
         name = examples.class_names[examples.labels[position]]
-        axis.set_xlabel(_verbatim(name), fontsize=8, color=_SOFT, labelpad=2)
+        axis.set_xlabel(verbatim(name), fontsize=8, color=_SOFT, labelpad=2)
 
 
 # ---- Spaces
@@ -163,7 +153,7 @@ def _spaces_by_label(planes: Sequence[np.ndarray], examples: Examples, titles: S
             name, style = examples.class_names[label], number + _FIRST_OF_LABELS
             _scatter(axis, plane[examples.labels == label], style, name, len(plane))
     _legend(figure, axes[0])
-    return Picture(_png(figure), "Both spaces, by their first two principal components; coloured by label.")
+    return Picture(png(figure), "Both spaces, by their first two principal components; coloured by label.")
 
 
 def _spaces_by_cluster(planes: Sequence[np.ndarray], direction: Direction, titles: Sequence[str]) -> Picture:
@@ -180,7 +170,7 @@ def _spaces_by_cluster(planes: Sequence[np.ndarray], direction: Direction, title
         "The same clusters in both spaces, by their first two principal components; the images of the grids are "
         "outlined. What one model groups lies together in its space and apart in the other's."
     )
-    return Picture(_png(figure), caption)
+    return Picture(png(figure), caption)
 
 
 def _side_by_side(titles: Sequence[str]) -> tuple[Figure, Sequence[Axes]]:
@@ -189,13 +179,13 @@ def _side_by_side(titles: Sequence[str]) -> tuple[Figure, Sequence[Axes]]:
     axes = figure.subplots(1, 2)
     for axis, title in zip(axes, titles, strict=True):
         axis.set(xticks=[], yticks=[])
-        axis.set_title(_verbatim(title))
+        axis.set_title(verbatim(title))
     return figure, axes
 
 
 def _scatter(axis: Axes, points: np.ndarray, number: int, label: str, among: int) -> None:
     style = {"color": _color(number), "marker": _marker(number), "linewidths": 0, "alpha": 0.75}
-    axis.scatter(*points.T, s=_area(among), label=_verbatim(label), zorder=2, **style)
+    axis.scatter(*points.T, s=_area(among), label=verbatim(label), zorder=2, **style)
 
 
 def _legend(figure: Figure, axis: Axes) -> None:
