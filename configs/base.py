@@ -112,6 +112,7 @@ def get_config(preset: str = "digits") -> ml_collections.ConfigDict:
 
     config.eval_every_epochs = 1
     config.checkpoint_every_epochs = 1.0  # shares of an epoch are fine
+    config.keep_all_checkpoints = False  # not only the two latest and the most accurate
     config.steps_per_call = 0  # updates sent to the devices at once; 0: one on CPU, up to 100 elsewhere
 
     config.update(chosen)

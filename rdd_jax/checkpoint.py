@@ -22,12 +22,17 @@ _UNRANKED = -1.0
 
 
 class Checkpoints:
-    """The checkpoints of one workdir, written in the background; the two latest and the most accurate are kept."""
+    """The checkpoints of one workdir, written in the background; the two latest and the most accurate are kept.
 
-    def __init__(self, workdir: Path):
+    Args:
+        workdir: of the run.
+        keep_all: whether the others are kept, too.
+    """
+
+    def __init__(self, workdir: Path, keep_all: bool = False):
         keep = checkpoint_managers.AnyPreservationPolicy(
             [
-                checkpoint_managers.LatestN(2),
+                checkpoint_managers.LatestN(None if keep_all else 2),
                 checkpoint_managers.BestN(get_metric_fn=_accuracy, n=1, keep_checkpoints_without_metrics=False),
             ]
         )
@@ -55,16 +60,21 @@ class Checkpoints:
         ranked = accuracy if accuracy is not None and np.isfinite(accuracy) else _UNRANKED
         self._manager.save(step, args=items, metrics={"accuracy": float(ranked)})
 
-    def restore_latest(self, like: TrainState) -> TrainState | None:
-        """The latest state, replicated over the devices; None where there is none.
+    def steps(self) -> list[int]:
+        """The steps that are kept, in their order."""
+        return sorted(self._manager.all_steps())
+
+    def restore(self, like: TrainState, step: int | None = None) -> TrainState | None:
+        """The state at that step, or the latest, replicated over the devices; None where there is none.
 
         Args:
             like: the shapes, as `jax.eval_shape` gives them.
+            step: one of `steps()`.
 
         Raises:
             UserError: where the checkpoint is damaged or of another shape.
         """
-        step = self._manager.latest_step()
+        step = self._manager.latest_step() if step is None else step
         if step is None:
             return None
         items = ocp.args.Composite(

@@ -25,6 +25,7 @@ UNREAD_BY_TEACHERS = {
     "sampler": sampling.options(),
     "eval_every_epochs": 1,
     "checkpoint_every_epochs": 1.0,
+    "keep_all_checkpoints": False,
     "steps_per_call": 0,
 }
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}

@@ -47,9 +47,13 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict[str, Any]:
             train(needed, place)
     experiment = build(config, shared)
     shapes = jax.eval_shape(experiment.init, config.seed)
-    with files.locked(workdir), Checkpoints(workdir) as checkpoints, CompileClock() as clock:
+    with (
+        files.locked(workdir),
+        Checkpoints(workdir, keep_all=config.keep_all_checkpoints) as checkpoints,
+        CompileClock() as clock,
+    ):
         runs.write_config(config, workdir)
-        state = checkpoints.restore_latest(shapes)
+        state = checkpoints.restore(shapes)
         if state is None:
             print(parameter_overview.get_parameter_overview(shapes.student["params"], include_stats=False))
             state = parallel.replicate(jax.jit(experiment.init)(config.seed))
@@ -143,17 +147,19 @@ class _Run:
         if experiment.irreducible_losses and epoch == 0:
             progress.say("judging the training images")
             state = state._replace(scores=experiment.irreducible_losses())
+        started = time.perf_counter()
         state, mines = self._mining_is_due(state, epoch)
+        seconds = {"drift_seconds": time.perf_counter() - started} if experiment.probe else {}
         scores = experiment.sampler.scores_are_due(epoch)
         if not mines and not scores:
-            return state, {}
+            return state, seconds
         progress.say("embedding the training images")
         started = time.perf_counter()
         if self._teacher_embeddings is None:
             self._teacher_embeddings = experiment.embed_teacher()
         pair = self._embed_student(state.student, experiment.train.images), self._teacher_embeddings
         jax.block_until_ready(pair)
-        seconds = {"embed_seconds": time.perf_counter() - started}
+        seconds["embed_seconds"] = time.perf_counter() - started
         if scores:
             state = state._replace(scores=experiment.score(*pair))
         if mines:

@@ -31,8 +31,8 @@ def shapes():
     return jax.eval_shape(lambda: state_at(0))
 
 
-def save(workdir, accuracies):
-    with Checkpoints(workdir) as checkpoints:
+def save(workdir, accuracies, **options):
+    with Checkpoints(workdir, **options) as checkpoints:
         for step, accuracy in enumerate(accuracies, start=1):
             checkpoints.save(step, state_at(step), accuracy)
 
@@ -55,10 +55,18 @@ def test_the_two_latest_and_the_most_accurate_are_kept(tmp_path, accuracies, ste
     assert kept(tmp_path) == steps
 
 
+def test_all_are_kept_where_that_is_asked_for_and_any_of_them_comes_back(tmp_path):
+    save(tmp_path, [90.0, 50.0, None, 60.0, 70.0], keep_all=True)
+    with Checkpoints(tmp_path, keep_all=True) as checkpoints:
+        assert checkpoints.steps() == [1, 2, 3, 4, 5]
+        assert int(checkpoints.restore(shapes(), 2).step) == 2
+    assert kept(tmp_path) == [1, 2, 3, 4, 5]
+
+
 def test_what_was_saved_last_comes_back_whole(tmp_path):
     save(tmp_path, [50.0, 60.0, 40.0])
     with Checkpoints(tmp_path) as checkpoints:
-        restored = checkpoints.restore_latest(shapes())
+        restored = checkpoints.restore(shapes())
     expected = state_at(3)
     assert jax.tree.structure(restored) == jax.tree.structure(expected)
     jax.tree.map(np.testing.assert_array_equal, restored, expected)
@@ -68,7 +76,7 @@ def test_what_was_saved_last_comes_back_whole(tmp_path):
 
 def test_without_checkpoints_there_is_nothing_to_restore(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
-        assert checkpoints.restore_latest(shapes()) is None
+        assert checkpoints.restore(shapes()) is None
     with pytest.raises(UserError, match="there is no checkpoint"):
         latest_step(tmp_path)
 
@@ -80,7 +88,7 @@ def test_a_damaged_checkpoint_is_named_with_the_mend(tmp_path, item):
         if path.is_file():
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with Checkpoints(tmp_path) as checkpoints, pytest.raises(UserError, match=r"checkpoints/2 is damaged.*delete it"):
-        checkpoints.restore_latest(shapes())
+        checkpoints.restore(shapes())
 
 
 def test_another_network_is_refused(tmp_path):
