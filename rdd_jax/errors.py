@@ -8,6 +8,10 @@ class UserError(ValueError):
     """A mistake of the user's: the message is one line that names the mistake and the mend."""
 
 
+class Occupied(UserError):
+    """Another process is at work where this one wants to be."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """The message for a name that nothing has: with the nearest that something has, and all of them."""
     known = list(known)

@@ -100,9 +100,7 @@ def build(config: ml_collections.ConfigDict, shared: Path = runs.RUNS) -> Experi
     student = make_model(config.student.name, config.dataset, config.dtype)
     distiller = methods.from_options(config.distill.to_dict(), dataset.train_labels)
 
-    sampler = Sampler(
-        num_examples=len(dataset.train_labels), batch_size=config.batch_size, seed=config.seed, **config.sampler
-    )
+    sampler = make_sampler(config)
     starts = [0, *itertools.accumulate(sampler.steps(epoch) for epoch in range(config.epochs))]
     schedule = _schedule(config, starts)
     optimizer = sgd(schedule, momentum=config.momentum, weight_decay=config.weight_decay)
@@ -155,6 +153,12 @@ def build(config: ml_collections.ConfigDict, shared: Path = runs.RUNS) -> Experi
         irreducible_losses=partial(_irreducible_losses, config, train, normalize) if rho else None,
         histograms=distiller.histograms,
     )
+
+
+def make_sampler(config: ml_collections.ConfigDict) -> Sampler:
+    """Which images the run's epochs visit."""
+    count = datasets.describe(config.dataset).num_train
+    return Sampler(num_examples=count, batch_size=config.batch_size, seed=config.seed, **config.sampler)
 
 
 def _schedule(config: ml_collections.ConfigDict, epoch_starts: list[int]) -> optax.Schedule:

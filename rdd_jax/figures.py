@@ -15,7 +15,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 # Okabe and Ito's palette: told apart under every common colour blindness.
 _BLUE, _ORANGE, _RED, _INK = "#0072B2", "#E69F00", "#D55E00", "#333333"
 _TERM_COLORS = (_INK, "#009E73", "#CC79A7", "#56B4E9", _RED, _BLUE, _ORANGE)
-_STYLE = {
+STYLE = {
     "axes.edgecolor": "#999999",
     "axes.grid": True,
     "axes.spines.right": False,
@@ -40,7 +40,7 @@ def draw(metrics: Lines, histograms: Lines, teacher_accuracy: float | None) -> d
         histograms: of histograms.jsonl.
         teacher_accuracy: in percent.
     """
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         return _draw(metrics, histograms, teacher_accuracy)
 
 

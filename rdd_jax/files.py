@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from rdd_jax.errors import UserError
+from rdd_jax.errors import Occupied, UserError
 
 CONFIG = "config.json"
 SUMMARY = "summary.json"
@@ -89,14 +89,14 @@ def locked(folder: Path) -> Iterator[None]:
     """Keeps other processes out of the folder until the end, however this one ends.
 
     Raises:
-        UserError: where another process is in it.
+        Occupied: where another process is in it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise UserError(f"another process is at work in {folder}: wait for it, or give another place") from None
+            raise Occupied(f"another process is at work in {folder}: wait for it, or give another place") from None
         yield
 
 

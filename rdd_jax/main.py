@@ -30,6 +30,15 @@ def main(arguments: list[str]) -> int:
         return INTERRUPTED
 
 
+def configuration(arguments: list[str]) -> ml_collections.ConfigDict:
+    """What the flags --config=FILE[:PRESET] and --config.KEY=VALUE make.
+
+    Raises:
+        UserError: for a mistake in them.
+    """
+    return _parse(["rdd_jax", *arguments])[0]
+
+
 def _run(config: ml_collections.ConfigDict | None, workdir: str, mode: str, options: command.Options) -> int:
     folder = Path(workdir or runs.RUNS / runs.run_name(config))
     if mode == "evaluate":

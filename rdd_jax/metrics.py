@@ -63,18 +63,17 @@ class Progress:
     """One bar over the whole run: epoch, loss, accuracy, images a second, time left.
 
     It reads a call's loss only some calls later, so that the devices always have work while the host waits: this also
-    bounds how far the host runs ahead.
+    bounds how far the host runs ahead. A run of many is shown on the `bar` of them all.
     """
 
-    def __init__(self, title: str, *, total_images: int, done_images: int, lag: int = LAG):
-        self._bar = tqdm.tqdm(
-            total=total_images,
-            initial=done_images,
-            desc=title,
-            unit="img",
-            dynamic_ncols=True,
-            mininterval=0.2 if sys.stderr.isatty() else 10.0,  # a log file wants few lines
-        )
+    def __init__(
+        self, title: str, *, total_images: int, done_images: int, lag: int = LAG, bar: tqdm.tqdm | None = None
+    ):
+        self._bar = image_bar(total_images) if bar is None else bar
+        self._closes = bar is None
+        # What was done before is no part of the speed.
+        self._bar.initial += done_images
+        self._bar.n += done_images
         self._title = title
         self._waiting: collections.deque[tuple[str, int, dict[str, jax.Array]]] = collections.deque()
         self._lag = lag
@@ -83,7 +82,8 @@ class Progress:
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        self._bar.close()
+        if self._closes:
+            self._bar.close()
 
     def add(self, epoch: str, images: int, values: dict[str, jax.Array]) -> None:
         """Takes note of a call that was sent off: `epoch` such as "3/30", its images, and its running metrics."""
@@ -104,6 +104,16 @@ class Progress:
         loss, accuracy = float(values["loss"]), float(values["accuracy"])
         self._bar.set_description_str(f"{self._title} epoch {epoch} loss {loss:.3f} accuracy {accuracy:.1f}%", False)
         self._bar.update(images)
+
+
+def image_bar(total_images: int) -> tqdm.tqdm:
+    """A bar that counts images."""
+    return tqdm.tqdm(
+        total=total_images,
+        unit="img",
+        dynamic_ncols=True,
+        mininterval=0.2 if sys.stderr.isatty() else 10.0,  # A log file wants few lines.
+    )
 
 
 def _keep(path: Path, wanted) -> list[dict[str, Any]]:

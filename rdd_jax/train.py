@@ -3,6 +3,7 @@
 import bisect
 import platform
 import time
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,15 @@ from rdd_jax.train_state import TrainState
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
-def train(config: ml_collections.ConfigDict, workdir: Path) -> dict[str, Any]:
+def train(
+    config: ml_collections.ConfigDict, workdir: Path, progress: Callable[..., Progress] = Progress
+) -> dict[str, Any]:
     """Trains the run to its end, from wherever an earlier try left it, and its teacher first where there is none.
+
+    Args:
+        config: of the run.
+        workdir: where it lives.
+        progress: makes what shows it, as `metrics.Progress`.
 
     Returns:
         What summary.json holds.
@@ -44,7 +52,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict[str, Any]:
     for needed, place in runs.prerequisites(config):
         if not runs.is_finished(place):
             print(f"There is no {place.name} yet: training it in {place}")
-            train(needed, place)
+            train(needed, place, progress)
     experiment = build(config, shared)
     shapes = jax.eval_shape(experiment.init, config.seed)
     with (
@@ -58,7 +66,9 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> dict[str, Any]:
             print(parameter_overview.get_parameter_overview(shapes.student["params"], include_stats=False))
             state = parallel.replicate(jax.jit(experiment.init)(config.seed))
         with RunLog(workdir, int(state.step)) as log:
-            _Run(config, experiment, checkpoints, log, clock).train(state, title=workdir.name)
+            run = _Run(config, experiment, checkpoints, log, clock)
+            with progress(workdir.name, **run.images(state)) as bar:
+                run.train(state, bar)
             summary = _summarize(config, experiment, log)
     files.write_json(workdir / files.SUMMARY, summary)
     report.write(workdir)
@@ -99,15 +109,17 @@ class _Run:
         self._teacher_embeddings = None
         self._started = clock.started - log.seconds
 
-    def train(self, state: TrainState, title: str) -> None:
-        """Does the epochs that are left, under a progress bar of that title."""
-        config, starts = self._config, self._starts
+    def images(self, state: TrainState) -> dict[str, int]:
+        """How many images the whole run sees, and has seen."""
+        rows = self._config.batch_size
+        return {"total_images": self._starts[-1] * rows, "done_images": int(state.step) * rows}
+
+    def train(self, state: TrainState, progress: Progress) -> None:
+        """Does the epochs that are left."""
         step = int(state.step)
-        total, done = starts[-1] * config.batch_size, step * config.batch_size
-        with Progress(title, total_images=total, done_images=done) as progress:
-            progress.say("compiling")
-            for epoch in range(bisect.bisect_right(starts, step) - 1, config.epochs):
-                state = self._epoch(state, epoch, max(step, starts[epoch]), progress)
+        progress.say("compiling")
+        for epoch in range(bisect.bisect_right(self._starts, step) - 1, self._config.epochs):
+            state = self._epoch(state, epoch, max(step, self._starts[epoch]), progress)
 
     def _epoch(self, state: TrainState, epoch: int, step: int, progress: Progress) -> TrainState:
         """Does what is left of an epoch (from 0) after `step` updates, and writes it down."""

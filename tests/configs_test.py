@@ -47,7 +47,17 @@ def step_shapes(config):
 
 def test_every_method_has_a_configuration_and_a_published_weight():
     files = {path.stem for path in (Path(__file__).parent.parent / "configs").glob("*.py")}
-    assert set(methods.METHODS) == set(WEIGHTS) == files - {"base", "teacher", "rdd_sampling", "rdd_curriculum"}
+    others = {"base", "teacher", "rdd_sampling", "rdd_curriculum", "rdd_kd"}
+    assert set(methods.METHODS) == set(WEIGHTS) == files - others
+
+
+def test_rdd_with_kd_has_the_weights_that_crd_with_kd_is_published_with():
+    weights = importlib.import_module("configs.rdd_kd").get_config().distill
+    assert {name: options.weight for name, options in weights.items() if options.weight} == {
+        "ce": 1.0,
+        "kd": 1.0,
+        "rdd": 0.8,
+    }
 
 
 @pytest.mark.parametrize(("name", "kind"), [("rdd_sampling", "rdx"), ("rdd_curriculum", "curriculum")])
