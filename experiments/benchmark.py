@@ -4,6 +4,7 @@
     python -m experiments.benchmark mine [--sizes=5000,10000] [--against=torch] [--save=FILE.json]
     python -m experiments.benchmark memory [--methods=kd,crd,rdd] [--sizes=5000,10000,50000]
     python -m experiments.benchmark scaling [--devices=1,2,4,8]       fake devices on one CPU: what splitting costs
+    python -m experiments.benchmark seeds [--methods=kd,rdd] [--seeds=2,4]    several at once, by vmap
     python -m experiments.benchmark input [--methods=kd,rdd]          what the loop costs beside the compiled step
     python -m experiments.benchmark profile [--methods=kd,rdd]        where the time of a step goes, on the CPU
 
@@ -15,8 +16,6 @@ import argparse
 import json
 import os
 import platform
-import statistics
-import time
 from collections.abc import Callable
 from functools import partial
 from importlib import metadata
@@ -24,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from tqdm import tqdm
 
 from configs.base import PRESETS
 from experiments import (
@@ -33,13 +31,14 @@ from experiments import (
     measure_memory,
     measure_profile,
     measure_scaling,
+    measure_seeds,
+    timing,
     workloads,
 )
 from rdd_jax import methods, runs
 from rdd_jax.data import datasets
 from rdd_jax.errors import unknown
 
-Work = tuple[str, str]  # What is done, and by whom: ("kd step", "jax").
 Rows = list[dict[str, Any]]
 Prepared = tuple[Callable[[], Rows], Callable[[Rows], str]]  # What measures, and what makes the table.
 
@@ -52,24 +51,8 @@ _HELP = {
     "dim": "of the embeddings",
     "pool_size": "hard negatives an example",
     "devices": "how many, with commas between the numbers",
+    "seeds": "how many at once, with commas between the numbers",
 }
-
-
-def seconds(candidates: dict[Work, Callable[[], Any]], rounds: int) -> list[dict[str, Any]]:
-    """[{"work", "seconds": {"jax": {"first", "median", "least"}, ...}}]; "first" includes the compilation."""
-    times: dict[Work, list[float]] = {work: [] for work in candidates}
-    with tqdm(total=(1 + rounds) * len(candidates)) as progress:
-        for _ in range(1 + rounds):
-            for work, do in candidates.items():
-                started = time.perf_counter()
-                do()
-                times[work].append(time.perf_counter() - started)
-                progress.update()
-    rows: dict[str, dict[str, Any]] = {}
-    for (work, who), (first, *rest) in times.items():
-        figures = {"first": first, "median": statistics.median(rest), "least": min(rest)}
-        rows.setdefault(work, {"work": work, "seconds": {}})["seconds"][who] = figures
-    return list(rows.values())
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -105,7 +88,7 @@ def _steps(arguments: argparse.Namespace) -> Prepared:
         candidates[work, "jax"] = step()
         if arguments.remembered:
             candidates[f"{work}, views remembered", "jax"] = step(remembered=True)
-    return partial(seconds, candidates, arguments.rounds), table
+    return partial(timing.seconds, candidates, arguments.rounds), table
 
 
 def _minings(arguments: argparse.Namespace) -> Prepared:
@@ -117,7 +100,7 @@ def _minings(arguments: argparse.Namespace) -> Prepared:
             candidates[work, "torch"] = _torch().mine(**options)
         candidates[work, "jax"] = workloads.mine(**options)
         candidates[f"{work}, teacher ranked before", "jax"] = workloads.mine(**options, ranked=True)
-    return partial(seconds, candidates, arguments.rounds), table
+    return partial(timing.seconds, candidates, arguments.rounds), table
 
 
 def _memory(arguments: argparse.Namespace) -> Prepared:
@@ -132,6 +115,12 @@ def _scaling(arguments: argparse.Namespace) -> Prepared:
     _check_devices(arguments, devices)
     measure = partial(measure_scaling.measure, names, devices=devices, **step, rounds=arguments.rounds)
     return measure, measure_scaling.table
+
+
+def _seeds(arguments: argparse.Namespace) -> Prepared:
+    names, seeds, step = _method_names(arguments), _numbers("seeds", arguments.seeds), _step_options(arguments)
+    _check_devices(arguments, [jax.local_device_count()])
+    return partial(measure_seeds.measure, names, **step, seeds=seeds, rounds=arguments.rounds), measure_seeds.table
 
 
 def _input(arguments: argparse.Namespace) -> Prepared:
@@ -224,6 +213,7 @@ def _parser() -> argparse.ArgumentParser:
     add("memory", _memory, "what a step and a mining hold", **step, preset="cifar100", **mining)
     step["methods"] = "kd,rdd"
     add("scaling", _scaling, "a step on several devices", **step, preset="digits", devices="1,2,4,8", rounds=3)
+    add("seeds", _seeds, "several seeds at once", **step, preset="digits", seeds="2,4", rounds=7)
     add("input", _input, "the loop beside its steps", **step, preset="digits", rounds=7)
     add("profile", _profile, "where a step's time goes", **step, preset="cifar100")
     return parser

@@ -24,21 +24,29 @@ class TrainStep:
     """
 
     def __init__(
-        self, call: Callable[..., Any], state: TrainState, constants: tuple, batches: np.ndarray, steps_per_call: int
+        self,
+        call: Callable[..., Any],
+        state: TrainState,
+        constants: tuple,
+        batches: np.ndarray,
+        *,
+        steps_per_call: int,
+        seeds: int,
     ):
         self.state = state
         self.constants = constants
         self._call = call
         self._batches = batches
         self._steps_per_call = steps_per_call
+        self._seeds = seeds
         self._position = 0
 
-    def __call__(self) -> tuple[int, dict[str, Any]]:
-        """-> (the state's step, the metrics so far)."""
+    def __call__(self) -> tuple[np.ndarray, dict[str, Any]]:
+        """-> (the state's step, the metrics so far), of each seed."""
         self.state, progress = self._call(*self._arguments())
         self._position += self._steps_per_call
         jax.block_until_ready(self.state)
-        return int(self.state.step), progress
+        return jax.device_get(self.state.step), progress
 
     def compile(self) -> jax.stages.Compiled:
         """The program that a call runs; a call that follows does not compile it again."""
@@ -46,6 +54,8 @@ class TrainStep:
 
     def _arguments(self) -> tuple:
         places = np.arange(self._position, self._position + self._steps_per_call)
+        if self._seeds > 1:  # Each has batches of its own.
+            places = places + np.arange(self._seeds)[:, None]
         rows = np.take(self._batches, places, axis=0, mode="wrap")
         return self.state, *self.constants, parallel.split_rows(rows), np.int32(self._steps_per_call)
 
@@ -74,12 +84,13 @@ def train_step(
     steps_per_call: int = 1,
     remembered: bool = False,
     dtype: str = "float32",
+    seeds: int = 1,
 ) -> TrainStep:
     """`steps_per_call` updates of the preset's student by a method's own configuration; pixels and teacher are random.
 
     The speed does not depend on what the pixels and the weights are; data set, banks and table have their full size.
     With `remembered` the teacher has seen the views before, as in later runs with a cache of them; `dtype` is that of
-    the networks' computation.
+    the networks' computation. Several seeds are trained at once, one state for each on a leading axis.
     """
     config = importlib.import_module(f"configs.{method}").get_config(preset)
     info = datasets.describe(config.dataset)
@@ -97,11 +108,15 @@ def train_step(
     views = augment.Views(config.augment.pad, config.augment.flip, normalize)
     teach = teaching.remembered if remembered else teaching.live(teacher)
     step = make_train_step(student, teach, distiller, optimizer, views.show_random, axis_name=parallel.AXIS)
-    call = parallel.data_parallel(
-        make_train_call(step, steps_per_call), in_axes=(None, None, None, None, 0, None), donated=(0,)
-    )
-    create = partial(train_state.create, image_shape=info.image_shape, student=student, teacher=teacher)
-    state = parallel.replicate(jax.jit(lambda: create(0, distiller=distiller, optimizer=optimizer))())
+    call = make_train_call(step, steps_per_call)
+
+    def create(seed):
+        return train_state.create(seed, info.image_shape, student, teacher, distiller, optimizer)
+
+    if seeds > 1:
+        call, create = jax.vmap(call, in_axes=(0, None, None, None, 0, None)), jax.vmap(create)
+    call = parallel.data_parallel(call, in_axes=(None, None, None, None, 0, None), donated=(0,))
+    state = parallel.replicate(jax.jit(create)(np.arange(seeds) if seeds > 1 else 0))
     if remembered:
         logits, features = train_state.output_shapes(teacher, info.image_shape)
         knowledge = teaching.Lessons(
@@ -110,7 +125,8 @@ def train_step(
     else:
         knowledge = jax.jit(lambda: models.init(teacher, jax.random.key(1), info.image_shape))()
     constants = parallel.replicate((knowledge, images, labels))
-    return TrainStep(call, state, constants, epoch_batches(info.num_train, batch_size, seed=0, epoch=0), steps_per_call)
+    batches = epoch_batches(info.num_train, batch_size, seed=0, epoch=0)
+    return TrainStep(call, state, constants, batches, steps_per_call=steps_per_call, seeds=seeds)
 
 
 def mine(num_examples: int, *, dim: int, pool_size: int, ranked: bool = False) -> Mining:

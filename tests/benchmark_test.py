@@ -6,12 +6,12 @@ import sys
 import numpy as np
 import pytest
 
-from experiments import benchmark, workloads
+from experiments import benchmark, timing, workloads
 
 
 def test_candidates_take_turns_after_a_first_time():
     order, candidates = [], [("a", "torch"), ("a", "jax"), ("b", "jax")]
-    rows = benchmark.seconds({work: lambda work=work: order.append(work) for work in candidates}, rounds=2)
+    rows = timing.seconds({work: lambda work=work: order.append(work) for work in candidates}, rounds=2)
     assert order == candidates * 3
     assert [(row["work"], set(row["seconds"])) for row in rows] == [("a", {"torch", "jax"}), ("b", {"jax"})]
     figures = rows[0]["seconds"]["jax"]
@@ -47,6 +47,15 @@ def test_a_step_is_an_update_and_can_be_taken_again(steps_per_call):
     assert (first, second) == (steps_per_call, 2 * steps_per_call)
     assert np.isfinite([start["loss"], end["loss"]]).all()
     assert start["loss"] != end["loss"]
+
+
+def test_a_seed_learns_the_same_among_others_as_alone():
+    options = {"preset": "digits", "batch_size": 16}
+    together, alone = workloads.train_step("rdd", **options, seeds=2), workloads.train_step("rdd", **options)
+    (steps, found), (_, expected) = together(), alone()
+    assert steps.tolist() == [1, 1]
+    np.testing.assert_allclose(found["loss"][0], expected["loss"], rtol=1e-5)
+    assert found["loss"][0] != found["loss"][1]
 
 
 @pytest.mark.parametrize(

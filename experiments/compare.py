@@ -1,0 +1,125 @@
+"""Which method, on my pair of networks, and is the difference real? Methods by seeds, from one command.
+
+    python -m experiments.compare --preset=digits --methods=ce,kd,rkd,crd,rrd,rdd --seeds=5 --out=runs/compare-digits
+    python -m experiments.compare --preset=cifar100_small --methods=rdd --vary=refresh.kind=every,adaptive
+
+All runs share a teacher, which is trained first where there is none. The same command again goes on where it was
+stopped, and only reports when all is done. Methods are the files of configs/; "rdd+kd" is configs/rdd_kd.py. Any key of
+the configuration is an axis (--vary) or the same for all (--config.KEY=VALUE). --shard=i/n does every n-th run, so that
+n processes or machines with a common folder share a grid; the last to finish reports all of it.
+
+In --out: report.html, report.md, figures/, results.json, from which alone the report is made, and runs/, the workdirs.
+"""
+
+import argparse
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments import comparison, grid
+from rdd_jax import files
+from rdd_jax.errors import UserError
+
+_RESULTS = "results.json"
+_FIXED = "--config."
+
+
+def compare(rows: Sequence[grid.Row], arguments: argparse.Namespace, overrides: Sequence[str], command: str) -> Path:
+    """Runs the grid of those rows, or this process's share of it, and writes the comparison of all that is finished.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        UserError: for a mistake of the user's, before anything is written.
+    """
+    published = comparison.read_published(arguments.curves) if arguments.curves else None
+    labels = [row.label for row in rows]
+    baseline = arguments.baseline or labels[0]
+    if baseline not in labels:
+        raise UserError(f'there is no "{baseline}" in the comparison: --baseline is one of {", ".join(labels)}')
+    folder = arguments.out or Path("runs") / f"compare-{arguments.preset}"
+    points = grid.plan(
+        rows, range(arguments.seeds), preset=arguments.preset, overrides=overrides, folder=folder / "runs"
+    )
+    grid.run(points, arguments.shard)
+    finished = grid.results(points)
+    results = {
+        "command": command,
+        "preset": arguments.preset,
+        "dataset": points[0].config.dataset,
+        "baseline": baseline,
+        "device": finished[0]["summary"]["devices"] if finished else "",
+        "labels": labels,
+        "seeds": list(range(arguments.seeds)),
+        "runs": finished,
+    }
+    files.write_json(folder / _RESULTS, results)
+    return comparison.write(folder, results, published)
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """The flags that every grid has."""
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--preset", default="digits", help="of configs/base.py")
+    made.add_argument("--seeds", type=_positive, default=3, help="how many: 0, 1, ...")
+    made.add_argument("--out", type=Path, help="where runs and report go; runs/compare-PRESET unless given")
+    made.add_argument("--baseline", help="the row that the others are tested against; the first unless given")
+    made.add_argument("--shard", type=_shard, default=(1, 1), metavar="i/n", help="every n-th run, from the i-th on")
+    made.add_argument("--curves", type=Path, help="a CSV of published curves (method,epoch,metric,value), to draw too")
+    return made
+
+
+def main(rows_of, made: argparse.ArgumentParser, module: str) -> int:
+    """Parses the command line, compares the rows that `rows_of` makes of it, and returns the exit code."""
+    arguments, rest = made.parse_known_args()
+    command = shlex.join(["python", "-m", module, *sys.argv[1:]])
+    try:
+        print(f"report: {compare(rows_of(arguments), arguments, _overrides(rest), command)}")
+    except ValueError as error:
+        print(f"rdd_jax: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("rdd_jax: interrupted; the same command goes on", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _overrides(rest: Sequence[str]) -> list[str]:
+    for flag in rest:
+        if not flag.startswith(_FIXED) or "=" not in flag:
+            raise UserError(f'unexpected argument "{flag}": keys for all runs alike are set by --config.KEY=VALUE')
+    return [flag.removeprefix(_FIXED) for flag in rest]
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f'a number above 0, not "{text}"')
+    return int(text)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise argparse.ArgumentTypeError(f'i/n with 1 <= i <= n, as in 2/4, not "{text}"')
+    return int(match[1]), int(match[2])
+
+
+def _axis(text: str) -> tuple[str, list[str]]:
+    key, _, values = text.partition("=")
+    if not key or not all(values.split(",")):
+        raise argparse.ArgumentTypeError(f'KEY=VALUE,VALUE,..., as in refresh.kind=once,every, not "{text}"')
+    return key, values.split(",")
+
+
+def _rows(arguments: argparse.Namespace) -> list[grid.Row]:
+    return grid.product(arguments.methods, dict(arguments.vary))
+
+
+if __name__ == "__main__":
+    flags = parser(__doc__)
+    flags.add_argument("--methods", type=lambda text: text.split(","), required=True, help="as in ce,kd,rdd,rdd+kd")
+    flags.add_argument("--vary", type=_axis, action="append", default=[], metavar="KEY=V1,V2", help="an axis")
+    sys.exit(main(_rows, flags, "experiments.compare"))

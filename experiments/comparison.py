@@ -1,0 +1,236 @@
+"""A comparison's results as text, as a page, and as figures: what was compared, how they fared, what can be said.
+
+Everything is made from results.json alone, as `experiments.compare` writes it.
+"""
+
+import base64
+import math
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jinja2
+
+from experiments import comparison_figures, significance
+from experiments import published as papers
+from experiments.comparison_figures import Json, Pictures, accuracies, runs_of, teachers
+from experiments.published import read_published as read_published
+from rdd_jax import files
+
+_NONE = "–"
+_LAST_EPOCH_COUNTS = (
+    "Test accuracy in percent: mean ± sample deviation over the seeds, and the 95 % interval of the mean. The last "
+    "epoch is what counts, as RepDistiller reports it; the best epoch is picked with the test set and flatters."
+)
+_LIKENESS = (
+    "Minutes and seconds are medians over the seeds; all else is mean ± sample deviation. CKA, rank agreement and "
+    "neighbours shared compare the student's embeddings of the test images with the teacher's; transfer is the "
+    "accuracy in percent of a linear probe of the student's embeddings on another data set."
+)
+
+
+def write(folder: Path, results: Json, published: Mapping[str, Mapping[int, float]] | None = None) -> Path:
+    """Writes report.md, report.html and figures/*.png into a folder.
+
+    Args:
+        folder: is made if need be; a report that is there is replaced.
+        results: as results.json has them.
+        published: the test accuracy in percent of others' single runs, by method and epoch, to be drawn too.
+
+    Returns:
+        The path of report.html.
+    """
+    pictures = comparison_figures.draw(results, published or {})
+    for name, (png, _) in pictures.items():
+        files.write_bytes(folder / "figures" / f"{name}.png", png)
+    shown = "".join(f"\n![{name}](figures/{name}.png)\n\n{caption}\n" for name, (_, caption) in pictures.items())
+    files.write_text(folder / "report.md", markdown(results) + shown)
+    files.write_text(folder / files.REPORT, _html(results, pictures))
+    return folder / files.REPORT
+
+
+def markdown(results: Json) -> str:
+    """The comparison in words and tables: what was compared, accuracies, verdicts, cost, what is missing."""
+    parts = [f"# Comparison on {results['preset']}", f"{_literal(_setting(results))}.", f"    {results['command']}"]
+    parts += ["## Accuracy", _LAST_EPOCH_COUNTS, accuracy_table(results)]
+    parts += [papers.NOTE] if _has_published(results) else []
+    parts += ["\n".join(f"- {_literal(sentence)}" for sentence in verdicts(results))]
+    parts += ["## Cost, and likeness to the teacher", _LIKENESS, cost_table(results)] if results["runs"] else []
+    parts += ["## Missing", _literal(missing(results))] if missing(results) else []
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def accuracy_table(results: Json) -> str:
+    """The Markdown table of accuracies: a row for each label in the order asked for, and one for each teacher."""
+    return _table(_accuracy_rows(results))
+
+
+def cost_table(results: Json) -> str:
+    """The Markdown table of time, minings and measures, without the columns that would be empty."""
+    return _table(_cost_rows(results))
+
+
+def verdicts(results: Json) -> list[str]:
+    """A sentence for every label but the baseline: whether it differs from it, and by how much."""
+    return [significance.sentence(difference, results["baseline"]) for difference in _differences(results).values()]
+
+
+def missing(results: Json) -> str:
+    """A sentence naming the runs that were asked for and are not finished; empty where all are."""
+    gaps = {label: set(results["seeds"]) - accuracies(results, label).keys() for label in results["labels"]}
+    named = "; ".join(f"{label} at {_seeds(sorted(seeds))}" for label, seeds in gaps.items() if seeds)
+    count, total = sum(map(len, gaps.values())), len(gaps) * len(results["seeds"])
+    return f"{count} of the {total} runs asked for are not finished, and in no table here: {named}." if named else ""
+
+
+def _setting(results: Json) -> str:
+    """Networks, accuracies, epochs, seeds and device, as far as the finished runs tell."""
+    summaries = [run["summary"] for run in results["runs"]]
+    if not summaries:
+        return f"No run is finished of {', '.join(results['labels'])} at {_seeds(results['seeds'])}"
+    taught = "".join(f"{name} ({_mean(values)} %) -> " for name, values in teachers(results).items())
+    students = ", ".join(dict.fromkeys(summary["student"]["name"] for summary in summaries))
+    means = sorted(_means(results).values()) or [math.nan]
+    reached = " to ".join(dict.fromkeys((f"{means[0]:.2f}", f"{means[-1]:.2f}")))
+    epochs = " or ".join(str(count) for count in sorted({summary["epochs"] for summary in summaries}))
+    return (
+        f"{taught}{students} ({reached} %): {', '.join(results['labels'])}; "
+        f"{epochs} epochs, {_seeds(results['seeds'])}, on {results['device']}"
+    )
+
+
+def _means(results: Json) -> dict[str, float]:
+    """The mean accuracy after the last epoch, in percent, of every label that has one."""
+    spreads = {label: significance.spread(list(accuracies(results, label).values())) for label in results["labels"]}
+    return {label: spread.mean for label, spread in spreads.items() if spread.count}
+
+
+def _differences(results: Json) -> dict[str, significance.Difference]:
+    by_label = {label: accuracies(results, label) for label in results["labels"]}
+    return significance.differences(by_label, results["baseline"])
+
+
+def _accuracy_rows(results: Json) -> list[dict[str, str]]:
+    differences, baseline = _differences(results), results["baseline"]
+    rows, asked = [], len(results["seeds"])
+    for label in results["labels"]:
+        runs, difference = runs_of(results, label), differences.get(label)
+        last = [run["summary"]["student"]["accuracy"] for run in runs]
+        interval = significance.spread(last).interval
+        rows.append(
+            {
+                "method": label,
+                "seeds": str(asked) if len(runs) == asked else f"{len(runs)} of {asked}",
+                "last epoch": _mean(last),
+                "95 % interval": "{:.2f} to {:.2f}".format(*interval) if interval else _NONE,
+                "best epoch": _mean([run["summary"]["student"]["best_accuracy"] for run in runs]),
+                f"against {baseline}": f"{difference.mean:+.2f}" if difference and difference.pairs else _NONE,
+                "p (Holm)": _p_value(difference.adjusted if difference else None),
+                "published": papers.ACCURACIES.get(papers.usual_name(label), _NONE),
+            }
+        )
+    for name, values in teachers(results).items():
+        own = {"method": f"teacher {name}", "last epoch": _mean(values), "published": papers.TEACHER_ACCURACY}
+        rows.append(dict.fromkeys(rows[0], _NONE) | own)
+    columns = [name for name in rows[0] if name != "published" or _has_published(results)]
+    return [{name: row[name] for name in columns} for row in rows]
+
+
+def _has_published(results: Json) -> bool:
+    """Whether all that is finished is of the networks in the papers' tables."""
+    students = {run["summary"]["student"]["name"] for run in results["runs"]}
+    networks = students <= {papers.STUDENT} and teachers(results).keys() <= {papers.TEACHER}
+    return results["preset"] == papers.PRESET and networks
+
+
+def _cost_rows(results: Json) -> list[dict[str, str]]:
+    rows = [{"method": label} | _costs(results, runs_of(results, label)) for label in results["labels"]]
+    columns = [name for name in rows[0] if any(row[name] != _NONE for row in rows)]
+    return [{name: row[name] for name in columns} for row in rows]
+
+
+def _costs(results: Json, runs: Sequence[Json]) -> dict[str, str]:
+    mining = [run for run in runs if run["minings"]]
+    row = {
+        "minutes a run": _median([run["summary"]["wall_seconds"] / 60 for run in runs], 2),
+        "of them compiling": _median([run["summary"].get("compile_seconds", math.nan) / 60 for run in runs], 2),
+        "minings": _median([run["minings"] for run in mining], 0),
+        "seconds mining": _median([run["mine_seconds"] for run in mining], 1),
+    }
+    for name, key in (("CKA", "cka"), ("rank agreement", "rank_agreement"), ("neighbours shared", "neighbors_shared")):
+        row[name] = _mean([run["measures"][key] for run in runs if key in run["measures"]], 3)
+    measured = [run["measures"] for run in results["runs"] if "transfer" in run["measures"]]
+    for dataset in dict.fromkeys(measures["transfer_dataset"] for measures in measured):
+        own = [run["measures"] for run in runs if run["measures"].get("transfer_dataset") == dataset]
+        row[f"transfer to {dataset}"] = _mean([measures["transfer"] for measures in own])
+    return row
+
+
+def _html(results: Json, pictures: Pictures) -> str:
+    loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return environment.get_template("comparison.html.j2").render(
+        preset=results["preset"],
+        setting=_setting(results).replace("->", "→"),
+        command=results["command"],
+        cards=_cards(results),
+        accuracy_note=_LAST_EPOCH_COUNTS,
+        accuracies=_accuracy_rows(results),
+        published_note=papers.NOTE if _has_published(results) else "",
+        verdicts=verdicts(results),
+        cost_note=_LIKENESS,
+        costs=_cost_rows(results) if results["runs"] else [],
+        missing=missing(results),
+        pictures=[(base64.b64encode(png).decode(), caption) for png, caption in pictures.values()],
+    )
+
+
+def _cards(results: Json) -> list[tuple[str, str, str]]:
+    """The numbers to see first: what each is, its value, a remark."""
+    cards, means, baseline = [], _means(results), results["baseline"]
+    first = max(means, key=means.get, default=baseline)
+    if first != baseline:
+        verdict = _differences(results)[first].verdict
+        remark = f"{first}, {verdict} {'from' if verdict == 'not distinguishable' else 'than'} {baseline}"
+        cards.append(("Highest mean", f"{means[first]:.2f} %", remark))
+    if baseline in means:
+        remark = f"{baseline}, and no mean is higher" if first == baseline and len(means) > 1 else baseline
+        cards.append(("Baseline", f"{means[baseline]:.2f} %", remark))
+    cards += [("Teacher", f"{_mean(values)} %", name) for name, values in teachers(results).items()]
+    asked = len(results["labels"]) * len(results["seeds"])
+    return [*cards, ("Runs finished", f"{len(results['runs'])} of {asked}", _seeds(results["seeds"]))]
+
+
+def _table(rows: Sequence[Mapping[str, str]]) -> str:
+    cells = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+    return "\n".join(f"| {' | '.join(map(_literal, row))} |" for row in cells)
+
+
+def _literal(text: str) -> str:
+    """Text in which Markdown finds neither a tag nor a table's column."""
+    return re.sub(r"<(?=[a-zA-Z/!?])", "&lt;", text).replace("|", r"\|")
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'' if len(seeds) == 1 else 's'} {', '.join(map(str, seeds))}"
+
+
+def _mean(values: Sequence[float], decimals: int = 2) -> str:
+    """With the sample deviation, where there is one."""
+    spread = significance.spread(values)
+    if not spread.count:
+        return _NONE
+    deviation = "" if spread.deviation is None else f" ± {spread.deviation:.{decimals}f}"
+    return f"{spread.mean:.{decimals}f}{deviation}"
+
+
+def _median(values: Sequence[float], decimals: int) -> str:
+    known = [value for value in values if math.isfinite(value)]
+    return f"{statistics.median(known):.{decimals}f}" if known else _NONE
+
+
+def _p_value(value: float | None) -> str:
+    if value is None:
+        return _NONE
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"

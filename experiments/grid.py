@@ -1,0 +1,164 @@
+"""A grid of runs, rows by seeds: planned, trained with one shared teacher, and read back from their workdirs.
+
+A run that is finished is never trained again, and one that was stopped goes on, as their workdirs say: nothing else
+remembers how far a grid is, so a crash at any moment loses nothing.
+"""
+
+import contextlib
+import itertools
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ml_collections
+import tqdm
+
+from configs import base
+from experiments import measures
+from rdd_jax import checks, files, main, metrics, runs
+from rdd_jax.errors import Occupied, UserError
+from rdd_jax.experiment import make_sampler
+from rdd_jax.train import train
+
+_CONFIGS = Path(base.__file__).parent
+_POLL_SECONDS = 5.0
+
+
+class Row(NamedTuple):
+    """What is compared: a method's configs/FILE.py with settings such as "refresh.kind=once"."""
+
+    label: str
+    file: str
+    settings: tuple[str, ...] = ()
+
+
+class Point(NamedTuple):
+    """One run of the grid."""
+
+    label: str
+    seed: int
+    config: ml_collections.ConfigDict
+    workdir: Path
+
+
+def product(methods: Sequence[str], vary: Mapping[str, Sequence[str]]) -> list[Row]:
+    """Every method with every combination of the values of the varied keys; "rdd+kd" is configs/rdd_kd.py."""
+    axes = [[f"{key}={value}" for value in values] for key, values in vary.items()]
+    return [
+        Row(" ".join((method, *settings)), method.replace("+", "_"), settings)
+        for method in methods
+        for settings in itertools.product(*axes)
+    ]
+
+
+def plan(
+    rows: Sequence[Row], seeds: Sequence[int], *, preset: str, overrides: Sequence[str], folder: Path
+) -> list[Point]:
+    """The runs, all rows of a seed before the next seed.
+
+    A workdir is named by the run and by those settings in which it differs from its method's file, so that grids in the
+    same folder share what they have in common.
+
+    Args:
+        rows: of which no two may be the same run.
+        seeds: of each.
+        preset: of configs/base.py.
+        overrides: "KEY=VALUE" for all runs alike.
+        folder: where the workdirs are.
+
+    Raises:
+        UserError: for a mistake in them, before anything is written.
+    """
+    points = [_point(row, seed, preset, overrides, folder) for seed in seeds for row in rows]
+    places = [point.workdir for point in points]
+    for point in points:
+        if places.count(point.workdir) > 1:
+            raise UserError(f"two rows are the same run, {point.workdir.name}: give each method and value once")
+        checks.check(point.config, point.workdir, mend="choose another --out")
+    return points
+
+
+def _point(row: Row, seed: int, preset: str, overrides: Sequence[str], folder: Path) -> Point:
+    flags = [f"--config={_CONFIGS / row.file}.py:{preset}", f"--config.seed={seed}"]
+    flags += [f"--config.{override}" for override in overrides]
+    plain = main.configuration(flags)
+    config = main.configuration(flags + [f"--config.{setting}" for setting in row.settings])
+    changed = runs.differences(plain, config)
+    own = "".join(f"-{setting}" for setting in row.settings if setting.partition("=")[0] in changed)
+    name, _, number = runs.run_name(plain).rpartition("-seed")
+    return Point(row.label, seed, config, folder / f"{name}{own}-seed{number}")
+
+
+def run(points: Sequence[Point], shard: tuple[int, int] = (1, 1)) -> None:
+    """Trains and measures what is not finished, under one progress bar.
+
+    Args:
+        points: the whole grid.
+        shard: (i, n): of n processes this is the i-th, from 1, and does every n-th run.
+
+    Raises:
+        UserError: where another process is at one of its own runs, or a file is damaged.
+    """
+    own = points[shard[0] - 1 :: shard[1]]
+    shared = {place: config for point in own for config, place in runs.prerequisites(point.config)}
+    work = [(config, place) for place, config in shared.items()] + [(point.config, point.workdir) for point in own]
+    work = [(config, place) for config, place in work if not runs.is_finished(place)]
+    with metrics.image_bar(sum(_count_images(config) for config, _ in work)) as bar:
+        for number, (config, place) in enumerate(work, start=1):
+            show = partial(_progress, f"[{number}/{len(work)}]", bar)
+            if place in shared:
+                _train_together(config, place, show)
+            else:
+                _train(config, place, show)
+    for point in tqdm.tqdm(own, desc="measuring", unit="run"):
+        measures.keep(point.workdir)
+
+
+def _progress(part: str, bar: tqdm.tqdm, title: str, **images: int) -> metrics.Progress:
+    return metrics.Progress(f"{part} {title}", bar=bar, **images)
+
+
+def _train(config: ml_collections.ConfigDict, place: Path, show: partial) -> None:
+    # What a run says of itself beside its bar would break the bar of the grid, and stands in its files.
+    with contextlib.redirect_stdout(None):
+        train(config, place, show)
+
+
+def _train_together(config: ml_collections.ConfigDict, place: Path, show: partial) -> None:
+    """Trains what several processes need: the first does it, and the others wait for that."""
+    while not runs.is_finished(place):
+        try:
+            _train(config, place, show)
+        except Occupied:
+            time.sleep(_POLL_SECONDS)
+
+
+def _count_images(config: ml_collections.ConfigDict) -> int:
+    sampler = make_sampler(config)
+    return config.batch_size * sum(sampler.steps(epoch) for epoch in range(config.epochs))
+
+
+def results(points: Iterable[Point]) -> list[dict[str, Any]]:
+    """What the finished runs of a grid have written, one dict each: the "runs" of results.json."""
+    return [_result(point) for point in points if runs.is_finished(point.workdir)]
+
+
+def _result(point: Point) -> dict[str, Any]:
+    lines = files.read_lines(point.workdir / files.METRICS)
+    train_lines, test_lines = ([line for line in lines if line["split"] == split] for split in ("train", "test"))
+    looks = ("drift_seconds", "embed_seconds", "mine_seconds")
+    return {
+        "label": point.label,
+        "seed": point.seed,
+        "summary": runs.read_summary(point.workdir),
+        "epochs": [line["epoch"] for line in test_lines],
+        "test_accuracy": [line["accuracy"] for line in test_lines],
+        "test_loss": [line["loss"] for line in test_lines],
+        "train_accuracy": [line["accuracy"] for line in train_lines],
+        "train_loss": [line["loss"] for line in train_lines],
+        "minings": sum("mine_seconds" in line for line in train_lines),
+        "mine_seconds": sum(line.get(key, 0.0) for line in train_lines for key in looks),
+        "measures": measures.kept(point.workdir),
+    }

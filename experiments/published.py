@@ -1,0 +1,63 @@
+"""What others have published: accuracies of resnet32x4 -> resnet8x4 on CIFAR-100 in 240 epochs, and curves.
+
+The first accuracy, in percent, is of Tian et al. 2020 (RepDistiller's table), the one after the stroke of Irakiza &
+Mugisha 2026; rdd and the samplers are of the latter, rrd is of Giakoumoglou & Stathaki 2024.
+"""
+
+import csv
+from pathlib import Path
+
+PRESET, TEACHER, STUDENT = "cifar100", "resnet32x4", "resnet8x4"
+TEACHER_ACCURACY = "79.42"
+ACCURACIES = {
+    "ce": "72.50",
+    "kd": "73.33 / 72.93",
+    "fitnets": "73.50",
+    "at": "73.44",
+    "nst": "73.30",
+    "pkt": "73.64",
+    "sp": "72.94",
+    "cc": "72.97",
+    "vid": "73.09",
+    "rkd": "71.90 / 71.55",
+    "crd": "75.51 / 75.45",
+    "rrd": "74.48",
+    "rdd": "75.58",
+    "kd sampler.kind=rdx": "59.49",
+    "kd sampler.kind=curriculum": "72.96",
+}
+NOTE = (
+    "Published, of 240 epochs: Tian et al. (2020), RepDistiller's table; after the stroke, and for rdd and the "
+    "samplers, Irakiza & Mugisha (2026); rrd: Giakoumoglou & Stathaki (2024)."
+)
+# The authors' names of two runs, which are KD with another sampler.
+_SAMPLERS = {"rdd_sampling": "kd sampler.kind=rdx", "rdd_curriculum": "kd sampler.kind=curriculum"}
+
+
+def usual_name(label: str) -> str:
+    """The label of a run that its authors, or its configuration's file, give a name of its own."""
+    return _SAMPLERS.get(label, label)
+
+
+def read_published(path: Path) -> dict[str, dict[int, float]]:
+    """The test accuracies in percent, by method and epoch, of a CSV with the columns method, epoch, metric and value.
+
+    Raises:
+        ValueError: the file cannot be read, lacks a column, has no line whose metric is test_acc, or one whose epoch or
+            value is no number; the message names the file.
+    """
+    curves: dict[str, dict[int, float]] = {}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            lacking = {"method", "epoch", "metric", "value"}.difference(reader.fieldnames or ())
+            if lacking:
+                raise ValueError(f"it has no column {', '.join(sorted(lacking))}")
+            for line in reader:
+                if line["metric"] == "test_acc":
+                    curves.setdefault(line["method"], {})[int(line["epoch"])] = float(line["value"])
+    except (OSError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as published curves: {error}") from None
+    if not curves:
+        raise ValueError(f"{path} has no line whose metric is test_acc")
+    return curves

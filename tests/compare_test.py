@@ -1,0 +1,109 @@
+"""A small grid on the embedded digits: stopped, gone on with, split over processes, reported."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from experiments import compare, grid
+
+ROOT = Path(__file__).parent.parent
+LINE = ["--preset=digits", "--methods=ce,kd", "--seeds=2", "--out=out"]
+LINE += ["--config.epochs=2", "--config.batch_size=256", "--config.checkpoint_every_epochs=0.4"]
+LINE += ["--config.teacher.name=resnet8", "--config.teacher.epochs=1"]
+RUNS = ["ce-digits-seed0", "ce-digits-seed1", "kd-digits-seed0", "kd-digits-seed1"]
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """Starts the comparison in a folder that the tests of this file share."""
+    folder = tmp_path_factory.mktemp("compare")
+
+    def start(*arguments, out="out"):
+        environment = os.environ | {
+            "PYTHONPATH": str(ROOT),
+            "XLA_FLAGS": "",
+            "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+            "TFDS_DATA_DIR": str(folder / "nowhere"),  # What MNIST would add takes time.
+        }
+        command = [sys.executable, "-m", "experiments.compare", *LINE, f"--out={out}", *arguments]
+        log = (folder / "log").open("w")
+        return subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+
+    start.folder = folder
+    return start
+
+
+def finish(start, process):
+    assert process.wait(timeout=400) == 0, (start.folder / "log").read_text()
+
+
+def written(folder):
+    """When each run's summary was written."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("*/summary.json")}
+
+
+def accuracies(results):
+    return {(run["label"], run["seed"]): (run["test_accuracy"], run["train_loss"]) for run in results["runs"]}
+
+
+@pytest.mark.slow
+def test_a_grid_killed_in_its_middle_goes_on_and_reports_what_the_straight_one_does(start):
+    runs = start.folder / "out" / "runs"
+    process = start()
+    deadline = time.monotonic() + 300
+    while not list(runs.glob("kd-digits-seed0/checkpoints/[0-9]*")):
+        assert process.poll() is None, (start.folder / "log").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = written(runs)
+    assert set(before) == {"ce-digits-seed0"}
+    finish(start, start())
+    after = written(runs)
+    assert sorted(after) == RUNS
+    assert after["ce-digits-seed0"] == before["ce-digits-seed0"]
+    finish(start, start())
+    assert written(runs) == after
+
+    straight = [start("--shard=1/2", out="split"), start("--shard=2/2", out="split")]
+    for process in straight:
+        finish(start, process)
+    ours, theirs = (json.loads((start.folder / name / "results.json").read_text()) for name in ("out", "split"))
+    assert accuracies(ours) == accuracies(theirs)
+    assert len(ours["runs"]) == 4
+    assert (ours["labels"], ours["baseline"], ours["seeds"]) == (["ce", "kd"], "ce", [0, 1])
+    assert all(run["measures"]["neighbors_shared"] > 0 for run in ours["runs"])
+    for name in ("report.html", "report.md", "figures/curves.png"):
+        assert (start.folder / "out" / name).stat().st_size > 100
+
+
+def test_the_flags_say_what_is_wrong_with_them(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for line, message in [
+        (["--baseline=rkd"], "--baseline is one of ce, kd"),
+        (["--methods=ce,dk"], "there is no configuration file"),
+        (["--curves=none.csv"], "none.csv"),
+        (["--confg.epochs=2"], "--config.KEY=VALUE"),
+    ]:
+        monkeypatch.setattr(sys, "argv", ["compare", *LINE, *line])
+        made = compare.parser("")
+        made.add_argument("--methods", type=lambda text: text.split(","))
+        assert compare.main(lambda arguments: grid.product(arguments.methods, {}), made, "experiments.compare") == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("flag", ["--shard=0/2", "--shard=3/2", "--shard=2", "--seeds=0", "--seeds=x"])
+def test_numbers_that_make_no_sense_are_refused(flag, capsys):
+    with pytest.raises(SystemExit):
+        compare.parser("").parse_args([flag])
+    assert flag.partition("=")[2] in capsys.readouterr().err

@@ -1,0 +1,279 @@
+"""The comparison: what its tables and sentences must say, what must be named as missing, and what must be escaped."""
+
+import copy
+import re
+import struct
+
+import matplotlib
+import pytest
+
+from experiments import comparison
+
+TEACHER = {"name": "resnet20", "accuracy": 98.5, "parameters": 272_474, "multiply_adds": 2.5e6}
+MEASURES = {"cka": 0.9, "rank_agreement": 0.8, "neighbors_shared": 0.5, "transfer": 91.0, "transfer_dataset": "mnist"}
+
+
+def run(label, seed, accuracy, best=None, *, epochs=12, minutes=1.0, minings=0, measures=None, teacher=TEACHER):
+    student = {"name": "resnet8", "accuracy": accuracy, "best_accuracy": best or accuracy, "parameters": 77_754}
+    summary = {"method": label, "dataset": "digits", "seed": seed, "epochs": epochs, "teacher": teacher}
+    summary |= {"student": student, "wall_seconds": 60 * minutes, "compile_seconds": 15 * minutes}
+    curve = [accuracy - 2 / epoch for epoch in range(1, epochs)] + [accuracy]
+    lines = {"epochs": list(range(1, epochs + 1)), "test_accuracy": curve}
+    mined = {"minings": minings, "mine_seconds": 0.25 * minings}
+    return {"label": label, "seed": seed, "summary": summary, **lines, **mined, "measures": measures or {}}
+
+
+def results(*runs, labels=("ce", "kd", "rdd"), seeds=3, preset="digits", baseline="kd"):
+    shared = {"command": "python -m experiments.compare --methods=ce,kd,rdd", "preset": preset, "dataset": preset}
+    asked = {"labels": list(labels), "seeds": list(range(seeds)), "baseline": baseline, "device": "1 x cpu"}
+    return {**shared, **asked, "runs": list(runs)}
+
+
+# Against kd: ce is 1, 2 and 3 points worse, rdd 1.0, 1.1 and 1.2 better.
+COMPLETE = results(
+    *(run("ce", seed, 95.0 - seed, minutes=seed + 1) for seed in range(3)),
+    *(run("kd", seed, 96.0, 97.0 + seed) for seed in range(3)),
+    *(run("rdd", seed, 97.0 + 0.1 * seed, minings=6, measures=MEASURES) for seed in range(3)),
+)
+
+
+def cells(table):
+    """The rows of a Markdown table as dicts by header, by their first cell."""
+    header, rule, *rows = ([cell.strip() for cell in line[1:-1].split(" | ")] for line in table.splitlines())
+    assert set(rule) == {"---"}
+    assert {len(row) for row in rows} == {len(header)}
+    return {row[0]: dict(zip(header, row, strict=True)) for row in rows}
+
+
+def prose(page):
+    """The page's text, without tags, styles and pictures."""
+    body = page.read_text().partition("<body>")[2]
+    return " ".join(re.sub(r"<[^>]*>", " ", body).split())
+
+
+def png_size(content):
+    assert content.startswith(b"\x89PNG\r\n\x1a\n")
+    return struct.unpack(">II", content[16:24])
+
+
+def test_accuracies_are_means_deviations_and_differences_by_seed():
+    rows = cells(comparison.accuracy_table(COMPLETE))
+    assert list(rows) == ["ce", "kd", "rdd", "teacher resnet20"]
+    # With 2 degrees of freedom p = 1 - t / sqrt(2 + t^2): 0.0742 for ce, where t = 2 sqrt(3), and 0.0027 for rdd, where
+    # t = 11 sqrt(3). Holm doubles the smaller of the two.
+    assert rows["ce"] == {
+        "method": "ce",
+        "seeds": "3",
+        "last epoch": "94.00 ± 1.00",
+        "95 % interval": "93.00 to 95.00",
+        "best epoch": "94.00 ± 1.00",
+        "against kd": "-2.00",
+        "p (Holm)": "0.074",
+    }
+    assert rows["rdd"]["against kd"] == "+1.10"
+    assert rows["rdd"]["p (Holm)"] == "0.005"
+    assert rows["kd"]["last epoch"] == "96.00 ± 0.00"
+    assert rows["kd"]["best epoch"] == "98.00 ± 1.00"
+    assert rows["kd"]["against kd"] == rows["kd"]["p (Holm)"] == "–"
+    assert rows["teacher resnet20"]["last epoch"] == "98.50"
+
+
+def test_one_seed_has_no_spread_and_no_p_value():
+    table = comparison.accuracy_table(results(run("kd", 0, 96.0), run("ce", 0, 95.5), labels=("kd", "ce"), seeds=1))
+    rows = cells(table)
+    assert list(rows["kd"].values()) == ["kd", "1", "96.00", "–", "96.00", "–", "–"]
+    assert list(rows["ce"].values()) == ["ce", "1", "95.50", "–", "95.50", "-0.50", "–"]
+
+
+def test_teachers_of_their_own_seeds_are_averaged_and_none_is_no_row():
+    taught = [run("kd", seed, 96.0, teacher=TEACHER | {"accuracy": 98.0 + seed}) for seed in range(2)]
+    assert cells(comparison.accuracy_table(results(*taught)))["teacher resnet20"]["last epoch"] == "98.50 ± 0.71"
+    alone = results(run("kd", 0, 96.0, teacher=None))
+    assert list(cells(comparison.accuracy_table(alone))) == ["ce", "kd", "rdd"]
+    assert comparison.markdown(alone).splitlines()[2].startswith("resnet8 (96.00 %): ce, kd, rdd;")
+
+
+def test_verdicts_are_of_all_but_the_baseline():
+    worse, better = comparison.verdicts(COMPLETE)
+    assert worse.startswith("ce is not distinguishable from kd at 3 seeds (-2.00 points")
+    assert better.startswith("rdd is better than kd by 1.10 points")
+
+
+def test_costs_are_medians_and_measures_are_means():
+    rows = cells(comparison.cost_table(COMPLETE))
+    assert list(rows["ce"].values()) == ["ce", "2.00", "0.50", *["–"] * 6]
+    assert rows["rdd"] == {
+        "method": "rdd",
+        "minutes a run": "1.00",
+        "of them compiling": "0.25",
+        "minings": "6",
+        "seconds mining": "1.5",
+        "CKA": "0.900 ± 0.000",
+        "rank agreement": "0.800 ± 0.000",
+        "neighbours shared": "0.500 ± 0.000",
+        "transfer to mnist": "91.00 ± 0.00",
+    }
+
+
+def test_what_no_run_has_measured_is_no_column():
+    header = comparison.cost_table(results(run("kd", 0, 96.0, measures={"cka": 0.75}))).splitlines()[0]
+    assert header == "| method | minutes a run | of them compiling | CKA |"
+
+
+def test_the_text_says_what_was_compared_in_order():
+    text = comparison.markdown(COMPLETE)
+    assert text.startswith("# Comparison on digits\n")
+    order = [
+        "resnet20 (98.50 %) -> resnet8 (94.00 to 97.10 %): ce, kd, rdd; 12 epochs, seeds 0, 1, 2, on 1 x cpu.",
+        f"\n\n    {COMPLETE['command']}\n\n",
+        "best epoch is picked with the test set and flatters",
+        comparison.accuracy_table(COMPLETE),
+        *(f"- {sentence}" for sentence in comparison.verdicts(COMPLETE)),
+        comparison.cost_table(COMPLETE),
+    ]
+    places = [text.index(part) for part in order]
+    assert places == sorted(places)
+    assert "Missing" not in text
+
+
+def test_missing_runs_are_named():
+    unfinished = copy.deepcopy(COMPLETE)
+    unfinished["runs"] = [run for run in COMPLETE["runs"] if (run["label"], run["seed"]) not in {("ce", 2), ("kd", 0)}]
+    unfinished["labels"].append("crd refresh.kind=once")
+    named = "ce at seed 2; kd at seed 0; crd refresh.kind=once at seeds 0, 1, 2."
+    assert comparison.missing(unfinished).startswith("5 of the 12 runs asked for are not finished")
+    assert comparison.markdown(unfinished).rstrip().endswith(named)
+    rows = cells(comparison.accuracy_table(unfinished))
+    assert rows["ce"]["seeds"] == "2 of 3"
+    # The seed that both have: 94 against 96.
+    assert rows["ce"]["against kd"] == "-2.00"
+    assert set(list(rows["crd refresh.kind=once"].values())[2:]) == {"–"}
+
+
+def test_published_accuracies_are_those_of_the_same_networks():
+    def papers(student):
+        labels = ("kd", "rdd_curriculum", "rdx_triplet")
+        runs = [run(label, 0, 73.0, teacher=TEACHER | {"name": "resnet32x4"}) for label in labels]
+        for one in runs:
+            one["summary"]["student"]["name"] = student
+        return comparison.markdown(results(*runs, labels=labels, seeds=1, preset="cifar100"))
+
+    text = papers("resnet8x4")
+    rows = cells(re.search(r"(?:^\|.*\n)+", text, re.MULTILINE).group().strip())
+    published = {label: row["published"] for label, row in rows.items()}
+    expected = {"kd": "73.33 / 72.93", "rdd_curriculum": "72.96", "rdx_triplet": "–", "teacher resnet32x4": "79.42"}
+    assert published == expected
+    assert "Irakiza & Mugisha (2026)" in text
+    assert "published" not in papers("resnet8").lower()
+    assert "published" not in comparison.markdown(COMPLETE).lower()
+
+
+def test_writes_the_texts_and_the_figures_and_nothing_else(tmp_path):
+    page = comparison.write(tmp_path / "new" / "folder", COMPLETE, {"kd": {1: 90.0, 12: 96.0}, "sp": {12: 95.0}})
+    assert page == tmp_path / "new" / "folder" / "report.html"
+    assert {path.name for path in page.parent.iterdir()} == {"report.md", "report.html", "figures"}
+    figures = {path.stem: path.read_bytes() for path in (page.parent / "figures").iterdir()}
+    assert figures.keys() == {"curves", "accuracies", "cost"}
+    for content in figures.values():
+        width, height = png_size(content)
+        assert width == 1500
+        assert 300 <= height <= 1500
+    text = (page.parent / "report.md").read_text()
+    assert text.startswith(comparison.markdown(COMPLETE))
+    assert set(re.findall(r"\(figures/(\w+)\.png\)", text)) == figures.keys()
+    assert "published single runs" in text
+
+
+def test_the_page_shows_the_numbers(tmp_path):
+    text = prose(comparison.write(tmp_path, COMPLETE))
+    assert "Highest mean 97.10 % rdd, better than kd Baseline 96.00 % kd Teacher 98.50 % resnet20" in text
+    assert "Runs finished 9 of 9 seeds 0, 1, 2" in text
+    assert "ce 3 94.00 ± 1.00 93.00 to 95.00 94.00 ± 1.00 -2.00 0.074" in text
+    assert "rdd is better than kd by 1.10 points" in text
+    assert "rdd 1.00 0.25 6 1.5 0.900 ± 0.000" in text
+    assert COMPLETE["command"] in text
+
+
+def test_the_page_is_self_contained(tmp_path):
+    page = comparison.write(tmp_path, COMPLETE).read_text()
+    references = re.findall(r"(?:src|href|url)\s*[=(]\s*[\"']?([^\"'> )]*)", page)
+    assert len(references) == 3
+    assert all(reference.startswith("data:image/png;base64,") for reference in references)
+    assert "<script" not in page
+    assert "@import" not in page
+    assert "prefers-color-scheme: dark" in page
+
+
+def test_everything_is_escaped(tmp_path):
+    hostile = "<b>kd|$x^"
+    given = results(run(hostile, 0, 96.0), run("ce", 0, 95.0), labels=(hostile, "ce", "<i>"), baseline=hostile)
+    page = comparison.write(tmp_path, given | {"command": "</pre><script>"}, {"<u>": {3: 90.0}}).read_text()
+    for tag in ("<b>", "<i>", "<u>", "<script"):
+        assert tag not in page
+    assert "&lt;b&gt;kd|$x^" in page
+    assert "<i>" not in comparison.accuracy_table(given)
+    assert r"&lt;b>kd\|$x^" in cells(comparison.accuracy_table(given))
+
+
+@pytest.mark.parametrize(
+    ("labels", "seeds", "epochs", "figures"),
+    [
+        ([f"rdd distill.rdd.negatives=kind-{i}" for i in range(15)], 2, 12, {"curves", "accuracies", "cost"}),
+        (["kd"], 1, 1, {"curves", "accuracies"}),
+        (["kd", "ce"], 2, 3, {"curves", "accuracies", "cost"}),
+    ],
+    ids=["many long labels", "one of everything", "few epochs"],
+)
+def test_grids_of_any_size_are_drawn(tmp_path, labels, seeds, epochs, figures):
+    runs = [run(label, seed, 90.0 + i, epochs=epochs) for i, label in enumerate(labels) for seed in range(seeds)]
+    comparison.write(tmp_path, results(*runs, labels=labels, seeds=seeds, baseline=labels[0]))
+    assert {path.stem for path in (tmp_path / "figures").iterdir()} == figures
+
+
+def test_nothing_finished_is_said(tmp_path):
+    text = prose(comparison.write(tmp_path, results()))
+    assert "No run is finished of ce, kd, rdd at seeds 0, 1, 2" in text
+    assert "9 of the 9 runs asked for are not finished" in text
+    assert not (tmp_path / "figures").exists()
+
+
+@pytest.mark.parametrize("baseline", [96.0, float("nan")])
+def test_diverged_runs_are_survived(tmp_path, baseline):
+    diverged = results(run("kd", 0, baseline), run("ce", 0, float("nan")), seeds=1)
+    assert "Highest mean" not in prose(comparison.write(tmp_path, diverged))
+    assert cells(comparison.accuracy_table(diverged))["ce"]["last epoch"] == "–"
+
+
+def test_the_style_of_others_is_left_alone(tmp_path):
+    before = dict(matplotlib.rcParams)
+    comparison.write(tmp_path, COMPLETE)
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_published_curves_are_the_test_accuracies(tmp_path):
+    path = tmp_path / "curves.csv"
+    path.write_text(
+        "method,epoch,metric,value\nkd,1,test_acc,14.5\nkd,1,test_loss,3.6\nkd,2,test_acc,20\nsp,1,test_acc,9\n"
+    )
+    assert comparison.read_published(path) == {"kd": {1: 14.5, 2: 20.0}, "sp": {1: 9.0}}
+
+
+@pytest.mark.parametrize(
+    ("content", "wrong"),
+    [
+        (None, "No such file"),
+        (b"", "no column epoch, method, metric, value"),
+        (b"method,epoch,value\nkd,1,2\n", "no column metric"),
+        (b"method,epoch,metric,value\nkd,1,test_loss,2\n", "no line whose metric is test_acc"),
+        (b"method,epoch,metric,value\nkd,one,test_acc,2\n", "'one'"),
+        (b"method,epoch,metric,value\nkd,1,test_acc\n", "NoneType"),
+        (b"method,epoch,metric,value\nk\xff,1,test_acc,2\n", "decode"),
+    ],
+)
+def test_other_files_are_no_published_curves(tmp_path, content, wrong):
+    path = tmp_path / "curves.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=wrong) as error:
+        comparison.read_published(path)
+    assert str(path) in str(error.value)
