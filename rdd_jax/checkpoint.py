@@ -1,9 +1,13 @@
 """Checkpoints of a run: the only file that imports Orbax.
 
-A checkpoint has two items: `student`, the variables that others load, and `training`, all else that evolves.
+A checkpoint has three items: `student`, the variables that others load; `training`, all else that evolves; and
+`checksums` of every array in the two, without which a flipped bit would be read as if it were right.
 """
 
 import contextlib
+import json
+import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,12 +17,14 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from rdd_jax import parallel
+from rdd_jax import files, parallel
 from rdd_jax.errors import UserError
 from rdd_jax.train_state import TrainState
 
 # Below every accuracy: what was not measured, or is not a number, is never the best.
 _UNRANKED = -1.0
+_CHECKSUMS = "checksums"
+_DAMAGED = "is damaged or of another network"
 
 
 class Checkpoints:
@@ -41,49 +47,82 @@ class Checkpoints:
             preservation_policy=keep, best_fn=_accuracy, cleanup_tmp_directories=True
         )
         self._folder = _folder(workdir)
-        with _named(self._folder, "delete what is damaged there"):
+        _drop_damaged_ranks(self._folder)
+        with _naming(self._folder, "is damaged", "delete what is damaged there"):
             self._manager = ocp.CheckpointManager(self._folder, options=options)
 
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *exception: Any) -> None:
-        """Waits for the writes under way."""
-        self._manager.close()
+    def __exit__(self, kind: type[BaseException] | None, *exception: Any) -> None:
+        """Waits for the writes under way; their failure is told unless something else has failed before."""
+        with contextlib.suppress(Exception) if kind else self._writing():
+            self._manager.close()
 
     def save(self, step: int, state: TrainState, accuracy: float | None) -> None:
-        """Starts to write `state`; `accuracy` in percent ranks it, None where it was not measured at this step."""
+        """Starts to write `state`; `accuracy` in percent ranks it, None where it was not measured at this step.
+
+        Raises:
+            UserError: where this write cannot start, or the one before has failed, as on a full disk.
+        """
+        training = _without_student(state)
         items = ocp.args.Composite(
             student=ocp.args.StandardSave(state.student),
-            training=ocp.args.StandardSave(_without_student(state)),
+            training=ocp.args.StandardSave(training),
+            **{_CHECKSUMS: ocp.args.JsonSave({"student": _checksums(state.student), "training": _checksums(training)})},
         )
         ranked = accuracy if accuracy is not None and np.isfinite(accuracy) else _UNRANKED
-        self._manager.save(step, args=items, metrics={"accuracy": float(ranked)})
+        with self._writing():
+            self._manager.save(step, args=items, metrics={"accuracy": float(ranked)})
+
+    def _writing(self) -> contextlib.AbstractContextManager:
+        mend = "make room, and the same command goes on from the checkpoint before, which is whole"
+        return _naming(self._folder, "cannot be written", mend)
 
     def steps(self) -> list[int]:
         """The steps that are kept, in their order."""
         return sorted(self._manager.all_steps())
 
     def restore(self, like: TrainState, step: int | None = None) -> TrainState | None:
-        """The state at that step, or the latest, replicated over the devices; None where there is none.
+        """The state at that step, or the latest that is whole, replicated over the devices; None where there is none.
+
+        Those that are damaged are named on stderr and renamed, so that the run can write their steps again.
 
         Args:
             like: the shapes, as `jax.eval_shape` gives them.
             step: one of `steps()`.
 
         Raises:
-            UserError: where the checkpoint is damaged or of another shape.
+            UserError: where the checkpoint, or every one, is damaged or of another shape.
         """
-        step = self._manager.latest_step() if step is None else step
-        if step is None:
-            return None
-        items = ocp.args.Composite(
-            student=ocp.args.StandardRestore(_replicated(like.student)),
-            training=ocp.args.StandardRestore(_replicated(_without_student(like))),
-        )
-        with _named(self._folder / str(step), "delete it, and the run goes on from the one before"):
-            restored = self._manager.restore(step, args=items)
-        return TrainState(student=restored.student, **restored.training)
+        damaged = []
+        for candidate in reversed(self.steps()) if step is None else [step]:
+            try:
+                state = self._read(like, candidate)
+            except UserError as error:
+                damaged.append((candidate, error))
+            else:
+                self._set_aside(damaged)
+                return state
+        if damaged:
+            raise damaged[0][1]
+        return None
+
+    def _read(self, like: TrainState, step: int) -> TrainState:
+        folder, training = self._folder / str(step), _without_student(like)
+        with _naming(folder, _DAMAGED, "choose another --workdir, or delete this one to begin again"):
+            student = _restore(folder, "student", like.student)
+            return TrainState(student=student, **_restore(folder, "training", training))
+
+    def _set_aside(self, damaged: list[tuple[int, UserError]]) -> None:
+        for step, error in damaged:
+            folder = self._folder / str(step)
+            aside = folder.with_name(f"damaged-{step}-{len(list(self._folder.glob(f'damaged-{step}-*')))}")
+            folder.rename(aside)
+            reason = str(error).rpartition(": ")[0]
+            _tell(f"{reason}: going on from the one before; it is kept as {aside.name}")
+        if damaged:
+            self._manager.reload()
 
 
 def _accuracy(metrics: dict[str, float]) -> float:
@@ -101,8 +140,9 @@ def restore_student(workdir: Path, like: dict[str, Any]) -> dict[str, Any]:
         UserError: where there is no checkpoint, or it is damaged or of another shape.
     """
     folder = _folder(workdir) / str(latest_step(workdir))
-    with _named(folder, "train that run again, or give another"), ocp.StandardCheckpointer() as checkpointer:
-        return checkpointer.restore(folder / "student", _replicated(like))
+    mend = f"delete {workdir / files.SUMMARY} and run that run's command again, which goes on from the one before"
+    with _naming(folder, _DAMAGED, mend):
+        return _restore(folder, "student", like)
 
 
 def latest_step(workdir: Path) -> int:
@@ -122,14 +162,49 @@ def _folder(workdir: Path) -> Path:
     return workdir.absolute() / "checkpoints"
 
 
+def _restore(folder: Path, item: str, like: Any) -> Any:
+    """Reads an item of a checkpoint and holds it against its checksums."""
+    with ocp.StandardCheckpointer() as checkpointer:
+        tree = checkpointer.restore(folder / item, _replicated(like))
+    if not (folder / _CHECKSUMS).exists():  # Of a version that had none.
+        return tree
+    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as checkpointer:
+        expected = checkpointer.restore(folder / _CHECKSUMS)[item]
+    wrong = sorted(name for name, checksum in _checksums(tree).items() if expected.get(name) != checksum)
+    if wrong:
+        raise ValueError(f"{len(wrong)} arrays are not what was saved, the first is {item}{wrong[0]}")
+    return tree
+
+
+def _checksums(tree: Any) -> dict[str, int]:
+    """The CRC-32 of every array's bytes, by its path."""
+    leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(tree))
+    return {jax.tree_util.keystr(path): zlib.crc32(np.ascontiguousarray(leaf).view(np.uint8)) for path, leaf in leaves}
+
+
+def _drop_damaged_ranks(folder: Path) -> None:
+    """Orbax cannot open a folder in which one checkpoint's accuracy is damaged; without it that one is no best one."""
+    for path in folder.glob("*/metrics/metrics"):
+        try:
+            json.loads(path.read_bytes())["accuracy"]
+        except (KeyError, TypeError, ValueError):
+            path.unlink()
+            _tell(f"{path} is damaged: that checkpoint is not known to be the most accurate, and else as good as ever")
+
+
+def _tell(sentence: str) -> None:
+    """Beside the progress bar, and also where what a run prints is not shown."""
+    print(f"rdd_jax: {sentence}", file=sys.stderr)
+
+
 @contextlib.contextmanager
-def _named(folder: Path, mend: str) -> Iterator[None]:
-    """Orbax and TensorStore raise many kinds for a checkpoint that cannot be read; to a user they are one."""
+def _naming(folder: Path, trouble: str, mend: str) -> Iterator[None]:
+    """Orbax and TensorStore raise many kinds for what cannot be read or written; to a user they are one."""
     try:
         yield
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-        raise UserError(f"the checkpoint {folder} is damaged or of another network ({reason}): {mend}") from error
+        raise UserError(f"the checkpoint {folder} {trouble} ({reason}): {mend}") from error
 
 
 def _without_student(state: TrainState) -> dict[str, Any]:
