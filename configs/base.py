@@ -1,7 +1,8 @@
 """What all runs share: every key with its default, and the presets.
 
-Presets: `digits` (default), `mnist`, `cifar100_small`, `cifar100`. The recipe is RepDistiller's: batches of 64, SGD
-with momentum 0.9, coupled weight decay 5e-4, learning rate 0.05, times 0.1 after 150, 180 and 210 of 240 epochs.
+Presets: `digits` (default), `mnist`, `cifar100_small`, `cifar100`, and `cifar100_TEACHER_STUDENT` for two pairs of
+unlike networks. The recipe is RepDistiller's: batches of 64, SGD with momentum 0.9, coupled weight decay 5e-4, learning
+rate 0.05, times 0.1 after 150, 180 and 210 of 240 epochs.
 """
 
 import ml_collections
@@ -10,6 +11,16 @@ from rdd_jax import methods
 from rdd_jax.data import sampling
 from rdd_jax.errors import UserError, unknown
 
+_CIFAR100 = {
+    "dataset": "cifar100",
+    "epochs": 240,
+    "teacher": {"name": "resnet32x4", "epochs": 240},
+    "student": {"name": "resnet8x4"},
+    "augment": {"pad": 4, "flip": True},
+    "negatives": {"num_negatives": 16384, "pool_size": 1024},
+    "refresh": {"epochs": 20},
+    "sampler": {"pace_epochs": 100, "refresh_epochs": 20},
+}
 PRESETS = {
     "digits": {
         "dataset": "digits",
@@ -41,16 +52,17 @@ PRESETS = {
         "refresh": {"epochs": 5},
         "sampler": {"pace_epochs": 16, "refresh_epochs": 5},
     },
-    "cifar100": {
-        "dataset": "cifar100",
-        "epochs": 240,
-        "teacher": {"name": "resnet32x4", "epochs": 240},
-        "student": {"name": "resnet8x4"},
-        "augment": {"pad": 4, "flip": True},
-        "negatives": {"num_negatives": 16384, "pool_size": 1024},
-        "refresh": {"epochs": 20},
-        "sampler": {"pace_epochs": 100, "refresh_epochs": 20},
+    "cifar100": _CIFAR100,
+    # RepDistiller gives these students a lower learning rate.
+    "cifar100_vgg13_mobilenetv2": _CIFAR100
+    | {
+        "pair": "vgg13_mobilenetv2",
+        "teacher": {"name": "vgg13", "epochs": 240},
+        "student": {"name": "mobilenetv2"},
+        "learning_rate": 0.01,
     },
+    "cifar100_resnet32x4_shufflev2": _CIFAR100
+    | {"pair": "resnet32x4_shufflev2", "student": {"name": "shufflev2"}, "learning_rate": 0.01},
 }
 
 
@@ -63,7 +75,8 @@ def get_config(preset: str = "digits") -> ml_collections.ConfigDict:
     negatives = chosen.pop("negatives")
 
     config = ml_collections.ConfigDict()
-    config.preset = preset
+    config.preset = preset.removesuffix(f"_{chosen.get('pair')}")
+    config.pair = ""  # of networks, where a preset has several
     config.trains_teacher = False
     config.seed = 0
     config.dtype = "float32"  # of the networks' computation; or "bfloat16"
@@ -110,6 +123,9 @@ def get_config(preset: str = "digits") -> ml_collections.ConfigDict:
     # Which images an epoch visits: data/sampling.py says what the kinds are, and what each option is for.
     config.sampler = ml_collections.ConfigDict(sampling.options())
 
+    # When loss or weights are not finite: "stop"; "skip" that update; or "rollback" to the last good weights, and go on
+    # behind the batches that spoiled them. What is not finite is never saved.
+    config.on_nan = "stop"
     config.eval_every_epochs = 1
     config.checkpoint_every_epochs = 1.0  # shares of an epoch are fine
     config.keep_all_checkpoints = False  # not only the two latest and the most accurate

@@ -21,6 +21,7 @@ from pathlib import Path
 from experiments import comparison, grid
 from rdd_jax import files
 from rdd_jax.errors import UserError
+from rdd_jax.stops import Stopped
 
 _RESULTS = "results.json"
 _FIXED = "--config."
@@ -81,6 +82,8 @@ def main(rows_of, made: argparse.ArgumentParser, module: str) -> int:
     except ValueError as error:
         print(f"rdd_jax: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except Stopped as stop:
+        print(f"rdd_jax: {stop}")
     except KeyboardInterrupt:
         print("rdd_jax: interrupted; the same command goes on", file=sys.stderr)
         return 130

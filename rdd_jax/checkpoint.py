@@ -6,7 +6,6 @@ A checkpoint has three items: `student`, the variables that others load; `traini
 
 import contextlib
 import json
-import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from rdd_jax import files, parallel
-from rdd_jax.errors import UserError
+from rdd_jax.errors import UserError, tell
 from rdd_jax.train_state import TrainState
 
 # Below every accuracy: what was not measured, or is not a number, is never the best.
@@ -95,6 +94,8 @@ class Checkpoints:
         Raises:
             UserError: where the checkpoint, or every one, is damaged or of another shape.
         """
+        with self._writing():
+            self._manager.wait_until_finished()
         damaged = []
         for candidate in reversed(self.steps()) if step is None else [step]:
             try:
@@ -120,7 +121,7 @@ class Checkpoints:
             aside = folder.with_name(f"damaged-{step}-{len(list(self._folder.glob(f'damaged-{step}-*')))}")
             folder.rename(aside)
             reason = str(error).rpartition(": ")[0]
-            _tell(f"{reason}: going on from the one before; it is kept as {aside.name}")
+            tell(f"{reason}: going on from the one before; it is kept as {aside.name}")
         if damaged:
             self._manager.reload()
 
@@ -189,12 +190,7 @@ def _drop_damaged_ranks(folder: Path) -> None:
             json.loads(path.read_bytes())["accuracy"]
         except (KeyError, TypeError, ValueError):
             path.unlink()
-            _tell(f"{path} is damaged: that checkpoint is not known to be the most accurate, and else as good as ever")
-
-
-def _tell(sentence: str) -> None:
-    """Beside the progress bar, and also where what a run prints is not shown."""
-    print(f"rdd_jax: {sentence}", file=sys.stderr)
+            tell(f"{path} is damaged: that checkpoint is not known to be the most accurate, and else as good as ever")
 
 
 @contextlib.contextmanager

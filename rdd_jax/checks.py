@@ -8,7 +8,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from rdd_jax import checkpoint, files, methods, models, refresh, runs, train_state, view_cache
+from rdd_jax import checkpoint, files, methods, models, refresh, runs, stops, train_state, view_cache
 from rdd_jax.data import augment, datasets, sampling
 from rdd_jax.data.sampling import Sampler
 from rdd_jax.errors import UserError, unknown
@@ -63,6 +63,8 @@ def _check_numbers(config: ml_collections.ConfigDict) -> None:
         raise ValueError(f"milestones are shares of the epochs, as in (0.5, 0.75); got {config.milestones}")
     if config.dtype not in runs.DTYPES:
         raise ValueError(unknown("dtype", config.dtype, runs.DTYPES))
+    if config.on_nan not in stops.WAYS:
+        raise ValueError(unknown("on_nan", config.on_nan, stops.WAYS))
     if config.teacher.cache not in ("none", "views"):
         raise ValueError(unknown("teacher.cache", config.teacher.cache, ("none", "views")))
     if config.teacher.cache_dtype not in view_cache.DTYPES:

@@ -1,6 +1,7 @@
 """The one kind of error that the program tells in a line instead of a traceback, and words for a common one."""
 
 import difflib
+import sys
 from collections.abc import Iterable
 
 
@@ -10,6 +11,11 @@ class UserError(ValueError):
 
 class Occupied(UserError):
     """Another process is at work where this one wants to be."""
+
+
+def tell(sentence: str) -> None:
+    """Says what is no mistake of the user's and has been mended, beside the progress bar."""
+    print(f"rdd_jax: {sentence}", file=sys.stderr)
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

@@ -25,7 +25,7 @@ from rdd_jax.optimizers import sgd, stepped_schedule
 from rdd_jax.refresh import Embed, make_embed, make_rank, make_refresh, make_score
 from rdd_jax.teaching import Teach
 from rdd_jax.train_state import TrainState
-from rdd_jax.train_step import make_train_call, make_train_step
+from rdd_jax.train_step import make_train_call, make_train_step, skip_poison
 from rdd_jax.types import Array
 from rdd_jax.view_cache import ViewCache
 
@@ -121,6 +121,7 @@ def build(config: ml_collections.ConfigDict, shared: Path = runs.RUNS) -> Experi
         select=selection.reducible_loss(student, views.show_random, keep=keep) if rho else None,
         axis_name=parallel.AXIS,
     )
+    skips = config.on_nan == "skip"
     return Experiment(
         train=train,
         test=parallel.replicate(Split(dataset.test_images, dataset.test_labels)),
@@ -140,9 +141,12 @@ def build(config: ml_collections.ConfigDict, shared: Path = runs.RUNS) -> Experi
             optimizer,
             num_scores=len(dataset.train_labels) if rho or config.sampler.kind in RANKED else 0,
             num_probes=config.refresh.probe if adaptive else 0,
+            skips=skips,
         ),
         train_call=parallel.data_parallel(
-            make_train_call(train_step, steps_per_call), in_axes=(None, None, None, None, 0, None), donated=(0,)
+            make_train_call(skip_poison(train_step) if skips else train_step, steps_per_call),
+            in_axes=(None, None, None, None, 0, None),
+            donated=(0,),
         ),
         evaluate=partial(make_evaluate, normalize=normalize),
         embed=partial(make_embed, normalize=normalize),

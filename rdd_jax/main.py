@@ -1,5 +1,6 @@
 """The command line: `python -m rdd_jax.main --config=configs/rdd.py[:PRESET] [--workdir=DIR] [--config.KEY=VALUE]`."""
 
+import errno
 import importlib.util
 import json
 import os
@@ -13,17 +14,31 @@ from ml_collections import config_flags
 from rdd_jax import export, files, runs
 from rdd_jax.errors import UserError
 from rdd_jax.explain import command
+from rdd_jax.stops import Stopped
 from rdd_jax.train import evaluate, train
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 INTERRUPTED = 130  # what shells say of a process that SIGINT ended
 
 
 def main(arguments: list[str]) -> int:
-    """Runs the command; returns the exit code: 0, 2 for a mistake of the user's, 130 for an interruption."""
+    """Runs the command; returns the exit code.
+
+    0 when it is done or was asked to stop and has saved all, 2 for a mistake of the user's, 130 for an interruption.
+    """
     try:
         return _run(*_parse(arguments))
     except UserError as error:
         print(f"rdd_jax: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except Stopped as stop:
+        print(f"rdd_jax: {stop}")
+        return 0
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        mend = "make room, and the same command goes on from the last checkpoint"
+        print(f"rdd_jax: {error.filename or 'a file'}: {error.strerror}; {mend}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("rdd_jax: interrupted; the same command goes on from the last checkpoint, if any", file=sys.stderr)

@@ -75,6 +75,7 @@ class Progress:
         self._bar.initial += done_images
         self._bar.n += done_images
         self._title = title
+        self.loss = 0.0  # As it was read last.
         self._waiting: collections.deque[tuple[str, int, dict[str, jax.Array]]] = collections.deque()
         self._lag = lag
 
@@ -100,9 +101,16 @@ class Progress:
         while self._waiting:
             self._show(*self._waiting.popleft())
 
+    def forget(self) -> None:
+        """Counts the calls sent off without looking at what they found."""
+        self._bar.update(sum(images for _, images, _ in self._waiting))
+        self._waiting.clear()
+        self.loss = 0.0
+
     def _show(self, epoch: str, images: int, values: dict[str, jax.Array]) -> None:
-        loss, accuracy = float(values["loss"]), float(values["accuracy"])
-        self._bar.set_description_str(f"{self._title} epoch {epoch} loss {loss:.3f} accuracy {accuracy:.1f}%", False)
+        self.loss, accuracy = float(values["loss"]), float(values["accuracy"])
+        shown = f"{self._title} epoch {epoch} loss {self.loss:.3f} accuracy {accuracy:.1f}%"
+        self._bar.set_description_str(shown, False)
         self._bar.update(images)
 
 

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import optax
 
+from rdd_jax.types import Array
+
 
 def stepped_schedule(
     learning_rate: float, *, milestones: Sequence[int], factor: float = 0.1, warmup_steps: int = 0
@@ -24,3 +26,8 @@ def stepped_schedule(
 def sgd(schedule: optax.Schedule, *, momentum: float, weight_decay: float) -> optax.GradientTransformation:
     """torch.optim.SGD: the decay joins the gradient before the momentum, and spares no parameter."""
     return optax.chain(optax.add_decayed_weights(weight_decay), optax.sgd(schedule, momentum=momentum))
+
+
+def at_step(state: optax.OptState, step: Array) -> optax.OptState:
+    """The state of an optimizer, with its schedule at update `step` i32[]: of updates passed over it knows nothing."""
+    return optax.tree_utils.tree_set(state, count=step)

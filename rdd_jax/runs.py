@@ -23,6 +23,7 @@ UNREAD_BY_TEACHERS = {
         **{"threshold": 0.5, "probe": 1024, "ranks_gigabytes": 1.0},
     },
     "sampler": sampling.options(),
+    "pair": "",
     "eval_every_epochs": 1,
     "checkpoint_every_epochs": 1.0,
     "keep_all_checkpoints": False,
@@ -38,8 +39,9 @@ def method_name(config: ml_collections.ConfigDict) -> str:
 
 
 def run_name(config: ml_collections.ConfigDict) -> str:
-    """<method>-<preset>-seed<seed>, or teacher-<preset>-<network>-seed<seed>."""
+    """<method>-<preset>[-<pair>]-seed<seed>, or teacher-<preset>-<network>-seed<seed>."""
     data = config.preset if config.dataset == config.preset else f"{config.preset}-{config.dataset}"
+    data = f"{data}-{config.pair}" if config.pair else data
     if not config.trains_teacher:
         return f"{method_name(config)}-{data}-seed{config.seed}"
     part = "" if config.sampler.kind == "full" else f"-{config.sampler.kind}"

@@ -1,29 +1,31 @@
 """A whole run: teacher, student, evaluation, record, checkpoints, report."""
 
 import bisect
-import platform
+import math
 import time
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import flax.linen as nn
 import jax
 import ml_collections
 import numpy as np
 from clu import parameter_overview
 
-from rdd_jax import checks, compilation, files, models, parallel, report, runs, train_state
+from rdd_jax import checks, compilation, files, parallel, report, runs, train_state
 from rdd_jax.checkpoint import Checkpoints
 from rdd_jax.compilation import CompileClock
 from rdd_jax.data import datasets
+from rdd_jax.errors import UserError, tell
 from rdd_jax.experiment import Experiment, build, load_network, measure
 from rdd_jax.metrics import Progress, RunLog
+from rdd_jax.optimizers import at_step
 from rdd_jax.refresh import is_due
+from rdd_jax.stops import Poisoned, Stopped, StopRequests
+from rdd_jax.summary import summarize
 from rdd_jax.train_state import TrainState
 
-_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+_is_finite = jax.jit(train_state.is_finite)
 
 
 def train(
@@ -40,7 +42,9 @@ def train(
         What summary.json holds.
 
     Raises:
-        UserError: for a run that could not work, before anything is compiled or written; and for damaged files.
+        UserError: for a run that could not work, before anything is compiled or written; for files that are damaged or
+            cannot be written; and for a loss that is not finite, where `on_nan` has no other way.
+        Stopped: on SIGTERM or SIGINT, when all is saved.
     """
     shared = workdir.absolute().parent
     compilation.keep(shared / files.COMPILATIONS)
@@ -59,6 +63,7 @@ def train(
         files.locked(workdir),
         Checkpoints(workdir, keep_all=config.keep_all_checkpoints) as checkpoints,
         CompileClock() as clock,
+        StopRequests() as requests,
     ):
         runs.write_config(config, workdir)
         state = checkpoints.restore(shapes)
@@ -66,10 +71,10 @@ def train(
             print(parameter_overview.get_parameter_overview(shapes.student["params"], include_stats=False))
             state = parallel.replicate(jax.jit(experiment.init)(config.seed))
         with RunLog(workdir, int(state.step)) as log:
-            run = _Run(config, experiment, checkpoints, log, clock)
+            run = _Run(config, experiment, checkpoints, log, clock, requests)
             with progress(workdir.name, **run.images(state)) as bar:
                 run.train(state, bar)
-            summary = _summarize(config, experiment, log)
+            summary = summarize(config, experiment, log)
     files.write_json(workdir / files.SUMMARY, summary)
     report.write(workdir)
     return summary
@@ -95,18 +100,21 @@ class _Run:
         checkpoints: Checkpoints,
         log: RunLog,
         clock: CompileClock,
+        requests: StopRequests,
     ):
         self._config = config
         self._experiment = experiment
         self._checkpoints = checkpoints
         self._log = log
         self._clock = clock
+        self._requests = requests
         self._compiled = 0.0  # Seconds of compilation that stand in the log already.
         self._starts = experiment.epoch_starts
         self._checkpoint_steps = _marks(config.checkpoint_every_epochs, experiment.epoch_starts)
         self._evaluate = experiment.evaluate(experiment.student)
         self._embed_student = experiment.embed(experiment.student)
         self._teacher_embeddings = None
+        self._rolled_back = False  # Since the last checkpoint.
         self._started = clock.started - log.seconds
 
     def images(self, state: TrainState) -> dict[str, int]:
@@ -116,10 +124,15 @@ class _Run:
 
     def train(self, state: TrainState, progress: Progress) -> None:
         """Does the epochs that are left."""
-        step = int(state.step)
+        step, shapes = int(state.step), jax.eval_shape(lambda: state)
         progress.say("compiling")
-        for epoch in range(bisect.bisect_right(self._starts, step) - 1, self._config.epochs):
-            state = self._epoch(state, epoch, max(step, self._starts[epoch]), progress)
+        while step < self._starts[-1]:
+            try:
+                state = self._epoch(state, bisect.bisect_right(self._starts, step) - 1, step, progress)
+            except Poisoned as poison:
+                progress.forget()
+                state = self._roll_back(shapes, poison.step)
+            step = int(state.step)
 
     def _epoch(self, state: TrainState, epoch: int, step: int, progress: Progress) -> TrainState:
         """Does what is left of an epoch (from 0) after `step` updates, and writes it down."""
@@ -137,15 +150,53 @@ class _Run:
             state, running = experiment.update(state, teaching, batches[step - begin : stop - begin])
             progress.add(f"{epoch + 1}/{config.epochs}", (stop - step) * config.batch_size, running)
             step = stop
-            if step == self._next_checkpoint(step - 1) and step < end:
-                self._checkpoints.save(step, state, None)
+            self._check_loss(progress, step)
+            if step < end and (self._requests.asked or step == self._next_checkpoint(step - 1)):
+                self._save(step, state, None)
         progress.drain()
+        self._check_loss(progress, step)
         extra |= views
         extra["images_per_second"] = (end - first) * config.batch_size / (time.perf_counter() - started)
         accuracy = self._record(state, epoch + 1, end, extra)
-        if end == self._next_checkpoint(end - 1) or epoch + 1 == config.epochs:
-            self._checkpoints.save(end, state, accuracy)
+        if self._requests.asked or end == self._next_checkpoint(end - 1) or epoch + 1 == config.epochs:
+            self._save(end, state, accuracy)
         return state
+
+    def _check_loss(self, progress: Progress, step: int) -> None:
+        if not math.isfinite(progress.loss):
+            raise Poisoned(step)
+
+    def _save(self, step: int, state: TrainState, accuracy: float | None) -> None:
+        """Keeps the state, unless it is poisoned; and ends the run there where that was asked for."""
+        if not _is_finite(state):
+            raise Poisoned(step)
+        self._checkpoints.save(step, state, accuracy)
+        self._rolled_back = False
+        if self._requests.asked and step < self._starts[-1]:
+            done = f"stopped after {step:,} of {self._starts[-1]:,} updates, which are saved"
+            raise Stopped(f"{self._requests.asked}: {done}; the same command goes on")
+
+    def _roll_back(self, shapes: TrainState, step: int) -> TrainState:
+        """What the run goes on with after the poisoned update `step`: the last good weights, if `on_nan` says so.
+
+        The batches in between are passed over: seen again from the same weights, they would do the same again.
+        """
+        good = None
+        if self._config.on_nan == "rollback" and not self._rolled_back and step < self._starts[-1]:
+            good = self._checkpoints.restore(shapes)
+        if good is None:
+            again = "again " if self._rolled_back else ""
+            kept = self._checkpoints.steps()
+            last = f"the last good checkpoint is of update {kept[-1]:,}" if kept else "there is no good checkpoint yet"
+            raise UserError(
+                f"loss or weights are {again}not finite by update {step:,}, and {last}: set a lower "
+                "--config.learning_rate, or --config.on_nan to skip or rollback, and another --workdir"
+            )
+        self._rolled_back = True
+        tell(f"not finite by update {step:,}: going on from there with the weights of update {int(good.step):,}")
+        # Two arrays, as both are donated to the next call.
+        here, same = (parallel.replicate(np.int32(step)) for _ in range(2))
+        return train_state.start_epoch(good)._replace(step=here, optimizer=at_step(good.optimizer, same))
 
     def _next_checkpoint(self, step: int) -> int:
         place = bisect.bisect_right(self._checkpoint_steps, step)
@@ -201,6 +252,8 @@ class _Run:
         """Writes the lines of a finished epoch (from 1); returns the test accuracy where it was measured."""
         averages = jax.device_get(state.metrics)
         metrics = {name: float(average.compute()) for name, average in averages.items() if average.count}
+        if "loss" not in metrics:  # Every single update was left out.
+            raise Poisoned(step)
         rate = float(self._experiment.schedule(step - 1))
         self._write(step, epoch, "train", {**metrics, "learning_rate": rate, **extra})
         if epoch % self._config.eval_every_epochs and epoch != self._config.epochs:
@@ -222,35 +275,3 @@ def _marks(every_epochs: float, starts: list[int]) -> list[int]:
     every = max(every_epochs, 1 / max(np.diff(starts)))
     passed = every * np.arange(1, int(epochs / every + 1e-9) + 1)
     return np.unique(np.maximum(1, np.round(np.interp(passed, range(epochs + 1), starts)))).astype(int).tolist()
-
-
-def _summarize(config: ml_collections.ConfigDict, experiment: Experiment, log: RunLog) -> dict[str, Any]:
-    last = log.lines[-1]
-    student = {"name": config.student.name, "accuracy": last["accuracy"], "best_accuracy": log.best_accuracy()}
-    teacher = None
-    if experiment.teacher:
-        model, variables = experiment.teacher
-        accuracy = experiment.evaluate(model)(variables, *experiment.test)["accuracy"]
-        teacher = {"name": config.teacher.name, "accuracy": accuracy, **_cost(model, config.dataset)}
-    return {
-        "method": runs.method_name(config),
-        "dataset": config.dataset,
-        "seed": config.seed,
-        "epochs": config.epochs,
-        "steps": last["step"],
-        "wall_seconds": last["seconds"],
-        "compile_seconds": sum(line["compile_seconds"] for line in log.lines),
-        "teacher": teacher,
-        "student": {**student, **_cost(experiment.student, config.dataset)},
-        "devices": f"{jax.local_device_count()} x {jax.local_devices()[0].device_kind}",
-        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
-    }
-
-
-def _cost(model: nn.Module, dataset: str) -> dict[str, int]:
-    image_shape = datasets.describe(dataset).image_shape
-    shapes = models.variable_shapes(model, image_shape)
-    return {
-        "parameters": models.count_parameters(shapes),
-        "multiply_adds": models.count_multiply_adds(model, shapes, image_shape),
-    }

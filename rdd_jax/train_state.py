@@ -11,6 +11,9 @@ from clu.metrics import Average
 from rdd_jax import drift, models
 from rdd_jax.types import Array, Batch, Distiller, MapsWithheld, Metrics, Outputs, Withheld
 
+# Of the epoch's updates, the percentage that would have made the state not finite and were left out.
+SKIPPED = "skipped_percent"
+
 
 class TrainState(NamedTuple):
     """What a checkpoint holds.
@@ -46,6 +49,7 @@ def create(
     optimizer: optax.GradientTransformation,
     num_scores: int = 0,
     num_probes: int = 0,
+    skips: bool = False,
 ) -> TrainState:
     """A fresh state for images of that (height, width, channels); works under `jax.eval_shape` and jit."""
     student_rng, heads_rng = jax.random.split(jax.random.key(seed))
@@ -54,6 +58,7 @@ def create(
     heads, distiller_state = distiller.init(heads_rng, *shapes)
     names = ["loss", "accuracy", *_metric_shapes(distiller, heads, distiller_state, *shapes)]
     names += drift.NAMES if num_probes else ()
+    names += [SKIPPED] if skips else []
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         seed=jnp.asarray(seed, jnp.int32),
@@ -76,6 +81,12 @@ def with_metrics(state: TrainState, values: dict[str, Array]) -> TrainState:
     """The same state with these values f32[] among the epoch's metrics; a resumed epoch still has them."""
     new = {name: Average.empty().merge(Average.from_model_output(value)) for name, value in values.items()}
     return state._replace(metrics=state.metrics | new)
+
+
+def is_finite(state: TrainState) -> Array:
+    """Whether all that an update changes, and the epoch's loss so far, are finite: bool[]."""
+    changed = (state.student, state.heads, state.distiller, state.optimizer, state.metrics["loss"].total)
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(changed)]).all()
 
 
 def output_shapes(model: nn.Module, image_shape: tuple[int, int, int]) -> Outputs:

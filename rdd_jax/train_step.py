@@ -9,8 +9,9 @@ import optax
 from clu.metrics import Average
 
 from rdd_jax.collectives import mean, place_keys, row_places
+from rdd_jax.optimizers import at_step
 from rdd_jax.teaching import Teach
-from rdd_jax.train_state import TrainState
+from rdd_jax.train_state import SKIPPED, TrainState, is_finite
 from rdd_jax.types import Array, Batch, Distiller
 
 # (images uint8[b,h,w,c], keys key[b]) -> f32[b,h,w,c]
@@ -94,6 +95,20 @@ def make_train_step(
     return train_step
 
 
+def skip_poison(train_step: TrainStep) -> TrainStep:
+    """The same update, but for one that leaves a state that is not finite: of that only the step is counted."""
+
+    def guarded(state, *arguments):
+        new = train_step(state, *arguments)
+        good = is_finite(new)
+        kept = jax.tree.map(lambda after, before: jnp.where(good, after, before), new, state)
+        skipped = state.metrics[SKIPPED].merge(Average.from_model_output(jnp.where(good, 0.0, 100.0)))
+        optimizer = at_step(kept.optimizer, new.step)
+        return kept._replace(step=new.step, optimizer=optimizer, metrics=kept.metrics | {SKIPPED: skipped})
+
+    return guarded
+
+
 def make_train_call(train_step: TrainStep, steps_per_call: int) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
     """-> (state, teaching, images, labels, indices i32[steps_per_call,b], steps i32[]) -> (state, progress).
 
@@ -107,7 +122,10 @@ def make_train_call(train_step: TrainStep, steps_per_call: int) -> Callable[...,
 
         # Inside a loop XLA's CPU convolutions lose their threads: a single step is called as it is.
         state = one(0, state) if steps_per_call == 1 else jax.lax.fori_loop(0, steps, one, state)
-        return state, {name: state.metrics[name].compute() for name in ("loss", "accuracy")}
+        averages = [state.metrics[name] for name in ("loss", "accuracy")]
+        # All may have been left out so far.
+        loss, accuracy = (average.total / jnp.maximum(average.count, 1) for average in averages)
+        return state, {"loss": loss, "accuracy": accuracy}
 
     return train_call
 

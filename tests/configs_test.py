@@ -79,7 +79,7 @@ def test_every_configuration_builds(name, preset):
     assert after == before
 
 
-@pytest.mark.parametrize("pair", ["resnet32x4 shufflev2", "vgg8 mobilenetv2", "resnet50 wrn_16_1", "wrn_40_2 vgg13"])
+@pytest.mark.parametrize("pair", ["resnet50 wrn_16_1", "wrn_40_2 vgg8"])
 @pytest.mark.parametrize("name", methods.METHODS)
 def test_every_method_fits_any_pair_of_networks(name, pair):
     config = importlib.import_module(f"configs.{name}").get_config("cifar100")

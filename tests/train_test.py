@@ -3,17 +3,12 @@
 import argparse
 import importlib.util
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 import safetensors.numpy
+from program import assert_same_to_the_bit, final_arrays, finish, history, kill_at, starter
 
 from configs import rdd
 from rdd_jax import experiment, parallel
@@ -22,89 +17,17 @@ from rdd_jax.data.sampling import epoch_batches
 from rdd_jax.files import read_lines
 from rdd_jax.main import main
 
-ROOT = Path(__file__).parent.parent
-# 3 epochs of 5 steps with a checkpoint every 3: some fall into the middle of an epoch.
-OPTIONS = {
-    "epochs": 3,
-    "batch_size": 256,
-    "checkpoint_every_epochs": 0.6,
-    "refresh.epochs": 1,
-    "teacher.name": "resnet8",
-    "teacher.epochs": 1,
-}
-# What may differ between two runs that compute the same.
-COSTS = {"seconds", "compile_seconds", "images_per_second", "embed_seconds", "mine_seconds"}
-COSTS |= {"views_computed", "views_seconds", "drift_seconds"}
-
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
-    """Starts the program in a folder that all runs of this file share, and with it the teacher and what is compiled."""
-    folder = tmp_path_factory.mktemp("program")
-    # A shell's background jobs ignore SIGINT, and their children with them: these must hear it all the same.
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def start(workdir, *arguments, devices=1):
-        environment = os.environ | {
-            "PYTHONPATH": str(ROOT),
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-            "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        }
-        options = [f"--config.{key}={value}" for key, value in OPTIONS.items()]
-        line = [sys.executable, "-m", "rdd_jax.main", f"--config={ROOT / 'configs/rdd.py'}", f"--workdir={workdir}"]
-        log = (folder / f"{workdir}.log").open("a")
-        process = subprocess.Popen([*line, *options, *arguments], cwd=folder, env=environment, stdout=log, stderr=log)
-        return process, folder / workdir
-
-    return start
+    """Starts the program in a folder that all runs of this file share."""
+    return starter(tmp_path_factory.mktemp("program"))
 
 
 @pytest.fixture(scope="module")
 def straight(start):
     """The workdir of a run that nothing disturbed."""
     return finish(*start("straight"))
-
-
-def finish(process, workdir):
-    assert process.wait(timeout=300) == 0, workdir.with_name(f"{workdir.name}.log").read_text()
-    return workdir
-
-
-def kill_at(step, process, workdir):
-    """A checkpoint's folder gets its name when it is whole; what comes after it is lost with the process."""
-    deadline = time.monotonic() + 200
-    while not (workdir / "checkpoints" / str(step)).exists():
-        assert process.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline, f"no checkpoint {step}"
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-
-
-def history(workdir):
-    """The lines of metrics.jsonl without what they cost."""
-    lines = read_lines(workdir / "metrics.jsonl")
-    return [{key: value for key, value in line.items() if key not in COSTS} for line in lines]
-
-
-def final_arrays(workdir, step):
-    """Every array of the last checkpoint, by name, as Orbax finds them on disk."""
-    import orbax.checkpoint as ocp
-
-    with ocp.PyTreeCheckpointer() as checkpointer:
-        folder = workdir / "checkpoints" / str(step)
-        trees = [checkpointer.restore(folder / item) for item in ("student", "training")]
-    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(trees)}
-
-
-def assert_same_to_the_bit(workdir, other, step=15):
-    assert history(workdir) == history(other)
-    ours, theirs = final_arrays(workdir, step), final_arrays(other, step)
-    assert ours.keys() == theirs.keys()
-    for name in ours:
-        np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
 
 
 def views_computed(workdir):
@@ -224,19 +147,6 @@ def test_a_teacher_that_remembers_its_views_trains_the_same_student_to_the_bit(s
     seen = sum(views_computed(workdir))
     assert sum(views_computed(other)) == pytest.approx(3 * 5 * 256 * (1 - seen / (9 * 1437)), rel=0.3)
     assert len(list((workdir.parent / ".views").iterdir())) == 1
-
-
-def test_interrupted_while_it_compiles_it_says_how_to_go_on(start):
-    process, workdir = start("interrupted", "--config.student.name=resnet14")  # which nothing has compiled yet
-    deadline = time.monotonic() + 200
-    while not (workdir / "config.json").exists():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    time.sleep(2)  # well into the compilation, which takes longer
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=100) == 130
-    assert "the same command goes on" in workdir.with_name("interrupted.log").read_text().splitlines()[-1]
 
 
 @pytest.mark.slow

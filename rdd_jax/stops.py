@@ -1,0 +1,50 @@
+"""The ends that a run may come to before its last epoch: it is asked to stop, or its numbers are none any more."""
+
+import os
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+WAYS = ("stop", "skip", "rollback")  # What `on_nan` may be.
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Stopped(Exception):
+    """A run was asked to stop and has saved what it had; the message says so and how to go on."""
+
+
+class Poisoned(Exception):
+    """The state after update `step` must not be saved: its loss, or one of its arrays, is not finite."""
+
+    def __init__(self, step: int):
+        super().__init__(step)
+        self.step = step
+
+
+class StopRequests:
+    """While it is entered, SIGTERM and SIGINT only ask to stop; the second of them ends the process at once.
+
+    asked: the name of the signal that came, "" before.
+    """
+
+    def __init__(self):
+        self.asked = ""
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> "StopRequests":
+        if threading.current_thread() is threading.main_thread():  # No other may set handlers.
+            # What ignores SIGINT, as a shell's background jobs do, goes on ignoring it.
+            heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+            self._before = {number: signal.signal(number, self._ask) for number in heard}
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.__exit__()
+        self.asked = signal.Signals(number).name
+        # Not print, whose buffer this may have interrupted.
+        os.write(2, f"\nrdd_jax: {self.asked}: stopping after this call; once more ends it at once\n".encode())

@@ -1,0 +1,49 @@
+"""What summary.json says of a finished run."""
+
+import platform
+from importlib import metadata
+from typing import Any
+
+import flax.linen as nn
+import jax
+import ml_collections
+
+from rdd_jax import models, runs
+from rdd_jax.data import datasets
+from rdd_jax.experiment import Experiment
+from rdd_jax.metrics import RunLog
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+def summarize(config: ml_collections.ConfigDict, experiment: Experiment, log: RunLog) -> dict[str, Any]:
+    """The results of a run that has come to its end; accuracies are in percent."""
+    last = log.lines[-1]
+    student = {"name": config.student.name, "accuracy": last["accuracy"], "best_accuracy": log.best_accuracy()}
+    teacher = None
+    if experiment.teacher:
+        model, variables = experiment.teacher
+        accuracy = experiment.evaluate(model)(variables, *experiment.test)["accuracy"]
+        teacher = {"name": config.teacher.name, "accuracy": accuracy, **_cost(model, config.dataset)}
+    return {
+        "method": runs.method_name(config),
+        "dataset": config.dataset,
+        "seed": config.seed,
+        "epochs": config.epochs,
+        "steps": last["step"],
+        "wall_seconds": last["seconds"],
+        "compile_seconds": sum(line["compile_seconds"] for line in log.lines),
+        "teacher": teacher,
+        "student": {**student, **_cost(experiment.student, config.dataset)},
+        "devices": f"{jax.local_device_count()} x {jax.local_devices()[0].device_kind}",
+        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
+    }
+
+
+def _cost(model: nn.Module, dataset: str) -> dict[str, int]:
+    image_shape = datasets.describe(dataset).image_shape
+    shapes = models.variable_shapes(model, image_shape)
+    return {
+        "parameters": models.count_parameters(shapes),
+        "multiply_adds": models.count_multiply_adds(model, shapes, image_shape),
+    }
