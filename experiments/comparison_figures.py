@@ -17,7 +17,7 @@ from matplotlib.transforms import Bbox
 
 from experiments import significance
 from experiments.published import usual_name
-from rdd_jax.figures import png, verbatim
+from rdd_jax.figures import STYLE, png, verbatim
 
 # Okabe and Ito's palette, with a brown for its yellow: told apart under every common colour blindness.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D1F")
@@ -26,17 +26,7 @@ _MARKERS = ("o", "s", "^")
 _LINES = ("-", (0, (1, 1)), (0, (6, 1.5, 1, 1.5)))
 _DASHES = (0, (5, 3))
 _INK, _SOFT = "#333333", "#777777"
-_STYLE = {
-    "axes.edgecolor": "#999999",
-    "axes.grid": True,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlelocation": "left",
-    "grid.color": "#e6e6e6",
-    "legend.fontsize": "small",
-    "legend.frameon": False,
-    "legend.handlelength": 2.6,
-}
+_STYLE = STYLE | {"legend.fontsize": "small", "legend.handlelength": 2.6}
 _WIDTH = 10
 # How much of an axis, in the range of what it shows, may go to reach the teacher; and the least range, in points.
 _REACH, _LEAST_SPAN = 1.5, 0.5

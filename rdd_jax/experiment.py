@@ -109,9 +109,9 @@ def build(config: ml_collections.ConfigDict, shared: Path = runs.RUNS) -> Experi
     train = parallel.replicate(Split(dataset.train_images, dataset.train_labels))
     teach, lessons = _teaching(config, teacher, train.images, views, shared / files.VIEWS)
     steps_per_call = config.steps_per_call or (1 if jax.default_backend() == "cpu" else min(100, sampler.steps(0)))
-    keep = config.batch_size // jax.local_device_count()
     rho = config.sampler.kind == "rho"
     adaptive = distiller.refresh is not None and config.refresh.kind == "adaptive"
+    keep = config.batch_size // jax.local_device_count()
     train_step = make_train_step(
         student,
         teach,
@@ -121,7 +121,8 @@ def build(config: ml_collections.ConfigDict, shared: Path = runs.RUNS) -> Experi
         select=selection.reducible_loss(student, views.show_random, keep=keep) if rho else None,
         axis_name=parallel.AXIS,
     )
-    skips = config.on_nan == "skip"
+    if config.on_nan == "skip":
+        train_step = skip_poison(train_step)
     return Experiment(
         train=train,
         test=parallel.replicate(Split(dataset.test_images, dataset.test_labels)),
@@ -141,12 +142,10 @@ def build(config: ml_collections.ConfigDict, shared: Path = runs.RUNS) -> Experi
             optimizer,
             num_scores=len(dataset.train_labels) if rho or config.sampler.kind in RANKED else 0,
             num_probes=config.refresh.probe if adaptive else 0,
-            skips=skips,
+            skips=config.on_nan == "skip",
         ),
         train_call=parallel.data_parallel(
-            make_train_call(skip_poison(train_step) if skips else train_step, steps_per_call),
-            in_axes=(None, None, None, None, 0, None),
-            donated=(0,),
+            make_train_call(train_step, steps_per_call), in_axes=(None, None, None, None, 0, None), donated=(0,)
         ),
         evaluate=partial(make_evaluate, normalize=normalize),
         embed=partial(make_embed, normalize=normalize),

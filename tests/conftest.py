@@ -7,6 +7,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
 import pytest
+from program import finish, starter
 
 
 @pytest.fixture
@@ -15,3 +16,15 @@ def devices():
     if jax.local_device_count() == 1:
         pytest.skip("needs several devices: XLA_FLAGS=--xla_force_host_platform_device_count=4")
     return jax.local_device_count()
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """Starts the program in a folder that all runs of a file share."""
+    return starter(tmp_path_factory.mktemp("program"))
+
+
+@pytest.fixture(scope="module")
+def straight(start):
+    """The workdir of a run that nothing disturbed."""
+    return finish(*start("straight"))

@@ -7,24 +7,12 @@ import time
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from program import OPTIONS, ROOT, assert_same_to_the_bit, finish, history, starter, wait_for
+from program import OPTIONS, ROOT, assert_same_to_the_bit, finish, history, wait_for
 
 from rdd_jax import experiment, main
 from rdd_jax.errors import UserError
 from rdd_jax.stops import StopRequests
 from rdd_jax.train import train
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory):
-    """Starts the program in a folder that all runs of this file share."""
-    return starter(tmp_path_factory.mktemp("program"))
-
-
-@pytest.fixture(scope="module")
-def straight(start):
-    """The workdir of a run that nothing disturbed."""
-    return finish(*start("straight"))
 
 
 @pytest.mark.slow
@@ -93,7 +81,7 @@ def poisoned(monkeypatch, straight):
 
         monkeypatch.setattr(experiment, "stepped_schedule", schedule)
         options = [f"--config.{key}={value}" for key, value in (OPTIONS | settings).items()]
-        config = main.configuration([f"--config={ROOT / 'configs/rdd.py'}", *options])
+        config = main.configuration([f"--config={ROOT / 'configs/kd.py'}", *options])
         return train(config, straight.parent / workdir)
 
     return run

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
-from program import assert_same_to_the_bit, final_arrays, finish, history, kill_at, starter
+from program import assert_same_to_the_bit, final_arrays, finish, history, kill_at
 
 from configs import rdd
 from rdd_jax import experiment, parallel
@@ -16,18 +16,6 @@ from rdd_jax.data import datasets
 from rdd_jax.data.sampling import epoch_batches
 from rdd_jax.files import read_lines
 from rdd_jax.main import main
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory):
-    """Starts the program in a folder that all runs of this file share."""
-    return starter(tmp_path_factory.mktemp("program"))
-
-
-@pytest.fixture(scope="module")
-def straight(start):
-    """The workdir of a run that nothing disturbed."""
-    return finish(*start("straight"))
 
 
 def views_computed(workdir):
