@@ -5,7 +5,8 @@
     python -m experiments.staleness DIR/runs/rdd-* --out=DIR/staleness
 
 After each epoch the whole training set is mined with the student of then, for the record alone, and compared with the
-table that the student was trained by. Writes staleness.json, staleness.md and staleness.png into --out.
+table that the student was trained by. Writes staleness.json, staleness.md and staleness.png into --out; what was found
+in a run stays in its workdir, and is not measured again.
 """
 
 import argparse
@@ -30,7 +31,16 @@ from rdd_jax.rdx import ContrastTable
 from rdd_jax.train_state import TrainState
 
 _COLORS = {"once": "#D55E00", "every": "#0072B2", "adaptive": "#009E73"}
+_FILE = "staleness.json"
 _HEADER = ("refresh", "seeds", "overlap", "lowest", "minings", "seconds looking", "last epoch", "best epoch")
+
+
+def kept(workdir: Path) -> dict[str, Any]:
+    """What `measure` finds, now or before. Errors of `measure`."""
+    path = workdir / _FILE
+    if not path.exists():
+        files.write_json(path, measure(workdir))
+    return json.loads(path.read_text())
 
 
 def measure(workdir: Path) -> dict[str, Any]:
@@ -162,11 +172,11 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="where the files go")
     arguments = parser.parse_args()
     try:
-        measured = [measure(workdir) for workdir in arguments.workdirs]
+        measured = [kept(workdir) for workdir in arguments.workdirs]
     except UserError as error:
         print(f"rdd_jax: {error}", file=sys.stderr)
         return 2
-    files.write_text(arguments.out / "staleness.json", json.dumps(measured) + "\n")
+    files.write_text(arguments.out / _FILE, json.dumps(measured) + "\n")
     files.write_text(arguments.out / "staleness.md", table(measured) + "\n")
     files.write_bytes(arguments.out / "staleness.png", picture(measured))
     print(table(measured))

@@ -16,8 +16,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from rdd_jax import files, parallel
-from rdd_jax.errors import UserError, tell
+from rdd_jax import files, hosts, parallel
+from rdd_jax.errors import UserError
+from rdd_jax.hosts import tell
 from rdd_jax.train_state import TrainState
 
 # Below every accuracy: what was not measured, or is not a number, is never the best.
@@ -28,6 +29,8 @@ _DAMAGED = "is damaged or of another network"
 
 class Checkpoints:
     """The checkpoints of one workdir, written in the background; the two latest and the most accurate are kept.
+
+    Of several processes the first alone reads and writes them, and the others get from it what it has read.
 
     Args:
         workdir: of the run.
@@ -42,10 +45,19 @@ class Checkpoints:
             ]
         )
         # Without `best_fn` Orbax does not write the metrics that the policy ranks by.
+        self._folder, self._manager = _folder(workdir), None
+        if not hosts.is_first():
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=keep, best_fn=_accuracy, cleanup_tmp_directories=True
+            preservation_policy=keep,
+            best_fn=_accuracy,
+            cleanup_tmp_directories=True,
+            create=False,  # By one process alone: Orbax would wait for the others.
+            multiprocessing_options=ocp.options.MultiprocessingOptions(
+                active_processes={0}, barrier_sync_key_prefix="checkpoints"
+            ),
         )
-        self._folder = _folder(workdir)
         _drop_damaged_ranks(self._folder)
         with _naming(self._folder, "is damaged", "delete what is damaged there"):
             self._manager = ocp.CheckpointManager(self._folder, options=options)
@@ -56,7 +68,8 @@ class Checkpoints:
     def __exit__(self, kind: type[BaseException] | None, *exception: Any) -> None:
         """Waits for the writes under way; their failure is told unless something else has failed before."""
         with contextlib.suppress(Exception) if kind else self._writing():
-            self._manager.close()
+            if self._manager:
+                self._manager.close()
 
     def save(self, step: int, state: TrainState, accuracy: float | None) -> None:
         """Starts to write `state`; `accuracy` in percent ranks it, None where it was not measured at this step.
@@ -64,6 +77,10 @@ class Checkpoints:
         Raises:
             UserError: where this write cannot start, or the one before has failed, as on a full disk.
         """
+        if not self._manager:
+            return
+        # Copies, as the devices' arrays are given up to the next update while these are written.
+        state = jax.tree.map(np.array, jax.device_get(state))
         training = _without_student(state)
         items = ocp.args.Composite(
             student=ocp.args.StandardSave(state.student),
@@ -79,8 +96,8 @@ class Checkpoints:
         return _naming(self._folder, "cannot be written", mend)
 
     def steps(self) -> list[int]:
-        """The steps that are kept, in their order."""
-        return sorted(self._manager.all_steps())
+        """The steps that are kept, in their order; of several processes the first alone knows them."""
+        return sorted(self._manager.all_steps()) if self._manager else []
 
     def restore(self, like: TrainState, step: int | None = None) -> TrainState | None:
         """The state at that step, or the latest that is whole, replicated over the devices; None where there is none.
@@ -94,6 +111,14 @@ class Checkpoints:
         Raises:
             UserError: where the checkpoint, or every one, is damaged or of another shape.
         """
+        state = self._read_latest(like, step) if self._manager else None
+        found = bool(hosts.from_first(np.array(state is not None)))
+        if not found:
+            return None
+        nothing = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
+        return parallel.replicate(hosts.from_first(nothing if state is None else state))
+
+    def _read_latest(self, like: TrainState, step: int | None) -> TrainState | None:
         with self._writing():
             self._manager.wait_until_finished()
         damaged = []
@@ -143,7 +168,7 @@ def restore_student(workdir: Path, like: dict[str, Any]) -> dict[str, Any]:
     folder = _folder(workdir) / str(latest_step(workdir))
     mend = f"delete {workdir / files.SUMMARY} and run that run's command again, which goes on from the one before"
     with _naming(folder, _DAMAGED, mend):
-        return _restore(folder, "student", like)
+        return parallel.replicate(_restore(folder, "student", like))
 
 
 def latest_step(workdir: Path) -> int:
@@ -164,13 +189,23 @@ def _folder(workdir: Path) -> Path:
 
 
 def _restore(folder: Path, item: str, like: Any) -> Any:
-    """Reads an item of a checkpoint and holds it against its checksums."""
-    with ocp.StandardCheckpointer() as checkpointer:
-        tree = checkpointer.restore(folder / item, _replicated(like))
-    if not (folder / _CHECKSUMS).exists():  # Of a version that had none.
+    """Reads an item of a checkpoint into NumPy's arrays and holds it against its checksums."""
+    # Every process for itself, as it may be the only one that reads.
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=jax.process_index(),
+        active_processes={jax.process_index()},
+        barrier_sync_key_prefix=f"process{jax.process_index()}",
+    )
+    with ocp.StandardCheckpointer(multiprocessing_options=alone) as checkpointer:
+        tree = checkpointer.restore(folder / item, jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like))
+    for (path, wanted), leaf in zip(jax.tree_util.tree_leaves_with_path(like), jax.tree.leaves(tree), strict=True):
+        if (leaf.shape, leaf.dtype) != (wanted.shape, wanted.dtype):
+            name = f"{item}{jax.tree_util.keystr(path)}"
+            raise ValueError(f"{name} is {leaf.dtype}{leaf.shape}, and {wanted.dtype}{wanted.shape} is wanted")
+    checksums = folder / _CHECKSUMS / "metadata"
+    if not checksums.parent.exists():  # Of a version that had none.
         return tree
-    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as checkpointer:
-        expected = checkpointer.restore(folder / _CHECKSUMS)[item]
+    expected = json.loads(checksums.read_bytes())[item]
     wrong = sorted(name for name, checksum in _checksums(tree).items() if expected.get(name) != checksum)
     if wrong:
         raise ValueError(f"{len(wrong)} arrays are not what was saved, the first is {item}{wrong[0]}")
@@ -179,7 +214,7 @@ def _restore(folder: Path, item: str, like: Any) -> Any:
 
 def _checksums(tree: Any) -> dict[str, int]:
     """The CRC-32 of every array's bytes, by its path."""
-    leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(tree))
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path): zlib.crc32(np.ascontiguousarray(leaf).view(np.uint8)) for path, leaf in leaves}
 
 
@@ -205,8 +240,3 @@ def _naming(folder: Path, trouble: str, mend: str) -> Iterator[None]:
 
 def _without_student(state: TrainState) -> dict[str, Any]:
     return {name: value for name, value in state._asdict().items() if name != "student"}
-
-
-def _replicated(shapes: Any) -> Any:
-    sharding = parallel.replicated_sharding()
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes)

@@ -100,6 +100,8 @@ def _check_cache(config: ml_collections.ConfigDict, labels: np.ndarray, student:
     """The outputs' shapes are of one image each."""
     if not config.teacher.name:
         raise ValueError("teacher.cache keeps what a teacher says: set --config.teacher.name")
+    if jax.process_count() > 1:
+        raise ValueError("a cache of views is for one process: set --config.teacher.cache=none")
     if config.sampler.kind == "rho":
         raise ValueError(
             "sampler.kind=rho trains on few of its candidates, and a cache would ask the teacher about all: set "
@@ -162,7 +164,7 @@ def _check_sampler(config: ml_collections.ConfigDict, num_examples: int) -> None
 
 
 def _check_batch_size(batch_size: int, dataset: str) -> None:
-    images, devices = datasets.describe(dataset).num_train, jax.local_device_count()
+    images, devices = datasets.describe(dataset).num_train, jax.device_count()
     if not 1 <= batch_size <= images:
         raise ValueError(f"batch_size must be in [1, {images}], the training images of {dataset}; got {batch_size}")
     if batch_size % devices:

@@ -1,7 +1,6 @@
 """The one kind of error that the program tells in a line instead of a traceback, and words for a common one."""
 
 import difflib
-import sys
 from collections.abc import Iterable
 
 
@@ -11,11 +10,6 @@ class UserError(ValueError):
 
 class Occupied(UserError):
     """Another process is at work where this one wants to be."""
-
-
-def tell(sentence: str) -> None:
-    """Says what is no mistake of the user's and has been mended, beside the progress bar."""
-    print(f"rdd_jax: {sentence}", file=sys.stderr)
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

@@ -111,7 +111,7 @@ def build(config: ml_collections.ConfigDict, shared: Path = runs.RUNS) -> Experi
     steps_per_call = config.steps_per_call or (1 if jax.default_backend() == "cpu" else min(100, sampler.steps(0)))
     rho = config.sampler.kind == "rho"
     adaptive = distiller.refresh is not None and config.refresh.kind == "adaptive"
-    keep = config.batch_size // jax.local_device_count()
+    keep = config.batch_size // jax.device_count()
     train_step = make_train_step(
         student,
         teach,

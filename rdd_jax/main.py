@@ -6,12 +6,13 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
-from rdd_jax import export, files, runs
+from rdd_jax import export, files, hosts, runs
 from rdd_jax.errors import UserError
 from rdd_jax.explain import command
 from rdd_jax.stops import Stopped
@@ -27,12 +28,12 @@ def main(arguments: list[str]) -> int:
     0 when it is done or was asked to stop and has saved all, 2 for a mistake of the user's, 130 for an interruption.
     """
     try:
-        return _run(*_parse(arguments))
+        return _run(_parse(arguments))
     except UserError as error:
         print(f"rdd_jax: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except Stopped as stop:
-        print(f"rdd_jax: {stop}")
+        hosts.say(f"rdd_jax: {stop}")
         return 0
     except OSError as error:
         if error.errno not in _FULL:
@@ -51,11 +52,23 @@ def configuration(arguments: list[str]) -> ml_collections.ConfigDict:
     Raises:
         UserError: for a mistake in them.
     """
-    return _parse(["rdd_jax", *arguments])[0]
+    return _parse(["rdd_jax", *arguments]).config
 
 
-def _run(config: ml_collections.ConfigDict | None, workdir: str, mode: str, options: command.Options) -> int:
-    folder = Path(workdir or runs.RUNS / runs.run_name(config))
+class _Command(NamedTuple):
+    """What is asked for: `config` is None where the run has left its own, `workdir` "" where it is the usual one."""
+
+    config: ml_collections.ConfigDict | None
+    workdir: str
+    mode: str
+    explain: command.Options
+    place: hosts.Place
+
+
+def _run(asked: _Command) -> int:
+    mode, folder = asked.mode, Path(asked.workdir or runs.RUNS / runs.run_name(asked.config))
+    if asked.place != hosts.Place() and mode != "train":
+        raise UserError(f"--coordinator, --processes and --process are for training, and not for --mode={mode}")
     if mode == "evaluate":
         print(json.dumps(evaluate(folder)))
         return 0
@@ -63,19 +76,20 @@ def _run(config: ml_collections.ConfigDict | None, workdir: str, mode: str, opti
         print(export.save(folder))
         return 0
     if mode == "explain":
-        print(command.run(folder, options))
+        print(command.run(folder, asked.explain))
         return 0
-    summary = train(config, folder)
+    hosts.join(asked.place)
+    summary = train(asked.config, folder)
     student, teacher = summary["student"], summary["teacher"]
-    print(f"student {student['name']}: {student['accuracy']:.2f}% (best {student['best_accuracy']:.2f}%)")
+    hosts.say(f"student {student['name']}: {student['accuracy']:.2f}% (best {student['best_accuracy']:.2f}%)")
     if teacher:
-        print(f"teacher {teacher['name']}: {teacher['accuracy']:.2f}%")
-    print(f"report: {folder / files.REPORT}")
+        hosts.say(f"teacher {teacher['name']}: {teacher['accuracy']:.2f}%")
+    hosts.say(f"report: {folder / files.REPORT}")
     return 0
 
 
-def _parse(arguments: list[str]) -> tuple[ml_collections.ConfigDict | None, str, str, command.Options]:
-    """-> (config, workdir, mode, what to explain). A mistake, of whatever kind to the libraries, becomes a UserError.
+def _parse(arguments: list[str]) -> _Command:
+    """Reads the command line. A mistake, of whatever kind to the libraries, becomes a UserError.
 
     Whatever is done to a workdir but training needs no config: the run has left its own.
 
@@ -85,6 +99,7 @@ def _parse(arguments: list[str]) -> tuple[ml_collections.ConfigDict | None, str,
     flags.DEFINE_string("config", None, "The method's file, with a preset after a colon.", flag_values=known)
     flags.DEFINE_string("workdir", "", "Where the run lives: runs/<method>-<preset>-seed<seed>.", flag_values=known)
     flags.DEFINE_enum("mode", "train", ["train", "evaluate", "export", "explain"], "What to do.", flag_values=known)
+    _define_place_flags(known)
     _define_explain_flags(known)
     flags.DEFINE_bool("help", False, "Shows this.", short_name="h", flag_values=known)
     try:
@@ -110,7 +125,15 @@ def _parse(arguments: list[str]) -> tuple[ml_collections.ConfigDict | None, str,
         raise UserError(str(error)) from error
     if len(rest) > 1:
         raise UserError(f'unexpected argument "{rest[1]}": flags begin with --')
-    return config, known.workdir, known.mode, _explain_options(known)
+    place = hosts.Place(known.coordinator, known.processes, known.process)
+    return _Command(config, known.workdir, known.mode, _explain_options(known), place)
+
+
+def _define_place_flags(known: flags.FlagValues) -> None:
+    default, own = hosts.Place(), {"flag_values": known}
+    flags.DEFINE_string("coordinator", default.coordinator, "Several processes: HOST:PORT of the first.", **own)
+    flags.DEFINE_integer("processes", default.processes, "Several processes: how many.", **own)
+    flags.DEFINE_integer("process", default.process, "Several processes: which this is, from 0.", **own)
 
 
 def _define_explain_flags(known: flags.FlagValues) -> None:

@@ -11,26 +11,35 @@ import numpy as np
 import tensorboardX
 import tqdm
 
+from rdd_jax import hosts
 from rdd_jax.files import HISTOGRAMS, METRICS, read_lines, write_text
 
 LAG = 4  # Calls that the host is ahead of the devices.
 
 
 class RunLog:
-    """The record of a run, of which metrics.jsonl is the truth; what stands in it after `step` is dropped on resume."""
+    """The record of a run, of which metrics.jsonl is the truth; what stands in it after `step` is dropped on resume.
+
+    Of several processes the first alone writes; the others know what they would have written.
+    """
 
     def __init__(self, workdir: Path, step: int):
         self._workdir = workdir
-        self.lines = _keep(workdir / METRICS, lambda line: line["step"] <= step)
-        # A table mined before a step belongs to that step: resuming from its start mines it again.
-        _keep(workdir / HISTOGRAMS, lambda line: line["step"] < step)
-        self._events = tensorboardX.SummaryWriter(str(workdir / "events"), purge_step=step + 1)
+        self.lines = [line for line in read_lines(workdir / METRICS) if line["step"] <= step]
+        self._events = None
+        if hosts.is_first():
+            _write(workdir / METRICS, self.lines)
+            # A table mined before a step belongs to that step: resuming from its start mines it again.
+            before = [line for line in read_lines(workdir / HISTOGRAMS) if line["step"] < step]
+            _write(workdir / HISTOGRAMS, before)
+            self._events = tensorboardX.SummaryWriter(str(workdir / "events"), purge_step=step + 1)
 
     def __enter__(self) -> "RunLog":
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        self._events.close()
+        if self._events:
+            self._events.close()
 
     @property
     def seconds(self) -> float:
@@ -41,6 +50,8 @@ class RunLog:
         """Writes one line: `epoch` epochs done, `split` "train" or "test"."""
         line = {"step": step, "epoch": epoch, "split": split, **values}
         self.lines.append(line)
+        if not self._events:
+            return
         _append(self._workdir / METRICS, line)
         for name, value in values.items():
             self._events.add_scalar(f"{split}/{name}", value, step)
@@ -48,6 +59,8 @@ class RunLog:
 
     def histogram(self, step: int, epoch: int, name: str, values: np.ndarray) -> None:
         """Writes the distribution of f32[n] at that step."""
+        if not self._events:
+            return
         counts, edges = np.histogram(values, bins=60)
         line = {"step": step, "epoch": epoch, "name": name, "mean": float(values.mean())}
         _append(self._workdir / HISTOGRAMS, {**line, "edges": edges.tolist(), "counts": counts.tolist()})
@@ -71,9 +84,9 @@ class Progress:
     ):
         self._bar = image_bar(total_images) if bar is None else bar
         self._closes = bar is None
-        # What was done before is no part of the speed.
-        self._bar.initial += done_images
-        self._bar.n += done_images
+        if not self._bar.disable:  # What was done before is no part of the speed.
+            self._bar.initial += done_images
+            self._bar.n += done_images
         self._title = title
         self.loss = 0.0  # As it was read last.
         self._waiting: collections.deque[tuple[str, int, dict[str, jax.Array]]] = collections.deque()
@@ -119,16 +132,15 @@ def image_bar(total_images: int) -> tqdm.tqdm:
     return tqdm.tqdm(
         total=total_images,
         unit="img",
+        disable=not hosts.is_first(),
         dynamic_ncols=True,
         mininterval=0.2 if sys.stderr.isatty() else 10.0,  # A log file wants few lines.
     )
 
 
-def _keep(path: Path, wanted) -> list[dict[str, Any]]:
-    lines = [line for line in read_lines(path) if wanted(line)]
+def _write(path: Path, lines: list[dict[str, Any]]) -> None:
     if path.exists():
         write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
-    return lines
 
 
 def _append(path: Path, line: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The devices of this process: the only file that says pmap.
+"""The devices of all processes: the only file that says pmap.
 
 Every function that runs on the devices is written for one of them, with explicit collectives over `AXIS`. State is
 never stacked: a replicated array is one array that lives whole on every device.
@@ -51,19 +51,23 @@ def data_parallel(
 
 
 def split_rows(rows: np.ndarray) -> np.ndarray:
-    """[..., devices*b] -> [devices, ..., b]: consecutive rows go to the same device."""
-    devices = jax.local_device_count()
-    return np.moveaxis(rows.reshape(*rows.shape[:-1], devices, -1), -2, 0)
+    """[..., devices*b] -> [local devices, ..., b]: consecutive rows go to the same device.
+
+    Every process is given all the rows, and keeps those of its own devices.
+    """
+    split = np.moveaxis(rows.reshape(*rows.shape[:-1], jax.device_count(), -1), -2, 0)
+    first = jax.process_index() * jax.local_device_count()
+    return split[first : first + jax.local_device_count()]
 
 
 def padded_batches(num_examples: int, batch_size: int) -> np.ndarray:
-    """All positions 0..n-1 in order, i32[batches,devices,b]; -1 where the last batch is not full."""
-    devices = jax.local_device_count()
+    """All positions 0..n-1 in order, i32[batches,local devices,b]; -1 where the last batch is not full."""
+    devices = jax.device_count()
     rows = -(-min(batch_size, num_examples) // devices) * devices
     batches = -(-num_examples // rows)
     places = np.full(batches * rows, -1, np.int32)
     places[:num_examples] = np.arange(num_examples, dtype=np.int32)
-    return places.reshape(batches, devices, -1)
+    return np.stack([split_rows(batch) for batch in places.reshape(batches, rows)])
 
 
 def per_device_copies(array: jax.Array) -> list[np.ndarray]:

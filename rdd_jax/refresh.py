@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from tqdm import tqdm
 
-from rdd_jax import parallel, rdx
+from rdd_jax import hosts, parallel, rdx
 from rdd_jax.evaluate import EVALUATION_BATCH
 from rdd_jax.train_state import TrainState
 from rdd_jax.types import Array, Distiller, Outputs
@@ -44,7 +44,8 @@ def make_embed(
     def embed(variables, images):
         batches = parallel.padded_batches(len(images), EVALUATION_BATCH)
         # A large set takes minutes on a CPU; a small one is done before the bar would show.
-        bar = tqdm(batches, desc="embedding", unit="batch", leave=False, delay=5, disable=None)
+        hidden = None if hosts.is_first() else True
+        bar = tqdm(batches, desc="embedding", unit="batch", leave=False, delay=5, disable=hidden)
         parts = [jax.block_until_ready(gathered(variables, images, indices)) for indices in bar]
         return jnp.concatenate(parts)[: len(images)]
 

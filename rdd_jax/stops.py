@@ -6,6 +6,8 @@ import threading
 from types import FrameType
 from typing import Any
 
+from rdd_jax import hosts
+
 WAYS = ("stop", "skip", "rollback")  # What `on_nan` may be.
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -42,6 +44,13 @@ class StopRequests:
     def __exit__(self, *exception: Any) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def agreed(self) -> bool:
+        """Whether any process of the run was asked to stop; they all call this between the same two calls."""
+        stops = hosts.any_of(bool(self.asked))
+        if stops and not self.asked:
+            self.asked = "another process was asked to stop"
+        return stops
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.__exit__()

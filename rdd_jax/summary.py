@@ -35,7 +35,8 @@ def summarize(config: ml_collections.ConfigDict, experiment: Experiment, log: Ru
         "compile_seconds": sum(line["compile_seconds"] for line in log.lines),
         "teacher": teacher,
         "student": {**student, **_cost(experiment.student, config.dataset)},
-        "devices": f"{jax.local_device_count()} x {jax.local_devices()[0].device_kind}",
+        "devices": f"{jax.device_count()} x {jax.local_devices()[0].device_kind}",
+        "processes": jax.process_count(),
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
     }
 

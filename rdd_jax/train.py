@@ -1,6 +1,7 @@
 """A whole run: teacher, student, evaluation, record, checkpoints, report."""
 
 import bisect
+import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -12,12 +13,13 @@ import ml_collections
 import numpy as np
 from clu import parameter_overview
 
-from rdd_jax import checks, compilation, files, parallel, report, runs, train_state
+from rdd_jax import checks, compilation, files, hosts, parallel, report, runs, train_state
 from rdd_jax.checkpoint import Checkpoints
 from rdd_jax.compilation import CompileClock
 from rdd_jax.data import datasets
-from rdd_jax.errors import UserError, tell
+from rdd_jax.errors import UserError
 from rdd_jax.experiment import Experiment, build, load_network, measure
+from rdd_jax.hosts import say, tell
 from rdd_jax.metrics import Progress, RunLog
 from rdd_jax.optimizers import at_step
 from rdd_jax.refresh import is_due
@@ -50,33 +52,37 @@ def train(
     compilation.keep(shared / files.COMPILATIONS)
     checks.check(config, workdir)
     if runs.is_finished(workdir):
-        if not (workdir / files.REPORT).exists():  # the earlier try was stopped just before its report
+        if hosts.is_first() and not (workdir / files.REPORT).exists():  # The earlier try was stopped just before it.
             report.write(workdir)
         return runs.read_summary(workdir)
     for needed, place in runs.prerequisites(config):
         if not runs.is_finished(place):
-            print(f"There is no {place.name} yet: training it in {place}")
+            say(f"There is no {place.name} yet: training it in {place}")
             train(needed, place, progress)
     experiment = build(config, shared)
     shapes = jax.eval_shape(experiment.init, config.seed)
+    first = hosts.is_first()
     with (
-        files.locked(workdir),
+        files.locked(workdir) if first else contextlib.nullcontext(),
         Checkpoints(workdir, keep_all=config.keep_all_checkpoints) as checkpoints,
         CompileClock() as clock,
         StopRequests() as requests,
     ):
-        runs.write_config(config, workdir)
+        if first:
+            runs.write_config(config, workdir)
         state = checkpoints.restore(shapes)
         if state is None:
-            print(parameter_overview.get_parameter_overview(shapes.student["params"], include_stats=False))
+            say(parameter_overview.get_parameter_overview(shapes.student["params"], include_stats=False))
             state = parallel.replicate(jax.jit(experiment.init)(config.seed))
         with RunLog(workdir, int(state.step)) as log:
             run = _Run(config, experiment, checkpoints, log, clock, requests)
             with progress(workdir.name, **run.images(state)) as bar:
                 run.train(state, bar)
             summary = summarize(config, experiment, log)
-    files.write_json(workdir / files.SUMMARY, summary)
-    report.write(workdir)
+    if first:
+        files.write_json(workdir / files.SUMMARY, summary)
+        report.write(workdir)
+    hosts.wait(f"{workdir} is finished")
     return summary
 
 
@@ -151,14 +157,14 @@ class _Run:
             progress.add(f"{epoch + 1}/{config.epochs}", (stop - step) * config.batch_size, running)
             step = stop
             self._check_loss(progress, step)
-            if step < end and (self._requests.asked or step == self._next_checkpoint(step - 1)):
+            if step < end and (self._requests.agreed() or step == self._next_checkpoint(step - 1)):
                 self._save(step, state, None)
         progress.drain()
         self._check_loss(progress, step)
         extra |= views
         extra["images_per_second"] = (end - first) * config.batch_size / (time.perf_counter() - started)
         accuracy = self._record(state, epoch + 1, end, extra)
-        if self._requests.asked or end == self._next_checkpoint(end - 1) or epoch + 1 == config.epochs:
+        if self._requests.agreed() or end == self._next_checkpoint(end - 1) or epoch + 1 == config.epochs:
             self._save(end, state, accuracy)
         return state
 
@@ -172,7 +178,7 @@ class _Run:
             raise Poisoned(step)
         self._checkpoints.save(step, state, accuracy)
         self._rolled_back = False
-        if self._requests.asked and step < self._starts[-1]:
+        if self._requests.agreed() and step < self._starts[-1]:
             done = f"stopped after {step:,} of {self._starts[-1]:,} updates, which are saved"
             raise Stopped(f"{self._requests.asked}: {done}; the same command goes on")
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from clu.metrics import Average
 
@@ -74,7 +75,8 @@ def create(
 
 def start_epoch(state: TrainState) -> TrainState:
     """The same state with nothing counted yet."""
-    return state._replace(metrics={name: Average.empty() for name in state.metrics})
+    # NumPy's, of which each is placed by itself: the next call takes all of them over, and they must not be one array.
+    return state._replace(metrics={name: Average(np.float32(0), np.int32(0)) for name in state.metrics})
 
 
 def with_metrics(state: TrainState, values: dict[str, Array]) -> TrainState:

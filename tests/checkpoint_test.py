@@ -131,6 +131,7 @@ def change(path, how):
 
 
 @pytest.mark.slow
+@pytest.mark.stress
 # Orbax leaves the other reads under way when one has failed.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("how", ["removed", "cut", "flipped"])

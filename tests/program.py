@@ -33,13 +33,17 @@ def starter(folder):
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    def start(workdir, *arguments, devices=1):
-        environment = os.environ | {
-            "PYTHONPATH": str(ROOT),
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-            "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        }
+    def start(workdir, *arguments, devices=1, environment=None):
+        environment = (
+            os.environ
+            | (environment or {})
+            | {
+                "PYTHONPATH": str(ROOT),
+                "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+                "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+                "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            }
+        )
         options = [f"--config.{key}={value}" for key, value in OPTIONS.items()]
         line = [sys.executable, "-m", "rdd_jax.main", f"--config={ROOT / 'configs/rdd.py'}", f"--workdir={workdir}"]
         log = (folder / f"{workdir}.log").open("a")
@@ -92,3 +96,15 @@ def assert_same_to_the_bit(workdir, other, step=15):
     assert ours.keys() == theirs.keys()
     for name in ours:
         np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+
+
+def assert_same_up_to_rounding(workdir, other):
+    """Sums over devices are rounded in another order, by which a rectifier near 0 may switch.
+
+    The gradient of its batch norm then jumps, all others' stay within 1e-7, and the loss was seen to change by 5e-5.
+    Once a table is mined, after epoch 1, near ties of ranks may fall differently as well: 2e-3 was the most seen.
+    """
+    for ours, theirs in zip(history(workdir), history(other), strict=True):
+        assert ours.keys() == theirs.keys()
+        rtol = 5e-4 if theirs["epoch"] == 1 else 5e-3
+        np.testing.assert_allclose(ours["loss"], theirs["loss"], rtol=rtol, err_msg=str(theirs))

@@ -16,7 +16,7 @@ from rdd_jax.train import train
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.stress)])
 def test_asked_to_stop_it_saves_says_how_to_go_on_and_loses_nothing(start, straight, number):
     process, workdir = start(number.name)
     wait_for(3, process, workdir)
