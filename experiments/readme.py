@@ -1,20 +1,22 @@
 """README's tables of results, from the results that are kept: `python -m experiments.readme` renews them in place.
 
-A table stands between <!-- FOLDER/results.json PART --> and <!-- end -->, where PART is accuracy, cost or verdicts.
+A table stands between <!-- FILE.json PART --> and <!-- end -->, where PART is accuracy, cost or verdicts of a comparison's
+results, or staleness.
 """
 
 import json
 import re
 from pathlib import Path
 
-from experiments import comparison
+from experiments import comparison, staleness
 
 ROOT = Path(__file__).parent.parent
-_BLOCK = re.compile(r"(<!-- (\S+/results\.json) (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_BLOCK = re.compile(r"(<!-- (\S+\.json) (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _PARTS = {
     "accuracy": comparison.accuracy_table,
     "cost": comparison.cost_table,
     "verdicts": lambda results: "\n".join(f"- {sentence}" for sentence in comparison.verdicts(results)),
+    "staleness": staleness.table,
 }
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from configs import base
+from experiments import readme
 from rdd_jax import methods, models
 
 ROOT = Path(__file__).parent.parent
@@ -44,3 +45,8 @@ def test_every_method_and_preset_is_listed():
 def test_the_checks_are_readmes_command():
     command = next(line.strip() for line in README.splitlines() if line.endswith("-m pytest"))
     assert (ROOT / ".ci" / "run").read_text().rstrip().endswith(command)
+
+
+def test_the_results_are_those_that_are_kept():
+    assert README.count("<!-- end -->") > 0
+    assert readme.renewed(README) == README
