@@ -1,7 +1,7 @@
 """README's tables of results, from the results that are kept: `python -m experiments.readme` renews them in place.
 
-A table stands between <!-- FILE.json PART --> and <!-- end -->, where PART is accuracy, cost or verdicts of a comparison's
-results, or staleness.
+A table stands between <!-- FILE.json PART --> and <!-- end -->, where PART is accuracy, cost or verdicts of a
+comparison's results, or staleness.
 """
 
 import json
