@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import ml_collections
 from absl import flags
 from ml_collections import config_flags
@@ -19,13 +20,15 @@ from rdd_jax.stops import Stopped
 from rdd_jax.train import evaluate, train
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-INTERRUPTED = 130  # what shells say of a process that SIGINT ended
+INTERRUPTED = 130  # What shells say of a process that SIGINT ended.
+ABANDONED = 3
 
 
 def main(arguments: list[str]) -> int:
     """Runs the command; returns the exit code.
 
-    0 when it is done or was asked to stop and has saved all, 2 for a mistake of the user's, 130 for an interruption.
+    0 when it is done or was asked to stop and has saved all, 2 for a mistake of the user's, 3 when another process of
+    the run has ended without this one, 130 for an interruption.
     """
     try:
         return _run(_parse(arguments))
@@ -41,6 +44,12 @@ def main(arguments: list[str]) -> int:
         mend = "make room, and the same command goes on from the last checkpoint"
         print(f"rdd_jax: {error.filename or 'a file'}: {error.strerror}; {mend}", file=sys.stderr)
         return 2
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1:
+            raise
+        reason = str(error).splitlines()[0][:160]
+        print(f"rdd_jax: another process has ended ({reason}); the same commands go on", file=sys.stderr)
+        return ABANDONED
     except KeyboardInterrupt:
         print("rdd_jax: interrupted; the same command goes on from the last checkpoint, if any", file=sys.stderr)
         return INTERRUPTED
@@ -177,8 +186,9 @@ def _load(file_and_preset: str | None) -> ml_collections.ConfigDict:
 
 if __name__ == "__main__":
     code = main(sys.argv)
-    if code == INTERRUPTED:
-        # XLA may still be compiling, and crashes when the interpreter is taken down under it.
+    if code in (INTERRUPTED, ABANDONED):
+        # XLA may still be compiling, and crashes when the interpreter is taken down under it; and who has lost another
+        # process would wait for it.
         sys.stdout.flush()
         os._exit(code)
     sys.exit(code)
