@@ -49,6 +49,7 @@ def written(folder):
 
 
 @pytest.mark.slow
+@pytest.mark.stress
 def test_a_grid_killed_in_its_middle_goes_on_and_no_run_is_run_twice(start):
     """Two processes with every second run each: ce and kd, as there are two methods."""
     runs = start.folder / "out" / "runs"

@@ -48,6 +48,7 @@ def test_a_row_is_the_mean_over_seeds_with_its_deviation():
 
 
 @pytest.mark.slow
+@pytest.mark.stress
 def test_a_run_that_mines_every_epoch_has_fresher_negatives_than_one_that_mined_once(tmp_path, monkeypatch, capsys):
     teacher = ["--config.teacher.epochs=1", "--config.student.name=resnet8", "--config.teacher.name=resnet8"]
     monkeypatch.chdir(tmp_path)

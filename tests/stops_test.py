@@ -53,6 +53,7 @@ def test_the_second_signal_does_what_it_always_did():
 
 
 @pytest.mark.slow
+@pytest.mark.stress
 def test_on_a_full_disk_it_ends_with_a_line_and_goes_on_when_there_is_room(start, straight):
     """No file may grow beyond 100 KB, which to a program is as a full disk; a checkpoint is larger."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -118,6 +119,7 @@ def test_a_run_can_roll_back_to_its_last_good_weights_and_go_on(poisoned, straig
 
 
 @pytest.mark.slow
+@pytest.mark.stress
 def test_where_nothing_helps_the_run_ends(poisoned):
     with pytest.raises(UserError, match=r"again not finite by update 1\d"):
         poisoned("hopeless", lambda step: step >= 7, on_nan="rollback")
