@@ -24,6 +24,8 @@ from rdd_jax.train import train
 
 _CONFIGS = Path(base.__file__).parent
 _POLL_SECONDS = 5.0
+# What a run spends on looking at its whole training set, by the keys of metrics.jsonl.
+LOOKS = ("drift_seconds", "embed_seconds", "mine_seconds")
 
 
 class Row(NamedTuple):
@@ -148,7 +150,6 @@ def results(points: Iterable[Point]) -> list[dict[str, Any]]:
 def _result(point: Point) -> dict[str, Any]:
     lines = files.read_lines(point.workdir / files.METRICS)
     train_lines, test_lines = ([line for line in lines if line["split"] == split] for split in ("train", "test"))
-    looks = ("drift_seconds", "embed_seconds", "mine_seconds")
     return {
         "label": point.label,
         "seed": point.seed,
@@ -159,6 +160,6 @@ def _result(point: Point) -> dict[str, Any]:
         "train_accuracy": [line["accuracy"] for line in train_lines],
         "train_loss": [line["loss"] for line in train_lines],
         "minings": sum("mine_seconds" in line for line in train_lines),
-        "mine_seconds": sum(line.get(key, 0.0) for line in train_lines for key in looks),
+        "mine_seconds": sum(line.get(key, 0.0) for line in train_lines for key in LOOKS),
         "measures": measures.kept(point.workdir),
     }

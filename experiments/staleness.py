@@ -23,6 +23,7 @@ import numpy as np
 import tqdm
 from matplotlib.figure import Figure
 
+from experiments.grid import LOOKS
 from rdd_jax import figures, files, runs
 from rdd_jax.checkpoint import Checkpoints
 from rdd_jax.errors import UserError
@@ -66,7 +67,6 @@ def measure(workdir: Path) -> dict[str, Any]:
         raise UserError(f"the run in {workdir} has mined nothing: give one of a method that mines")
     epochs = range(mined[0], config.epochs + 1)
     found = _compare(build(config, workdir.absolute().parent), config.seed, workdir, epochs)
-    looks = ("drift_seconds", "embed_seconds", "mine_seconds")
     return {
         "workdir": workdir.name,
         "kind": config.refresh.kind,
@@ -76,7 +76,7 @@ def measure(workdir: Path) -> dict[str, Any]:
         "epochs": list(epochs),
         **{name: [values[name] for values in found] for name in ("overlap", "confusion_correlation")},
         "mined_before": mined,
-        "seconds": {key.removesuffix("_seconds"): sum(line.get(key, 0.0) for line in lines) for key in looks},
+        "seconds": {key.removesuffix("_seconds"): sum(line.get(key, 0.0) for line in lines) for key in LOOKS},
     }
 
 

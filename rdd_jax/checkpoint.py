@@ -115,8 +115,9 @@ class Checkpoints:
         found = bool(hosts.from_first(np.array(state is not None)))
         if not found:
             return None
-        nothing = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
-        return parallel.replicate(hosts.from_first(nothing if state is None else state))
+        if state is None:  # It comes from the first process, into the same shapes.
+            state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
+        return parallel.replicate(hosts.from_first(state))
 
     def _read_latest(self, like: TrainState, step: int | None) -> TrainState | None:
         with self._writing():
