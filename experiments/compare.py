@@ -21,7 +21,7 @@ from pathlib import Path
 from experiments import comparison, grid
 from rdd_jax import files
 from rdd_jax.errors import UserError
-from rdd_jax.stops import Stopped
+from rdd_jax.main import exit_code
 
 _RESULTS = "results.json"
 _FIXED = "--config."
@@ -77,17 +77,12 @@ def main(rows_of, made: argparse.ArgumentParser, module: str) -> int:
     """Parses the command line, compares the rows that `rows_of` makes of it, and returns the exit code."""
     arguments, rest = made.parse_known_args()
     command = shlex.join(["python", "-m", module, *sys.argv[1:]])
-    try:
+
+    def work() -> int:
         print(f"report: {compare(rows_of(arguments), arguments, _overrides(rest), command)}")
-    except ValueError as error:
-        print(f"rdd_jax: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except Stopped as stop:
-        print(f"rdd_jax: {stop}")
-    except KeyboardInterrupt:
-        print("rdd_jax: interrupted; the same command goes on", file=sys.stderr)
-        return 130
-    return 0
+        return 0
+
+    return exit_code(work)
 
 
 def _overrides(rest: Sequence[str]) -> list[str]:

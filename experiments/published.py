@@ -7,6 +7,8 @@ Mugisha 2026; rdd and the samplers are of the latter, rrd is of Giakoumoglou & S
 import csv
 from pathlib import Path
 
+from rdd_jax.errors import UserError
+
 PRESET, TEACHER, STUDENT = "cifar100", "resnet32x4", "resnet8x4"
 TEACHER_ACCURACY = "79.42"
 ACCURACIES = {
@@ -43,7 +45,7 @@ def read_published(path: Path) -> dict[str, dict[int, float]]:
     """The test accuracies in percent, by method and epoch, of a CSV with the columns method, epoch, metric and value.
 
     Raises:
-        ValueError: the file cannot be read, lacks a column, has no line whose metric is test_acc, or one whose epoch or
+        UserError: the file cannot be read, lacks a column, has no line whose metric is test_acc, or one whose epoch or
             value is no number; the message names the file.
     """
     curves: dict[str, dict[int, float]] = {}
@@ -57,7 +59,7 @@ def read_published(path: Path) -> dict[str, dict[int, float]]:
                 if line["metric"] == "test_acc":
                     curves.setdefault(line["method"], {})[int(line["epoch"])] = float(line["value"])
     except (OSError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read as published curves: {error}") from None
+        raise UserError(f"{path} cannot be read as published curves: {error}") from None
     if not curves:
-        raise ValueError(f"{path} has no line whose metric is test_acc")
+        raise UserError(f"{path} has no line whose metric is test_acc")
     return curves

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,13 +26,18 @@ ABANDONED = 3
 
 
 def main(arguments: list[str]) -> int:
-    """Runs the command; returns the exit code.
+    """Runs the command; returns the exit code of `exit_code`."""
+    return exit_code(lambda: _run(_parse(arguments)))
+
+
+def exit_code(work: Callable[[], int]) -> int:
+    """Does the work of a program and tells what went wrong in a line; returns the exit code.
 
     0 when it is done or was asked to stop and has saved all, 2 for a mistake of the user's, 3 when another process of
     the run has ended without this one, 130 for an interruption.
     """
     try:
-        return _run(_parse(arguments))
+        return work()
     except UserError as error:
         print(f"rdd_jax: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
