@@ -12,7 +12,7 @@ from rdd_jax import models
 from rdd_jax.models import layers
 
 CIFAR = (32, 32, 3)
-# As RepDistiller's code has them, at 100 classes.
+# As RepDistiller's code has them, resnet18 and resnet34 as kuangliu's, at 100 classes.
 PARAMETERS = {
     "resnet8": 83_892,
     "resnet14": 181_108,
@@ -23,6 +23,8 @@ PARAMETERS = {
     "resnet110": 1_736_564,
     "resnet8x4": 1_233_540,
     "resnet32x4": 7_433_860,
+    "resnet18": 11_220_132,
+    "resnet34": 21_328_292,
     "resnet50": 23_705_252,
     "wrn_16_1": 180_916,
     "wrn_16_2": 703_284,
@@ -38,15 +40,17 @@ PARAMETERS = {
     "shufflev2": 1_355_528,
 }
 WIDE = ("resnet8x4", "resnet32x4")
-RESNETS = [name for name in PARAMETERS if name.startswith("resnet") and name != "resnet50"]
+IMAGENET_RESNETS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3)}
+RESNETS = [name for name in PARAMETERS if name.startswith("resnet") and name not in IMAGENET_RESNETS]
 WIDE_RESNETS = [name for name in PARAMETERS if name.startswith("wrn")]
 VGGS = {"vgg8": (1, 1, 1, 1, 1), "vgg11": (1, 1, 2, 2, 2), "vgg13": (2, 2, 2, 2, 2)}
 VGGS |= {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
-ONE_OF_EACH = ("resnet8", "resnet50", "wrn_16_1", "vgg8", "mobilenetv2", "shufflev1", "shufflev2")
+ONE_OF_EACH = ("resnet8", "resnet18", "resnet50", "wrn_16_1", "vgg8", "mobilenetv2", "shufflev1", "shufflev2")
 # Channels of the maps, the length of the embedding, and by how much the sides of the maps are shorter than the image's.
 SHOWN = {
     **{name: ((16, 16, 32, 64), 64, (1, 1, 2, 4)) for name in RESNETS},
     **{name: ((32, 64, 128, 256), 256, (1, 1, 2, 4)) for name in WIDE},
+    **{name: ((64, 64, 128, 256, 512), 512, (1, 1, 2, 4, 8)) for name in ("resnet18", "resnet34")},
     "resnet50": ((64, 256, 512, 1024, 2048), 2048, (1, 1, 2, 4, 8)),
     **{f"wrn_{depth}_1": ((16, 16, 32, 64), 64, (1, 1, 2, 4)) for depth in (16, 40)},
     **{f"wrn_{depth}_2": ((16, 32, 64, 128), 128, (1, 1, 2, 4)) for depth in (16, 40)},
@@ -92,14 +96,21 @@ def resnet_cost(name):
     return cost(convs, outputs(convs), width)
 
 
-def resnet50_cost():
-    """1x1 at the side of the stage before, 3x3 and 1x1 at the stage's own; each first block projects its shortcut."""
+def imagenet_resnet_cost(name):
+    """A first block projects its shortcut where the width changes.
+
+    Basic blocks are two 3x3; bottlenecks are 1x1 at the side of the stage before, 3x3 and 1x1 at the stage's own.
+    """
     convs, width, before = [(3, 64, 3, 32)], 64, 32
-    for side, narrow, blocks in ((32, 64, 3), (16, 128, 4), (8, 256, 6), (4, 512, 3)):
-        convs += [(width, 4 * narrow, 1, side)]
+    for side, narrow, blocks in zip((32, 16, 8, 4), (64, 128, 256, 512), IMAGENET_RESNETS[name], strict=True):
+        wide = 4 * narrow if name == "resnet50" else narrow
+        convs += [(width, wide, 1, side)] if width != wide else []
         for _ in range(blocks):
-            convs += [(width, narrow, 1, before), (narrow, narrow, 3, side), (narrow, 4 * narrow, 1, side)]
-            width, before = 4 * narrow, side
+            if name == "resnet50":
+                convs += [(width, narrow, 1, before), (narrow, narrow, 3, side), (narrow, wide, 1, side)]
+            else:
+                convs += [(width, narrow, 3, side), (narrow, narrow, 3, side)]
+            width, before = wide, side
     return cost(convs, outputs(convs), width)
 
 
@@ -126,7 +137,8 @@ def vgg_cost(name):
     return cost(convs, outputs(convs), width, biases=outputs(convs))
 
 
-COSTS = {name: functools.partial(resnet_cost, name) for name in RESNETS} | {"resnet50": resnet50_cost}
+COSTS = {name: functools.partial(resnet_cost, name) for name in RESNETS}
+COSTS |= {name: functools.partial(imagenet_resnet_cost, name) for name in IMAGENET_RESNETS}
 COSTS |= {name: functools.partial(wide_resnet_cost, name) for name in WIDE_RESNETS}
 COSTS |= {name: functools.partial(vgg_cost, name) for name in VGGS}
 

@@ -145,7 +145,7 @@ def test_batch_norm_over_devices_is_that_of_the_global_batch():
     close(statistics["var"], 0.9 * before["var"] + 0.1 * stem.var((0, 1, 2)))
 
 
-@pytest.mark.parametrize("name", ["resnet50", "wrn_16_1", "vgg8", "mobilenetv2", "shufflev1", "shufflev2"])
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "wrn_16_1", "vgg8", "mobilenetv2", "shufflev1", "shufflev2"])
 def test_every_batch_norm_is_synchronised(name):
     """One mean over the devices for each in training, none in evaluation."""
     variables = models.variable_shapes(models.create(name, 5), (8, 8, 1))

@@ -29,7 +29,7 @@ def test_there_and_back_is_the_identity(name):
     variables = random_variables(name, num_classes=7, channels=1)
     arrays = to_state_dict(variables)
     assert len(arrays) == len(jax.tree.leaves(variables))
-    back = from_state_dict(arrays, name, num_classes=7, channels=1)
+    back = from_state_dict(arrays, name, num_classes=7, image_shape=(28, 30, 1))
     assert jax.tree.structure(back) == jax.tree.structure(variables)
     jax.tree.map(np.testing.assert_array_equal, back, variables)
 
@@ -65,7 +65,7 @@ def test_what_torch_counts_and_how_exactly_it_stores_do_not_matter():
 )
 def test_another_network_is_named_by_the_first_difference(name, num_classes, channels, words):
     with pytest.raises(Mismatch, match=words):
-        from_state_dict(resnet8(), name, num_classes, channels, source="x.pth")
+        from_state_dict(resnet8(), name, num_classes, (32, 32, channels), source="x.pth")
 
 
 def test_a_parameter_too_many_is_named():

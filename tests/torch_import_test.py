@@ -44,7 +44,7 @@ def tensors(torch, variables):
 
 
 def load_digits(path, name="resnet8"):
-    return torch_import.load(path, name, num_classes=10, channels=1)
+    return torch_import.load(path, name, num_classes=10, image_shape=(8, 8, 1))
 
 
 @pytest.mark.parametrize("name", ["resnet8", "wrn_16_1"])

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from rdd_jax.errors import unknown
-from rdd_jax.models.bottleneck import BottleneckResNet
 from rdd_jax.models.cost import count_multiply_adds, count_parameters
+from rdd_jax.models.imagenet_resnet import ImageNetResNet
 from rdd_jax.models.mobilenet import MobileNetV2
 from rdd_jax.models.resnet import ResNet
 from rdd_jax.models.shufflenet import ShuffleNet, ShuffleNetV2
@@ -24,7 +24,9 @@ _WIDE = (32, 64, 128, 256)
 MODELS: dict[str, Callable[..., nn.Module]] = {
     **{f"resnet{depth}": partial(ResNet, depth=depth) for depth in (8, 14, 20, 32, 44, 56, 110)},
     **{f"resnet{depth}x4": partial(ResNet, depth=depth, widths=_WIDE) for depth in (8, 32)},
-    "resnet50": BottleneckResNet,
+    "resnet18": partial(ImageNetResNet, blocks=(2, 2, 2, 2)),
+    "resnet34": partial(ImageNetResNet, blocks=(3, 4, 6, 3)),
+    "resnet50": partial(ImageNetResNet, blocks=(3, 4, 6, 3), bottlenecks=True),
     **{f"wrn_{depth}_{k}": partial(WideResNet, depth=depth, widening=k) for depth in (16, 40) for k in (1, 2)},
     **{f"vgg{depth}": partial(VGG, depth=depth) for depth in (8, 11, 13, 16, 19)},
     "mobilenetv2": MobileNetV2,

@@ -1,5 +1,7 @@
 """The residual networks of the CIFAR papers (He et al. 2016), with RepDistiller's names and widths."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -8,6 +10,25 @@ import jax.numpy as jnp
 
 from rdd_jax.models.layers import batch_norm, classifier, conv
 from rdd_jax.types import Features, Outputs
+
+
+def add_shortcut(
+    x: jax.Array, inputs: jax.Array, stride: int, norm: Callable[..., nn.Module], *, dtype: Any, name: str
+) -> jax.Array:
+    """The end of a residual block: relu(x + inputs), f[b,h,w,c]. Call it inside a compact method.
+
+    Args:
+        x: f[b,h,w,c], what the block's layers made of its inputs.
+        inputs: f[b,h*stride,w*stride,d], projected by a 1x1 convolution and batch norm where the shapes differ.
+        stride: of that convolution.
+        norm: the block's batch norm, but for the name.
+        dtype: of the computation.
+        name: the two are called `<name>_0` and `<name>_1`.
+    """
+    if inputs.shape != x.shape:
+        inputs = conv(x.shape[-1], 1, stride, dtype=dtype, name=f"{name}_0")(inputs)
+        inputs = norm(name=f"{name}_1")(inputs)
+    return nn.relu(x + inputs)
 
 
 class BasicBlock(nn.Module):
@@ -21,15 +42,12 @@ class BasicBlock(nn.Module):
     @nn.compact
     def __call__(self, inputs: jax.Array, train: bool) -> jax.Array:
         """f[b,h,w,c] -> f[b,h/stride,w/stride,width]."""
+        norm = partial(batch_norm, train, self.axis_name, dtype=self.dtype)
         x = conv(self.width, 3, self.stride, dtype=self.dtype, name="conv1")(inputs)
-        x = batch_norm(train, self.axis_name, dtype=self.dtype, name="bn1")(x)
-        x = conv(self.width, 3, dtype=self.dtype, name="conv2")(nn.relu(x))
-        x = batch_norm(train, self.axis_name, dtype=self.dtype, name="bn2")(x)
-        shortcut = inputs
-        if inputs.shape != x.shape:
-            shortcut = conv(self.width, 1, self.stride, dtype=self.dtype, name="downsample_0")(inputs)
-            shortcut = batch_norm(train, self.axis_name, dtype=self.dtype, name="downsample_1")(shortcut)
-        return nn.relu(x + shortcut)
+        x = nn.relu(norm(name="bn1")(x))
+        x = conv(self.width, 3, dtype=self.dtype, name="conv2")(x)
+        x = norm(name="bn2")(x)
+        return add_shortcut(x, inputs, self.stride, norm, dtype=self.dtype, name="downsample")
 
 
 class ResNet(nn.Module):

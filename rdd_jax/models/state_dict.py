@@ -1,4 +1,4 @@
-"""Variables by the names and in the layout of RepDistiller's PyTorch networks, in both directions.
+"""Variables by the names and in the layout of RepDistiller's and torchvision's PyTorch networks, in both directions.
 
 A Flax submodule bears the name of its PyTorch twin with "_" for ".": `layer2_0/downsample_0/kernel` here is
 `layer2.0.downsample.0.weight` there.
@@ -19,8 +19,8 @@ _TORCH_AXES = {1: (0,), 2: (1, 0), 4: (3, 2, 0, 1)}
 _FLAX_AXES = {1: (0,), 2: (1, 0), 4: (2, 3, 1, 0)}
 # Batch norm counts its updates there and has no use for it; nothing counts here.
 _IGNORED = "num_batches_tracked"
-# No network's variables depend on the size of the images, but some cannot look at smaller ones.
-_IMAGE_SIZE = 32
+# Below this side no network's variables depend on the size of the images, but some cannot look at smaller ones.
+_SMALLEST = 32
 
 
 class Mismatch(UserError):
@@ -36,7 +36,12 @@ def to_state_dict(variables: dict[str, Any]) -> dict[str, np.ndarray]:
 
 
 def from_state_dict(
-    arrays: Mapping[str, np.ndarray], name: str, num_classes: int, channels: int = 3, *, source: str = "the state dict"
+    arrays: Mapping[str, np.ndarray],
+    name: str,
+    num_classes: int,
+    image_shape: tuple[int, int, int] = (32, 32, 3),
+    *,
+    source: str = "the state dict",
 ) -> dict[str, Any]:
     """The variables {"params", "batch_stats"} of the network `name`, f32, from arrays by torch's names.
 
@@ -44,7 +49,7 @@ def from_state_dict(
         arrays: as `to_state_dict` returns them; `num_batches_tracked` is ignored.
         name: a key of models.MODELS.
         num_classes: of the logits.
-        channels: of the images.
+        image_shape: (height, width, channels) of the images: some networks' variables depend on it.
         source: what errors call the arrays, such as the path of their file.
 
     Raises:
@@ -53,7 +58,8 @@ def from_state_dict(
         ValueError: for an unknown name.
     """
     network = models.create(name, num_classes)
-    template = flatten_dict(models.variable_shapes(network, (_IMAGE_SIZE, _IMAGE_SIZE, channels)))
+    height, width, channels = image_shape
+    template = flatten_dict(models.variable_shapes(network, (max(height, _SMALLEST), max(width, _SMALLEST), channels)))
     paths = {_torch_name(path): path for path in template}
     shapes = {key: _torch_shape(template[path].shape) for key, path in paths.items()}
     found = {key: np.asarray(array) for key, array in arrays.items() if key.rpartition(".")[2] != _IGNORED}

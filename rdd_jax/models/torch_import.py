@@ -1,4 +1,4 @@
-"""Networks that PyTorch trained: RepDistiller's checkpoints and their like. Nothing else here needs PyTorch."""
+"""Networks that PyTorch trained: RepDistiller's checkpoints, torchvision's and their like. Only this needs PyTorch."""
 
 import argparse
 import re
@@ -17,7 +17,9 @@ _SAFETENSORS = ".safetensors"
 _PARALLEL = "module."
 
 
-def load(path: str | Path, name: str, num_classes: int, channels: int = 3) -> dict[str, Any]:
+def load(
+    path: str | Path, name: str, num_classes: int, image_shape: tuple[int, int, int] = (32, 32, 3)
+) -> dict[str, Any]:
     """The variables {"params", "batch_stats"} of a network, f32, from a file of PyTorch's.
 
     Args:
@@ -25,7 +27,7 @@ def load(path: str | Path, name: str, num_classes: int, channels: int = 3) -> di
             or "state_dict" of a checkpoint. Names may begin with "module.", as DataParallel has it.
         name: a key of models.MODELS.
         num_classes: of the logits.
-        channels: of the images.
+        image_shape: (height, width, channels) of the images: some networks' variables depend on it.
 
     Raises:
         Mismatch: if the file holds another network.
@@ -38,7 +40,7 @@ def load(path: str | Path, name: str, num_classes: int, channels: int = 3) -> di
     arrays = _read_safetensors(path) if path.suffix == _SAFETENSORS else _read_checkpoint(path)
     while arrays and all(key.startswith(_PARALLEL) for key in arrays):
         arrays = {key.removeprefix(_PARALLEL): array for key, array in arrays.items()}
-    return from_state_dict(arrays, name, num_classes, channels, source=str(path))
+    return from_state_dict(arrays, name, num_classes, image_shape, source=str(path))
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
