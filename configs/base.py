@@ -1,14 +1,14 @@
 """What all runs share: every key with its default, and the presets.
 
-Presets: `digits` (default), `mnist`, `cifar100_small`, `cifar100`, and `cifar100_TEACHER_STUDENT` for two pairs of
-unlike networks. The recipe is RepDistiller's: batches of 64, SGD with momentum 0.9, coupled weight decay 5e-4, learning
-rate 0.05, times 0.1 after 150, 180 and 210 of 240 epochs.
+Presets: `digits` (default), `mnist`, `cifar100_small`, `cifar100`, `cifar100_TEACHER_STUDENT` for two pairs of unlike
+networks, and `imagenet2012`, which is streamed. The recipe is RepDistiller's: batches of 64, SGD with momentum 0.9,
+coupled weight decay 5e-4, learning rate 0.05, times 0.1 after 150, 180 and 210 of 240 epochs.
 """
 
 import ml_collections
 
 from rdd_jax import methods
-from rdd_jax.data import sampling
+from rdd_jax.data import choice, sampling
 from rdd_jax.errors import UserError, unknown
 
 _CIFAR100 = {
@@ -63,6 +63,23 @@ PRESETS = {
     },
     "cifar100_resnet32x4_shufflev2": _CIFAR100
     | {"pair": "resnet32x4_shufflev2", "student": {"name": "shufflev2"}, "learning_rate": 0.01},
+    # PyTorch's recipe, which CRD's table of ImageNet follows.
+    "imagenet2012": {
+        "dataset": "imagenet2012",
+        "data": {"loading": "stream", "image_size": 224},
+        "augment": {"flip": True, "resized_crop": True},
+        "epochs": 100,
+        "batch_size": 256,
+        "learning_rate": 0.1,
+        "milestones": (0.3, 0.6, 0.9),
+        "weight_decay": 1e-4,
+        "teacher": {"name": "resnet34", "epochs": 100, "learning_rate": 0.1},
+        "student": {"name": "resnet18"},
+        # A table of 1.3 million rows has 1.3 GB at this size of the pool, and is ranked against this many images.
+        "negatives": {"num_negatives": 16384, "pool_size": 256, "anchors": 20000},
+        "refresh": {"epochs": 10},
+        "sampler": {"pace_epochs": 40, "refresh_epochs": 10},
+    },
 }
 
 
@@ -82,7 +99,12 @@ def get_config(preset: str = "digits") -> ml_collections.ConfigDict:
     config.dtype = "float32"  # of the networks' computation; or "bfloat16"
 
     config.dataset = "digits"
-    config.augment = ml_collections.ConfigDict({"pad": 0, "flip": False})  # pixels on each side; mirror images or not
+    # "memory" for the sets that fit there; or "stream": of any TFDS data set of images with labels, or of the `folder`
+    # DIR with DIR/train/CLASS/*.jpg and DIR/test (or val, validation: `test_split`). Images are scaled and cut to
+    # `image_size` pixels (0: they are all of one size), by threads or by so many `workers`, processes of their own.
+    config.data = ml_collections.ConfigDict(choice.options())
+    # Zero-padding on each side before the crop; mirror images or not; random parts, scaled, of streamed images.
+    config.augment = ml_collections.ConfigDict({"pad": 0, "flip": False, "resized_crop": False})
 
     config.epochs = 1
     config.batch_size = 64  # over all devices

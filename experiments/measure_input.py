@@ -146,9 +146,9 @@ def _epoch(
     batches = experiment.sampler.batches(epoch)
     teaching, _ = experiment.lessons(epoch * steps, batches)
     started = time.perf_counter()
-    for step in range(0, steps, experiment.steps_per_call):
-        rows = batches[step : step + experiment.steps_per_call]
-        state, running = experiment.update(state, teaching, rows)
+    calls = [batches[step : step + experiment.steps_per_call] for step in range(0, steps, experiment.steps_per_call)]
+    for rows, shown in zip(calls, experiment.shown(epoch * steps, calls), strict=True):
+        state, running = experiment.update(state, teaching, shown, rows)
         progress.add(f"{epoch + 1}", len(rows) * config.batch_size, running)
     progress.drain()
     return state, (time.perf_counter() - started) / steps
@@ -156,9 +156,9 @@ def _epoch(
 
 def _random_teacher(config: ml_collections.ConfigDict, folder: Path) -> Path:
     """A file of weights for the teacher that the run asks for."""
-    model = make_model(config.teacher.name, config.dataset, config.dtype)
-    image_shape = datasets.describe(config.dataset).image_shape
-    variables = jax.jit(lambda: models.init(model, jax.random.key(1), image_shape))()
+    info = datasets.describe(config.dataset)
+    model = make_model(config.teacher.name, info, config.dtype)
+    variables = jax.jit(lambda: models.init(model, jax.random.key(1), info.image_shape))()
     path = folder / "teacher.safetensors"
     safetensors.numpy.save_file(to_state_dict(variables), path)
     return path

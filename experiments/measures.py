@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rdd_jax import agreement, files, parallel, runs
-from rdd_jax.data import datasets
+from rdd_jax.data import choice, datasets
 from rdd_jax.errors import UserError
 from rdd_jax.experiment import Network, load_network, load_teacher, normalizer
 from rdd_jax.refresh import make_embed
@@ -63,7 +63,7 @@ def measure(workdir: Path) -> Measures:
     config = runs.read_config(workdir)
     if not runs.is_finished(workdir):
         raise UserError(f"the run in {workdir} is not finished: finish it first")
-    dataset = datasets.load(config.dataset)
+    dataset = choice.load(config)
     embed = _embedder(load_network(workdir, config.dtype), dataset)
     student = embed(dataset.test_images)
     if not _tells_apart(student):
@@ -75,7 +75,7 @@ def measure(workdir: Path) -> Measures:
             measures |= {name: float(agree(student, teacher)) for name, agree in _AGREEMENTS.items()}
     other = "mnist" if config.dataset == "digits" else "digits"
     if datasets.is_prepared(other):
-        image_shape = datasets.describe(config.dataset).image_shape
+        image_shape = choice.describe(config).image_shape
         measures |= {"transfer": transfer(embed, image_shape, datasets.load(other)), "transfer_dataset": other}
     return measures
 

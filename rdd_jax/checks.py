@@ -9,7 +9,7 @@ import ml_collections
 import numpy as np
 
 from rdd_jax import checkpoint, files, methods, models, refresh, runs, stops, train_state, view_cache
-from rdd_jax.data import augment, datasets, sampling
+from rdd_jax.data import augment, choice, sampling
 from rdd_jax.data.sampling import Sampler
 from rdd_jax.errors import UserError, unknown
 from rdd_jax.models import torch_import
@@ -17,23 +17,36 @@ from rdd_jax.models.state_dict import Mismatch
 from rdd_jax.types import Outputs
 
 # What makes a kept teacher the one that a run asks for; the rest of its recipe is its own affair.
-_TEACHER_KEYS = ("dataset", "student.name", "seed", "epochs", "learning_rate")
+_TEACHER_KEYS = ("dataset", "data.folder", "data.image_size", "student.name", "seed", "epochs", "learning_rate")
+_FREE_KEYS = ("data.workers",)  # They change nothing about a run: who stopped it may go on with another value.
 _MOST_PROBES = 4096  # Comparing pools takes time with the third power.
-_SEEDS = 2**31  # seeds are i32
+_SEEDS = 2**31  # seeds are i32, and so is whatever is counted
+# By the last part of the key: more than any machine has time or memory for, and so a slip.
+_MOST = {
+    "dim": 10**5,
+    "epochs": 10**6,
+    "image_size": 10**4,
+    "num_negatives": 10**6,
+    "pad": 1000,
+    "steps_per_call": 10**5,
+}
 
 
 def check(config: ml_collections.ConfigDict, workdir: Path, mend: str = "choose another --workdir") -> None:
     """Raises UserError for a run that could not work, or would spoil another's workdir (`mend` says what then)."""
     try:
+        if not str(workdir).isprintable():  # As of NUL, or of what is no text: the file system would refuse it later.
+            raise ValueError(f"a workdir cannot be called {str(workdir)!r}: give another --workdir, preset or pair")
         _check_numbers(config)
+        choice.check(config)
         _check_names(config)
-        _check_batch_size(config.batch_size, config.dataset)
-        _check_sampler(config, datasets.describe(config.dataset).num_train)
-        datasets.check(config.dataset)
+        _check_batch_size(config)
+        _check_sampler(config, choice.describe(config).num_train)
         if (workdir / files.CONFIG).exists():
-            _check_same(runs.differences(runs.read_config(workdir), config), workdir, mend)
+            differences = runs.differences(runs.read_config(workdir), config)
+            _check_same({key: pair for key, pair in differences.items() if key not in _FREE_KEYS}, workdir, mend)
         if not runs.is_finished(workdir):
-            _check_prerequisites(config)
+            _check_prerequisites(config, workdir)
     except UserError:
         raise
     except ValueError as error:
@@ -46,6 +59,9 @@ def _check_numbers(config: ml_collections.ConfigDict) -> None:
     for key, value in files.flatten(config.to_dict()):
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{key} must be finite; got {value}")
+        most = _MOST.get(key.rpartition(".")[2], _SEEDS - 1)
+        if isinstance(value, int) and value > most:
+            raise ValueError(f"{key} must be at most {most:,}; got {value}")
     positive = ("epochs", "eval_every_epochs", "learning_rate", "learning_rate_factor", "checkpoint_every_epochs")
     for key in positive:
         if not config[key] > 0:
@@ -72,7 +88,7 @@ def _check_numbers(config: ml_collections.ConfigDict) -> None:
 
 
 def _check_names(config: ml_collections.ConfigDict) -> None:
-    info = datasets.describe(config.dataset)
+    info = choice.describe(config)
     # Labels of the right number and kind stand in for those that are not read yet.
     labels = np.arange(info.num_train) % info.num_classes
     distiller = methods.from_options(config.distill.to_dict(), labels)
@@ -100,6 +116,8 @@ def _check_cache(config: ml_collections.ConfigDict, labels: np.ndarray, student:
     """The outputs' shapes are of one image each."""
     if not config.teacher.name:
         raise ValueError("teacher.cache keeps what a teacher says: set --config.teacher.name")
+    if config.data.loading == "stream":
+        raise ValueError("a cache of views is for images in memory: set --config.teacher.cache=none")
     if jax.process_count() > 1:
         raise ValueError("a cache of views is for one process: set --config.teacher.cache=none")
     if config.sampler.kind == "rho":
@@ -134,7 +152,7 @@ def _check_refresh(config: ml_collections.ConfigDict, num_examples: int) -> None
         )
     if not 0 < options.threshold <= 1:
         raise ValueError(f"refresh.threshold is a share in (0, 1]; got {options.threshold}")
-    most = min(num_examples, _MOST_PROBES)
+    most = min(num_examples, _MOST_PROBES) if options.kind == "adaptive" else _MOST_PROBES
     if not 2 <= options.probe <= most:
         raise ValueError(f"refresh.probe must be in [2, {most}]; got {options.probe}")
     if options.ranks_gigabytes < 0:
@@ -153,6 +171,8 @@ def _check_sampler(config: ml_collections.ConfigDict, num_examples: int) -> None
             "sampler.pace_epochs must be at least 1, candidates at least 2 and refresh_epochs at least 0; got "
             f"{options.pace_epochs}, {options.candidates} and {options.refresh_epochs}"
         )
+    if options.kind == "rho" and config.data.loading == "stream":
+        raise ValueError("sampler.kind=rho chooses among images on the devices: set --config.data.loading=memory")
     if options.kind in sampling.RANKED and not config.teacher.name:
         raise ValueError(f"sampler.kind={options.kind} ranks images by the teacher: set --config.teacher.name")
     sampler = Sampler(num_examples=num_examples, batch_size=config.batch_size, seed=config.seed, **options)
@@ -163,24 +183,28 @@ def _check_sampler(config: ml_collections.ConfigDict, num_examples: int) -> None
         )
 
 
-def _check_batch_size(batch_size: int, dataset: str) -> None:
-    images, devices = datasets.describe(dataset).num_train, jax.device_count()
+def _check_batch_size(config: ml_collections.ConfigDict) -> None:
+    batch_size, images, devices = config.batch_size, choice.describe(config).num_train, jax.device_count()
     if not 1 <= batch_size <= images:
-        raise ValueError(f"batch_size must be in [1, {images}], the training images of {dataset}; got {batch_size}")
+        raise ValueError(
+            f"batch_size must be in [1, {images}], the training images of {choice.name(config)}; got {batch_size}"
+        )
     if batch_size % devices:
         raise ValueError(f"batch_size {batch_size} does not divide by the {devices} devices: choose a multiple of them")
 
 
-def _check_prerequisites(config: ml_collections.ConfigDict) -> None:
+def _check_prerequisites(config: ml_collections.ConfigDict, workdir: Path) -> None:
     if config.teacher.checkpoint:
         _check_given_teacher(config, runs.teacher_place(config))
-    for wanted, workdir in runs.prerequisites(config):
-        if runs.is_finished(workdir):
-            differences = runs.differences(runs.read_config(workdir), wanted)
+    for wanted, place in runs.prerequisites(config):
+        if place.absolute() == workdir.absolute():
+            raise ValueError(f"{workdir} is where this run's teacher is trained first: give another --workdir")
+        if runs.is_finished(place):
+            differences = runs.differences(runs.read_config(place), wanted)
             own = {key: pair for key, pair in differences.items() if key in _TEACHER_KEYS}
-            _check_same(own, workdir, f"--config.teacher.checkpoint={workdir} takes it as it is, or delete it")
+            _check_same(own, place, f"--config.teacher.checkpoint={place} takes it as it is, or delete it")
         else:
-            check(wanted, workdir, mend=f"finish that run with its own settings, or delete {workdir}")
+            check(wanted, place, mend=f"finish that run with its own settings, or delete {place}")
 
 
 def _check_given_teacher(config: ml_collections.ConfigDict, place: Path) -> None:
@@ -195,8 +219,8 @@ def _check_given_teacher(config: ml_collections.ConfigDict, place: Path) -> None
     if (place / files.EXPORTED_WEIGHTS).is_file():
         raise UserError(f"{place} is an export: set --config.teacher.checkpoint={place / files.EXPORTED_WEIGHTS}")
     found = runs.read_config(place)
-    if found.dataset != config.dataset:
-        raise UserError(f"the teacher in {place} was trained on {found.dataset}, not on {config.dataset}")
+    if choice.name(found) != choice.name(config):
+        raise UserError(f"the teacher in {place} was trained on {choice.name(found)}, not on {choice.name(config)}")
     if found.student.name != config.teacher.name:
         raise UserError(f"{place} holds a {found.student.name}: set --config.teacher.name={found.student.name}")
     if not runs.is_finished(place):
@@ -205,9 +229,9 @@ def _check_given_teacher(config: ml_collections.ConfigDict, place: Path) -> None
 
 
 def _check_weights(config: ml_collections.ConfigDict, path: Path) -> None:
-    info = datasets.describe(config.dataset)
+    info = choice.describe(config)
     try:
-        torch_import.load(path, config.teacher.name, info.num_classes, channels=info.image_shape[-1])
+        torch_import.load(path, config.teacher.name, info.num_classes, info.image_shape)
     except Mismatch as error:
         raise UserError(f"{error}; set --config.teacher.name and --config.dataset to what the file holds") from error
 

@@ -2,7 +2,8 @@
 
 import functools
 import itertools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,10 +15,11 @@ import ml_collections
 import numpy as np
 import optax
 
-from rdd_jax import drift, files, methods, models, parallel, rdx, runs, selection, teaching, train_state
+from rdd_jax import drift, feeds, files, methods, models, parallel, rdx, runs, selection, teaching, train_state
 from rdd_jax.checkpoint import restore_student
-from rdd_jax.data import augment, datasets
+from rdd_jax.data import augment, choice, datasets
 from rdd_jax.data.sampling import RANKED, Sampler
+from rdd_jax.data.stream import Stream
 from rdd_jax.evaluate import Evaluate, make_evaluate
 from rdd_jax.lessons import GiveLessons, cache_path, make_lessons
 from rdd_jax.models import torch_import
@@ -29,11 +31,13 @@ from rdd_jax.train_step import make_train_call, make_train_step, skip_poison
 from rdd_jax.types import Array
 from rdd_jax.view_cache import ViewCache
 
+_STREAMED_BYTES = 2**26  # Of images that a call is sent.
+
 
 class Split(NamedTuple):
-    """One split on the devices, replicated: images uint8[n,h,w,c] and labels i32[n]."""
+    """One split: images uint8[n,h,w,c], replicated or streamed, and labels i32[n], replicated."""
 
-    images: Array
+    images: Array | Stream
     labels: Array
 
 
@@ -78,11 +82,18 @@ class Experiment(NamedTuple):
     irreducible_losses: Callable[[], Array] | None
     histograms: Callable[[Any], dict[str, Array]]
 
-    def update(self, state: TrainState, teaching: Any, batches: np.ndarray) -> tuple[TrainState, dict[str, Array]]:
+    def shown(self, first_step: int, calls: Sequence[np.ndarray]) -> Iterator[Any]:
+        """What each of these calls of `update`, from update `first_step` on, is to be shown."""
+        return feeds.of(self.train.images).trained(first_step, calls, self.steps_per_call)
+
+    def update(
+        self, state: TrainState, teaching: Any, shown: Any, batches: np.ndarray
+    ) -> tuple[TrainState, dict[str, Array]]:
         """Sends up to `steps_per_call` updates to the devices: batches i32[steps,rows] of positions."""
         indices = np.zeros((self.steps_per_call, batches.shape[1]), np.int32)
         indices[: len(batches)] = batches
-        return self.train_call(state, teaching, *self.train, parallel.split_rows(indices), np.int32(len(batches)))
+        steps = np.int32(len(batches))
+        return self.train_call(state, teaching, shown, self.train.labels, parallel.split_rows(indices), steps)
 
 
 def build(config: ml_collections.ConfigDict, shared: Path = runs.RUNS) -> Experiment:
@@ -95,9 +106,9 @@ def build(config: ml_collections.ConfigDict, shared: Path = runs.RUNS) -> Experi
     Raises:
         UserError: where the data or the teacher cannot be read.
     """
-    dataset = datasets.load(config.dataset)
+    dataset = choice.load(config)
     teacher = load_teacher(config) if config.teacher.name else None
-    student = make_model(config.student.name, config.dataset, config.dtype)
+    student = make_model(config.student.name, choice.describe(config), config.dtype)
     distiller = methods.from_options(config.distill.to_dict(), dataset.train_labels)
 
     sampler = make_sampler(config)
@@ -106,9 +117,16 @@ def build(config: ml_collections.ConfigDict, shared: Path = runs.RUNS) -> Experi
     optimizer = sgd(schedule, momentum=config.momentum, weight_decay=config.weight_decay)
     normalize = normalizer(dataset)
     views = augment.Views(config.augment.pad, config.augment.flip, normalize)
-    train = parallel.replicate(Split(dataset.train_images, dataset.train_labels))
+    train, test = (
+        Split(feeds.place(images), parallel.replicate(labels))
+        for images, labels in (
+            (dataset.train_images, dataset.train_labels),
+            (dataset.test_images, dataset.test_labels),
+        )
+    )
+    feed = type(feeds.of(train.images))
     teach, lessons = _teaching(config, teacher, train.images, views, shared / files.VIEWS)
-    steps_per_call = config.steps_per_call or (1 if jax.default_backend() == "cpu" else min(100, sampler.steps(0)))
+    steps_per_call = config.steps_per_call or _steps_per_call(config, sampler, dataset)
     rho = config.sampler.kind == "rho"
     adaptive = distiller.refresh is not None and config.refresh.kind == "adaptive"
     keep = config.batch_size // jax.device_count()
@@ -119,13 +137,14 @@ def build(config: ml_collections.ConfigDict, shared: Path = runs.RUNS) -> Experi
         optimizer,
         views.show_random,
         select=selection.reducible_loss(student, views.show_random, keep=keep) if rho else None,
+        feed=feed,
         axis_name=parallel.AXIS,
     )
     if config.on_nan == "skip":
         train_step = skip_poison(train_step)
     return Experiment(
         train=train,
-        test=parallel.replicate(Split(dataset.test_images, dataset.test_labels)),
+        test=test,
         student=student,
         teacher=teacher,
         lessons=lessons,
@@ -145,7 +164,9 @@ def build(config: ml_collections.ConfigDict, shared: Path = runs.RUNS) -> Experi
             skips=config.on_nan == "skip",
         ),
         train_call=parallel.data_parallel(
-            make_train_call(train_step, steps_per_call), in_axes=(None, None, None, None, 0, None), donated=(0,)
+            make_train_call(train_step, steps_per_call, feed),
+            in_axes=(None, None, feed.in_axis, None, 0, None),
+            donated=(0,),
         ),
         evaluate=partial(make_evaluate, normalize=normalize),
         embed=partial(make_embed, normalize=normalize),
@@ -160,8 +181,16 @@ def build(config: ml_collections.ConfigDict, shared: Path = runs.RUNS) -> Experi
 
 def make_sampler(config: ml_collections.ConfigDict) -> Sampler:
     """Which images the run's epochs visit."""
-    count = datasets.describe(config.dataset).num_train
+    count = choice.describe(config).num_train
     return Sampler(num_examples=count, batch_size=config.batch_size, seed=config.seed, **config.sampler)
+
+
+def _steps_per_call(config: ml_collections.ConfigDict, sampler: Sampler, dataset: datasets.Dataset) -> int:
+    if jax.default_backend() == "cpu":
+        return 1
+    batch = config.batch_size * math.prod(dataset.train_images.shape[1:])
+    fitting = max(1, _STREAMED_BYTES // batch) if feeds.is_streamed(dataset.train_images) else 100
+    return min(100, fitting, sampler.steps(0))
 
 
 def _schedule(config: ml_collections.ConfigDict, epoch_starts: list[int]) -> optax.Schedule:
@@ -174,7 +203,11 @@ def _schedule(config: ml_collections.ConfigDict, epoch_starts: list[int]) -> opt
 
 
 def _teaching(
-    config: ml_collections.ConfigDict, teacher: Network | None, images: Array, views: augment.Views, folder: Path
+    config: ml_collections.ConfigDict,
+    teacher: Network | None,
+    images: Array | Stream,
+    views: augment.Views,
+    folder: Path,
 ) -> tuple[Teach | None, GiveLessons]:
     """How a step has the teacher's outputs, and what an epoch's steps have them from."""
     if not teacher:
@@ -203,7 +236,7 @@ def _teaching(
 
 
 def _embed_teacher(
-    config: ml_collections.ConfigDict, teacher: Network, images: Array, normalize: Callable[[Array], Array]
+    config: ml_collections.ConfigDict, teacher: Network, images: Array | Stream, normalize: Callable[[Array], Array]
 ) -> Array | rdx.Ranked:
     """The teacher's embeddings of the training images, ranked once for all minings where that fits."""
     embeddings = make_embed(teacher.model, normalize)(teacher.variables, images)
@@ -217,7 +250,7 @@ def _make_probe(
     config: ml_collections.ConfigDict,
     student: nn.Module,
     teacher: Network,
-    images: Array,
+    images: Array | Stream,
     normalize: Callable[[Array], Array],
 ) -> Probe:
     shown = parallel.replicate(images[drift.positions(len(images), config.refresh.probe)])
@@ -248,7 +281,7 @@ def normalizer(dataset: datasets.Dataset) -> Callable[[Array], Array]:
 def measure(network: Network, dataset: datasets.Dataset) -> dict[str, float]:
     """{"loss": nats, "accuracy": percent} of a network on the test images."""
     evaluate = make_evaluate(network.model, normalizer(dataset))
-    return evaluate(network.variables, *parallel.replicate((dataset.test_images, dataset.test_labels)))
+    return evaluate(network.variables, feeds.place(dataset.test_images), parallel.replicate(dataset.test_labels))
 
 
 def load_teacher(config: ml_collections.ConfigDict) -> Network:
@@ -260,9 +293,9 @@ def load_teacher(config: ml_collections.ConfigDict) -> Network:
     place = runs.teacher_place(config)
     if not place.is_file():
         return load_network(place, config.dtype)
-    info, name = datasets.describe(config.dataset), config.teacher.name
-    variables = torch_import.load(place, name, info.num_classes, channels=info.image_shape[-1])
-    return Network(make_model(name, config.dataset, config.dtype), parallel.replicate(variables))
+    info, name = choice.describe(config), config.teacher.name
+    variables = torch_import.load(place, name, info.num_classes, info.image_shape)
+    return Network(make_model(name, info, config.dtype), parallel.replicate(variables))
 
 
 def load_network(workdir: Path, dtype: str) -> Network:
@@ -272,12 +305,11 @@ def load_network(workdir: Path, dtype: str) -> Network:
         UserError: where the run or its checkpoint is missing or damaged.
     """
     config = runs.read_config(workdir)
-    model = make_model(config.student.name, config.dataset, dtype)
-    image_shape = datasets.describe(config.dataset).image_shape
-    return Network(model, restore_student(workdir, models.variable_shapes(model, image_shape)))
+    info = choice.describe(config)
+    model = make_model(config.student.name, info, dtype)
+    return Network(model, restore_student(workdir, models.variable_shapes(model, info.image_shape)))
 
 
-def make_model(name: str, dataset: str, dtype: str) -> nn.Module:
-    """The network of that name for the data set's classes, synchronised over the devices."""
-    num_classes = datasets.describe(dataset).num_classes
-    return models.create(name, num_classes, axis_name=parallel.AXIS, dtype=runs.DTYPES[dtype])
+def make_model(name: str, info: datasets.DatasetInfo, dtype: str) -> nn.Module:
+    """The network of that name for the data's classes, synchronised over the devices."""
+    return models.create(name, info.num_classes, axis_name=parallel.AXIS, dtype=runs.DTYPES[dtype])

@@ -15,7 +15,7 @@ import numpy as np
 import safetensors.numpy
 
 from rdd_jax import checkpoint, files, methods, models, runs
-from rdd_jax.data import augment, datasets
+from rdd_jax.data import augment, choice
 from rdd_jax.errors import UserError
 from rdd_jax.experiment import load_network, measure
 from rdd_jax.models import torch_import
@@ -49,7 +49,7 @@ def save(workdir: Path) -> Path:
         raise UserError(f"the student in {workdir} is not trained to its end: finish its run")
     step = checkpoint.latest_step(workdir)
     network = load_network(workdir, "float32")  # Whatever it was trained in: whoever loads it computes so.
-    dataset = datasets.load(config.dataset)
+    dataset = choice.load(config)
     weights = safetensors.numpy.save(to_state_dict(network.variables), metadata={"format": "pt"})
     description = {
         "version": VERSION,
@@ -58,7 +58,7 @@ def save(workdir: Path) -> Path:
         "class_names": list(dataset.class_names),
         "image_shape": list(dataset.test_images.shape[1:]),
         "preprocessing": _preprocessing(dataset.mean, dataset.std),
-        "dataset": config.dataset,
+        "dataset": choice.name(config),
         "method": methods.label(config.distill),
         "seed": config.seed,
         "step": step,
@@ -94,7 +94,7 @@ def load(folder: str | Path) -> Exported:
                 f"{weights} is damaged, or not what {files.EXPORTED_DESCRIPTION} beside it describes: export it again"
             )
         model = models.create(name, num_classes)
-        variables = torch_import.load(weights, name, num_classes, channels=len(mean))
+        variables = torch_import.load(weights, name, num_classes, tuple(description["image_shape"]))
     except OSError as error:
         raise UserError(f"there is no export in {folder} ({error}): --mode=export writes one") from error
     except UserError:

@@ -1,5 +1,6 @@
 """The periodic look at the whole training set: embed it with both networks and let the distiller mine it."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from tqdm import tqdm
 
-from rdd_jax import hosts, parallel, rdx
+from rdd_jax import feeds, hosts, parallel, rdx
+from rdd_jax.data.stream import Stream
 from rdd_jax.evaluate import EVALUATION_BATCH
 from rdd_jax.train_state import TrainState
 from rdd_jax.types import Array, Distiller, Outputs
@@ -16,7 +18,7 @@ from rdd_jax.types import Array, Distiller, Outputs
 KINDS = ("once", "every", "adaptive")
 
 # (variables, images uint8[n,h,w,c]) -> embeddings f32[n,d]
-Embed = Callable[[dict[str, Any], Array], Array]
+Embed = Callable[[dict[str, Any], Array | Stream], Array]
 
 
 def is_due(epoch: int, *, kind: str, start_epoch: int, epochs: int) -> bool:
@@ -33,20 +35,29 @@ def embedding_of(outputs: Outputs) -> Array:
 def make_embed(
     model: nn.Module, normalize: Callable[[Array], Array], show: Callable[[Outputs], Array] = embedding_of
 ) -> Embed:
-    """The embeddings, or what else `show` makes of a network's outputs in evaluation mode, of replicated images."""
+    """The embeddings of replicated or streamed images, or what else `show` makes of a network's outputs of them.
 
-    def embed_batch(variables, images, indices):
-        outputs = model.apply(variables, normalize(images[indices]), train=False)
+    In evaluation mode.
+    """
+
+    def embed_batch(feed, variables, images, indices):
+        outputs = model.apply(variables, normalize(feed.rows(images, indices)), train=False)
         return jax.lax.all_gather(show(outputs), parallel.AXIS, tiled=True)
 
-    gathered = parallel.data_parallel(embed_batch, in_axes=(None, None, 0))
+    @functools.cache
+    def gathered(feed):
+        return parallel.data_parallel(functools.partial(embed_batch, feed), in_axes=(None, feed.in_axis, 0))
 
     def embed(variables, images):
-        batches = parallel.padded_batches(len(images), EVALUATION_BATCH)
+        batches, feed = parallel.padded_batches(len(images), EVALUATION_BATCH), feeds.of(images)
+        show_batch = gathered(type(feed))
         # A large set takes minutes on a CPU; a small one is done before the bar would show.
         hidden = None if hosts.is_first() else True
         bar = tqdm(batches, desc="embedding", unit="batch", leave=False, delay=5, disable=hidden)
-        parts = [jax.block_until_ready(gathered(variables, images, indices)) for indices in bar]
+        parts = [
+            jax.block_until_ready(show_batch(variables, shown, indices))
+            for indices, shown in zip(bar, feed.evaluated(batches), strict=True)
+        ]
         return jnp.concatenate(parts)[: len(images)]
 
     return embed

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import ml_collections
 
 from rdd_jax import files, methods
-from rdd_jax.data import sampling
+from rdd_jax.data import choice, sampling
 from rdd_jax.errors import UserError
 
 RUNS = Path("runs")
@@ -40,7 +40,8 @@ def method_name(config: ml_collections.ConfigDict) -> str:
 
 def run_name(config: ml_collections.ConfigDict) -> str:
     """<method>-<preset>[-<pair>]-seed<seed>, or teacher-<preset>-<network>-seed<seed>."""
-    data = config.preset if config.dataset == config.preset else f"{config.preset}-{config.dataset}"
+    dataset = choice.name(config)
+    data = config.preset if dataset == config.preset else f"{config.preset}-{dataset}"
     data = f"{data}-{config.pair}" if config.pair else data
     if not config.trains_teacher:
         return f"{method_name(config)}-{data}-seed{config.seed}"

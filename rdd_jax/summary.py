@@ -9,7 +9,7 @@ import jax
 import ml_collections
 
 from rdd_jax import models, runs
-from rdd_jax.data import datasets
+from rdd_jax.data import choice
 from rdd_jax.experiment import Experiment
 from rdd_jax.metrics import RunLog
 
@@ -24,25 +24,25 @@ def summarize(config: ml_collections.ConfigDict, experiment: Experiment, log: Ru
     if experiment.teacher:
         model, variables = experiment.teacher
         accuracy = experiment.evaluate(model)(variables, *experiment.test)["accuracy"]
-        teacher = {"name": config.teacher.name, "accuracy": accuracy, **_cost(model, config.dataset)}
+        teacher = {"name": config.teacher.name, "accuracy": accuracy, **_cost(model, config)}
     return {
         "method": runs.method_name(config),
-        "dataset": config.dataset,
+        "dataset": choice.name(config),
         "seed": config.seed,
         "epochs": config.epochs,
         "steps": last["step"],
         "wall_seconds": last["seconds"],
         "compile_seconds": sum(line["compile_seconds"] for line in log.lines),
         "teacher": teacher,
-        "student": {**student, **_cost(experiment.student, config.dataset)},
+        "student": {**student, **_cost(experiment.student, config)},
         "devices": f"{jax.device_count()} x {jax.local_devices()[0].device_kind}",
         "processes": jax.process_count(),
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
     }
 
 
-def _cost(model: nn.Module, dataset: str) -> dict[str, int]:
-    image_shape = datasets.describe(dataset).image_shape
+def _cost(model: nn.Module, config: ml_collections.ConfigDict) -> dict[str, int]:
+    image_shape = choice.describe(config).image_shape
     shapes = models.variable_shapes(model, image_shape)
     return {
         "parameters": models.count_parameters(shapes),

@@ -4,7 +4,7 @@ import bisect
 import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ import ml_collections
 import numpy as np
 from clu import parameter_overview
 
-from rdd_jax import checks, compilation, files, hosts, parallel, report, runs, train_state
+from rdd_jax import checks, compilation, feeds, files, hosts, parallel, report, runs, train_state
 from rdd_jax.checkpoint import Checkpoints
 from rdd_jax.compilation import CompileClock
-from rdd_jax.data import datasets
+from rdd_jax.data import choice
 from rdd_jax.errors import UserError
 from rdd_jax.experiment import Experiment, build, load_network, measure
 from rdd_jax.hosts import say, tell
@@ -93,7 +93,7 @@ def evaluate(workdir: Path) -> dict[str, float]:
         UserError: where there is no run, or its checkpoint or the data cannot be read.
     """
     config = runs.read_config(workdir)
-    return measure(load_network(workdir, config.dtype), datasets.load(config.dataset))
+    return measure(load_network(workdir, config.dtype), choice.load(config))
 
 
 class _Run:
@@ -150,23 +150,33 @@ class _Run:
             state, extra = self._look_around(state, epoch, step, progress)
         batches = experiment.sampler.batches(epoch, jax.device_get(state.scores))
         teaching, views = experiment.lessons(begin, batches)
+        calls = [batches[first - begin : stop - begin] for first, stop in self._calls(step, end)]
         started, first = time.perf_counter(), step
-        while step < end:
-            stop = min(end, step + experiment.steps_per_call, self._next_checkpoint(step))
-            state, running = experiment.update(state, teaching, batches[step - begin : stop - begin])
-            progress.add(f"{epoch + 1}/{config.epochs}", (stop - step) * config.batch_size, running)
-            step = stop
+        images = feeds.Clocked(experiment.shown(step, calls))
+        for call, shown in zip(calls, images, strict=True):
+            state, running = experiment.update(state, teaching, shown, call)
+            progress.add(f"{epoch + 1}/{config.epochs}", len(call) * config.batch_size, running)
+            step += len(call)
             self._check_loss(progress, step)
             if step < end and (self._requests.agreed() or step == self._next_checkpoint(step - 1)):
                 self._save(step, state, None)
         progress.drain()
         self._check_loss(progress, step)
         extra |= views
+        if feeds.is_streamed(experiment.train.images):
+            extra["data_seconds"] = images.seconds
         extra["images_per_second"] = (end - first) * config.batch_size / (time.perf_counter() - started)
         accuracy = self._record(state, epoch + 1, end, extra)
         if self._requests.agreed() or end == self._next_checkpoint(end - 1) or epoch + 1 == config.epochs:
             self._save(end, state, accuracy)
         return state
+
+    def _calls(self, step: int, end: int) -> Iterator[tuple[int, int]]:
+        """The first update and the end of each call to the devices, up to `end`; none goes beyond a checkpoint."""
+        while step < end:
+            stop = min(end, step + self._experiment.steps_per_call, self._next_checkpoint(step))
+            yield step, stop
+            step = stop
 
     def _check_loss(self, progress: Progress, step: int) -> None:
         if not math.isfinite(progress.loss):

@@ -9,6 +9,7 @@ import optax
 from clu.metrics import Average
 
 from rdd_jax.collectives import mean, place_keys, row_places
+from rdd_jax.feeds import Feed, Resident
 from rdd_jax.optimizers import at_step
 from rdd_jax.teaching import Teach
 from rdd_jax.train_state import SKIPPED, TrainState, is_finite
@@ -18,7 +19,7 @@ from rdd_jax.types import Array, Batch, Distiller
 Preprocess = Callable[[Array, Array], Array]
 # (state, images, labels, candidates i32[c], key of the views, axis_name) -> (indices i32[b], their places among all)
 Select = Callable[..., tuple[Array, Array]]
-# (state, teaching, training images uint8[n,h,w,c], training labels i32[n], indices i32[b]) -> state
+# (state, teaching, images as the feed gives them, training labels i32[n], indices i32[b]) -> state
 TrainStep = Callable[..., TrainState]
 
 
@@ -36,11 +37,12 @@ def make_train_step(
     preprocess: Preprocess,
     *,
     select: Select | None = None,
+    feed: type[Feed] = Resident,
     axis_name: str | None = None,
 ) -> TrainStep:
     """The update of one device: it sees its rows of the batch, and every device returns the same state.
 
-    With `select` the rows are candidates, of which it trains on some.
+    With `select` the rows are candidates, of which it trains on some; it wants a resident feed.
 
     Every random draw is keyed by (seed, step, place in the global batch). Without a teacher the student's own outputs
     stand in for its: there is nothing to distil, and only a loss that ignores the teacher makes sense.
@@ -53,7 +55,7 @@ def make_train_step(
             with jax.named_scope("select"):
                 indices, places = select(state, images, labels, indices, view_rng, axis_name)
         with jax.named_scope("augment"):
-            pixels = preprocess(images[indices], place_keys(view_rng, places))
+            pixels = preprocess(feed.rows(images, indices), place_keys(view_rng, places))
         batch = Batch(pixels, labels[indices], indices)
 
         def loss_fn(trained):
@@ -109,7 +111,9 @@ def skip_poison(train_step: TrainStep) -> TrainStep:
     return guarded
 
 
-def make_train_call(train_step: TrainStep, steps_per_call: int) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
+def make_train_call(
+    train_step: TrainStep, steps_per_call: int, feed: type[Feed] = Resident
+) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
     """-> (state, teaching, images, labels, indices i32[steps_per_call,b], steps i32[]) -> (state, progress).
 
     The number of steps is data, so that a call at the end of an epoch may do fewer without a second compilation.
@@ -118,7 +122,7 @@ def make_train_call(train_step: TrainStep, steps_per_call: int) -> Callable[...,
 
     def train_call(state, teaching, images, labels, indices, steps):
         def one(step, state):
-            return train_step(state, teaching, images, labels, indices[step])
+            return train_step(state, teaching, feed.of_step(images, step), labels, indices[step])
 
         # Inside a loop XLA's CPU convolutions lose their threads: a single step is called as it is.
         state = one(0, state) if steps_per_call == 1 else jax.lax.fori_loop(0, steps, one, state)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rdd_jax.data import augment, datasets, prepared, sampling
+from rdd_jax.data import augment, datasets, prepared, sampling, small
 
 
 @functools.partial(jax.jit, static_argnames=("pad", "flip"))
@@ -276,17 +276,17 @@ def positions(images):
 
 
 def test_small_takes_the_first_images_of_its_classes():
-    names = ("filler",) * 40 + datasets.SMALL_CLASSES[::-1] + ("filler",) * 40
+    names = ("filler",) * 40 + small.CLASSES[::-1] + ("filler",) * 40
     train_labels, test_labels = np.arange(50_000, dtype=np.int32) % 100, np.arange(10_000, dtype=np.int32) % 100
     parent = datasets.Dataset("cifar100", spell(50_000), train_labels, spell(10_000), test_labels, names, (), ())
-    small = datasets._cut_small(parent)
-    assert info_of(small) == datasets.describe("cifar100_small")
-    train, test = positions(small.train_images), positions(small.test_images)
+    cut = datasets._cut_small(parent)
+    assert info_of(cut) == datasets.describe("cifar100_small")
+    train, test = positions(cut.train_images), positions(cut.test_images)
     np.testing.assert_array_equal(train, np.sort(train))
     assert train.max() < 250 * 100
     np.testing.assert_array_equal(test, np.flatnonzero((test_labels >= 40) & (test_labels < 60)))
-    for found, at, labels in ((small.train_labels, train, train_labels), (small.test_labels, test, test_labels)):
-        assert [small.class_names[label] for label in found] == [names[label] for label in labels[at]]
+    for found, at, labels in ((cut.train_labels, train, train_labels), (cut.test_labels, test, test_labels)):
+        assert [cut.class_names[label] for label in found] == [names[label] for label in labels[at]]
 
 
 # ---- Real data, where TFDS_DATA_DIR has it ----
@@ -333,11 +333,11 @@ def test_cifar100(real_cache_dir):
 
 @pytest.mark.slow
 def test_cifar100_small(real_cache_dir):
-    small = datasets.load("cifar100_small", cache_dir=real_cache_dir)
-    assert info_of(small) == datasets.describe("cifar100_small")
-    assert small.class_names == datasets.SMALL_CLASSES
-    assert np.bincount(small.train_labels).tolist() == [250] * 20
-    assert np.bincount(small.test_labels).tolist() == [100] * 20
+    dataset = datasets.load("cifar100_small", cache_dir=real_cache_dir)
+    assert info_of(dataset) == datasets.describe("cifar100_small")
+    assert dataset.class_names == small.CLASSES
+    assert np.bincount(dataset.train_labels).tolist() == [250] * 20
+    assert np.bincount(dataset.test_labels).tolist() == [100] * 20
 
 
 # ---- Augmentation ----

@@ -15,20 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rdd_jax.data import prepared
+from rdd_jax.data import prepared, small
 from rdd_jax.data.prepared import PathLike
+from rdd_jax.data.stream import Stream
 from rdd_jax.errors import UserError, unknown
 from rdd_jax.files import replacing
-
-# The classes of the superclasses fish, flowers, people and trees, in that order, alphabetical within each. The position
-# of a class here is its label in `cifar100_small`.
-SMALL_CLASSES = (
-    *("aquarium_fish", "flatfish", "ray", "shark", "trout"),
-    *("orchid", "poppy", "rose", "sunflower", "tulip"),
-    *("baby", "boy", "girl", "man", "woman"),
-    *("maple_tree", "oak_tree", "palm_tree", "pine_tree", "willow_tree"),
-)
-_SMALL_IMAGES_PER_CLASS = 250
 
 
 class DataNotPrepared(UserError):
@@ -45,17 +36,17 @@ class DatasetInfo(NamedTuple):
 
 
 class Dataset(NamedTuple):
-    """A data set in memory.
+    """A data set, in memory or with images that are read as they are needed.
 
-    train_images, test_images: uint8[n,h,w,c].
+    train_images, test_images: uint8[n,h,w,c], or a `stream.Stream` of such.
     train_labels, test_labels: i32[n], positions in class_names.
     mean, std: per channel, of training pixels scaled to [0, 1].
     """
 
     name: str
-    train_images: np.ndarray
+    train_images: np.ndarray | Stream
     train_labels: np.ndarray
-    test_images: np.ndarray
+    test_images: np.ndarray | Stream
     test_labels: np.ndarray
     class_names: tuple[str, ...]
     mean: tuple[float, ...]
@@ -117,6 +108,16 @@ def check(name: str, data_dir: PathLike | None = None, cache_dir: PathLike | Non
         raise DataNotPrepared(_how_to_prepare(name, data_dir, cache_dir))
 
 
+def prepared_folder(name: str) -> Path:
+    """Where TFDS keeps the data set that `name` is, or is cut from. Errors are those of `describe`."""
+    return _tfds_folder(_spec(name), None)
+
+
+def normalization(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of each channel, as `Dataset` has them. Errors are those of `describe`."""
+    return _spec(name).mean, _spec(name).std
+
+
 def load(name: str, data_dir: PathLike | None = None, cache_dir: PathLike | None = None) -> Dataset:
     """Returns a data set, whole and in memory; the same arrays in the same order every time.
 
@@ -161,9 +162,13 @@ def _tfds_folder(spec: _Spec, data_dir: PathLike | None) -> Path:
     return prepared.root(data_dir) / spec.tfds_name / spec.tfds_version
 
 
+def cache_root(cache_dir: PathLike | None = None) -> Path:
+    """Where decoded arrays are kept: `cache_dir`, or else $RDD_JAX_CACHE, or else ~/.cache/rdd_jax."""
+    return Path(cache_dir or os.environ.get("RDD_JAX_CACHE") or "~/.cache/rdd_jax").expanduser()
+
+
 def _cache_path(spec: _Spec, cache_dir: PathLike | None) -> Path:
-    root = Path(cache_dir or os.environ.get("RDD_JAX_CACHE") or "~/.cache/rdd_jax").expanduser()
-    return root / f"{spec.tfds_name}-{spec.tfds_version}.npz"
+    return cache_root(cache_dir) / f"{spec.tfds_name}-{spec.tfds_version}.npz"
 
 
 def _how_to_prepare(name: str, data_dir: PathLike | None, cache_dir: PathLike | None) -> str:
@@ -209,21 +214,18 @@ def _load_digits() -> Dataset:
 
 
 def _cut_small(cifar100: Dataset) -> Dataset:
-    """The first training images and all test images of SMALL_CLASSES, in the order of `cifar100`, relabelled."""
-    new_labels = np.full(len(cifar100.class_names), -1, np.int32)
-    new_labels[[cifar100.class_names.index(name) for name in SMALL_CLASSES]] = np.arange(len(SMALL_CLASSES))
-
-    train_labels, test_labels = new_labels[cifar100.train_labels], new_labels[cifar100.test_labels]
-    first = [np.flatnonzero(train_labels == label)[:_SMALL_IMAGES_PER_CLASS] for label in range(len(SMALL_CLASSES))]
-    train, test = np.sort(np.concatenate(first)), np.flatnonzero(test_labels >= 0)
+    """The part of `cifar100` that `small` describes."""
+    names = cifar100.class_names
+    train, train_labels = small.part(names, cifar100.train_labels, small.IMAGES_PER_CLASS)
+    test, test_labels = small.part(names, cifar100.test_labels, None)
     return _assemble(
         "cifar100_small",
         {
             "train_images": cifar100.train_images[train],
-            "train_labels": train_labels[train],
+            "train_labels": train_labels,
             "test_images": cifar100.test_images[test],
-            "test_labels": test_labels[test],
-            "class_names": SMALL_CLASSES,
+            "test_labels": test_labels,
+            "class_names": small.CLASSES,
         },
     )
 

@@ -3,12 +3,15 @@
 import contextlib
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
+
+from rdd_jax.files import replacing
 
 PathLike = str | os.PathLike[str]
 
@@ -24,6 +27,68 @@ def holds_array_records(folder: Path) -> bool:
     """Whether a prepared data set with both splits, in the format that can be read here, is in the folder."""
     shards = (f"*-{split}.array_record*" for split in ("train", "test"))
     return (folder / "dataset_info.json").is_file() and all(any(folder.glob(pattern)) for pattern in shards)
+
+
+def newest(folder: Path) -> Path | None:
+    """The highest version of a data set, in the folder that bears its name, that is in the format read here."""
+    held = [place for place in folder.glob("*.*.*") if _is_version(place.name) and _describes_records(place)]
+    return max(held, key=lambda place: [int(part) for part in place.name.split(".")], default=None)
+
+
+def _is_version(name: str) -> bool:
+    return re.fullmatch(r"\d+\.\d+\.\d+", name) is not None
+
+
+def _describes_records(folder: Path) -> bool:
+    return (folder / "dataset_info.json").is_file() and any(folder.glob("*.array_record*"))
+
+
+class Contents(NamedTuple):
+    """What TFDS says of a prepared data set: sizes {split: n}, image_shape with None for what varies, class_names."""
+
+    sizes: dict[str, int]
+    image_shape: tuple[int | None, ...]
+    class_names: tuple[str, ...]
+
+
+def contents(folder: Path) -> Contents:
+    """What is in a prepared data set, told from its description alone.
+
+    Raises:
+        ValueError: where its examples are not an "image" with a "label" each.
+    """
+    info = _builder(folder).info
+    try:
+        shape, names = info.features["image"].shape, tuple(info.features["label"].names)
+    except (AttributeError, KeyError) as error:
+        raise ValueError(f"the examples in {folder} are not one image with one label each ({error})") from error
+    return Contents({split: info.splits[split].num_examples for split in info.splits}, tuple(shape), names)
+
+
+def open_split(folder: Path, split: str) -> Sequence[Mapping[str, Any]]:
+    """The random-access examples of one split; its images are decoded as they are accessed."""
+    _logger().addFilter(_is_no_advice)
+    return _builder(folder).as_data_source(split)
+
+
+def read_labels(folder: Path, split: str, cache: Path) -> np.ndarray:
+    """The labels i32[n] of a split: from the cache, or else, once, from all its records, with a progress bar."""
+    try:
+        return np.load(cache, allow_pickle=False)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        logging.warning("the cache %s cannot be read (%s); going back to the source", cache, error)
+    import tensorflow_datasets as tfds
+
+    source = _builder(folder).as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+    labels = np.concatenate([_labels(chunk) for chunk in _chunks(source, f"the labels of {folder} {split}")])
+    try:
+        with replacing(cache) as file:
+            np.save(file, labels)
+    except OSError as error:
+        logging.warning("the labels of %s are not cached, and will be read again next time: %s", folder, error)
+    return labels
 
 
 def read(folder: Path, title: str) -> dict[str, Any]:
@@ -42,37 +107,52 @@ def read(folder: Path, title: str) -> dict[str, Any]:
 
 def _open(folder: Path) -> tuple[dict[str, Sequence[Mapping[str, Any]]], tuple[str, ...]]:
     """Returns the random-access examples of both splits and the class names."""
-    import tensorflow_datasets as tfds
-
-    # From the folder and not by name: what was prepared is read whatever versions the installed TFDS knows.
-    builder = tfds.builder_from_directory(folder)
+    builder = _builder(folder)
     sources = {split: builder.as_data_source(split) for split in ("train", "test")}
     return sources, tuple(builder.info.features["label"].names)
 
 
+def _builder(folder: Path) -> Any:
+    import tensorflow_datasets as tfds
+
+    # From the folder and not by name: what was prepared is read whatever versions the installed TFDS knows.
+    return tfds.builder_from_directory(folder)
+
+
 def _read_split(source: Sequence[Mapping[str, Any]], title: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns (images uint8[n,h,w,c], labels i32[n]) of all examples, in order."""
-    images, labels = [], []
+    parts = [(np.stack([example["image"] for example in chunk]), _labels(chunk)) for chunk in _chunks(source, title)]
+    images, labels = zip(*parts, strict=True)
+    return np.concatenate(images), np.concatenate(labels)
+
+
+def _labels(examples: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    return np.array([example["label"] for example in examples], np.int32)
+
+
+def _chunks(source: Sequence[Mapping[str, Any]], title: str) -> Iterator[Sequence[Mapping[str, Any]]]:
+    """All examples in order, some at a time, with a progress bar."""
     # disable=None keeps the bar out of logs: it shows on a terminal only.
     with tqdm(total=len(source), desc=f"reading {title}", unit=" images", disable=None) as bar:
         for start in range(0, len(source), _READ_CHUNK):
             chunk = source.__getitems__(range(start, min(start + _READ_CHUNK, len(source))))
-            images.append(np.stack([example["image"] for example in chunk]))
-            labels.append(np.array([example["label"] for example in chunk], np.int32))
+            yield chunk
             bar.update(len(chunk))
-    return np.concatenate(images), np.concatenate(labels)
 
 
 @contextlib.contextmanager
 def _without_opencv_advice() -> Iterator[None]:
     """Drops the advice of TFDS to install OpenCV for speed: everything is decoded once, and then cached."""
-
-    def keep(record: logging.LogRecord) -> bool:
-        return "OpenCV is not installed" not in record.getMessage()
-
-    logger = logging.getLogger("absl")
-    logger.addFilter(keep)
+    _logger().addFilter(_is_no_advice)
     try:
         yield
     finally:
-        logger.removeFilter(keep)
+        _logger().removeFilter(_is_no_advice)
+
+
+def _is_no_advice(record: logging.LogRecord) -> bool:
+    return "OpenCV is not installed" not in record.getMessage()
+
+
+def _logger() -> logging.Logger:
+    return logging.getLogger("absl")

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import ml_collections
 import numpy as np
 
 from rdd_jax import files, parallel, runs
-from rdd_jax.data import datasets
+from rdd_jax.data import choice, datasets
 from rdd_jax.errors import UserError, unknown
 from rdd_jax.evaluate import make_evaluate
 from rdd_jax.experiment import Network, load_network, load_teacher, normalizer
@@ -42,12 +43,12 @@ class Options(NamedTuple):
 
 
 class _Side(NamedTuple):
-    """A trained network, not loaded yet; `dataset` is what it was trained on."""
+    """A trained network, not loaded yet; `config` is of the run that says what data it is for."""
 
     title: str
     network: str
     place: Path
-    dataset: str
+    config: ml_collections.ConfigDict
     load: Callable[[], Network]
 
 
@@ -98,19 +99,18 @@ def _sides(workdir: Path, against: str) -> tuple[_Side, _Side]:
         ) from error
     if not os.path.exists(place):
         raise UserError(f"the teacher of {workdir} is not in {place}: put it there, or give --against=WORKDIR")
-    return student, _Side("teacher", config.teacher.name, place, config.dataset, lambda: load_teacher(config))
+    return student, _Side("teacher", config.teacher.name, place, config, lambda: load_teacher(config))
 
 
 def _student(workdir: Path, title: str) -> _Side:
     config = runs.read_config(workdir)
-    return _Side(title, config.student.name, workdir, config.dataset, lambda: load_network(workdir, config.dtype))
+    return _Side(title, config.student.name, workdir, config, lambda: load_network(workdir, config.dtype))
 
 
 def _check(sides: tuple[_Side, _Side], options: Options) -> None:
     """Raises UserError for what can be told without reading data or networks."""
-    name = options.dataset or sides[0].dataset
-    if name not in datasets.NAMES:
-        raise UserError(unknown("data set", name, datasets.NAMES))
+    if options.dataset and options.dataset not in datasets.NAMES:
+        raise UserError(unknown("data set", options.dataset, datasets.NAMES))
     if options.clusters < 1:
         raise UserError(f"--clusters must be at least 1; got {options.clusters}")
     if not _fewest(options) <= options.examples <= _MOST_EXAMPLES:
@@ -118,16 +118,18 @@ def _check(sides: tuple[_Side, _Side], options: Options) -> None:
             f"--examples must be in [{_fewest(options)}, {_MOST_EXAMPLES}] for {options.clusters} clusters; got "
             f"{options.examples}"
         )
-    shape = datasets.describe(name).image_shape
+    name = options.dataset or choice.name(sides[0].config)
+    shape = (datasets.describe(name) if options.dataset else choice.describe(sides[0].config)).image_shape
     for side in sides:
-        own = datasets.describe(side.dataset).image_shape
+        own = choice.describe(side.config).image_shape
         if own != shape:
             raise UserError(
                 f"the {side.network} in {side.place} takes images of {_size(own)}, and those of {name} are "
                 f"{_size(shape)}: choose a --dataset, and two networks, of one size"
             )
-        datasets.check(side.dataset)
-    datasets.check(name)
+        choice.check(side.config)
+    if options.dataset:
+        datasets.check(options.dataset)
 
 
 def _fewest(options: Options) -> int:
@@ -166,12 +168,12 @@ def _label(name: str, class_names: tuple[str, ...]) -> int:
 
 def _see(sides: tuple[_Side, _Side], options: Options) -> _Seen:
     """Reads the data and the networks, and shows the images to them."""
-    dataset = datasets.load(options.dataset or sides[0].dataset)
+    dataset = datasets.load(options.dataset) if options.dataset else choice.load(sides[0].config)
     positions, images, labels, class_names = _choose(dataset, options)
     networks = [side.load() for side in sides]
     embeddings, models = [], []
     for side, network in zip(sides, networks, strict=True):
-        own = dataset if side.dataset == dataset.name else datasets.load(side.dataset)
+        own = dataset if choice.name(side.config) == dataset.name else choice.load(side.config)
         shown = parallel.replicate(images)
         embedded = make_embed(network.model, normalizer(own))(network.variables, shown)
         embeddings.append(np.asarray(embedded, np.float32))

@@ -1,0 +1,175 @@
+"""Images that need not fit into memory: read, cut and batched ahead of the devices, by Grain.
+
+What an epoch reads, in which order and from which step on, are arguments. So there is no state to be saved: a run goes
+on in the middle of an epoch by asking for the rest of it, and every process asks for its own rows of the same batches.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import struct
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from rdd_jax.data import crops
+from rdd_jax.data.sources import Source
+from rdd_jax.errors import UserError
+
+_MOST_THREADS = 16
+_reading: int | None = None  # In a worker process: the file where it says which image it is at.
+
+
+class Stream:
+    """A source's images, all of one shape, as an array uint8[n,h,w,c] would have them but that nothing is kept.
+
+    Args:
+        source: of the images.
+        image_shape: height, width and channels. Images of another height or width are scaled and cut.
+        resized_crop: whether training is shown random crops, scaled, instead of the middle of each image.
+        seed: of those crops.
+        workers: processes that read; 0 for threads of this one.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        image_shape: tuple[int, int, int],
+        *,
+        resized_crop: bool = False,
+        seed: int = 0,
+        workers: int = 0,
+    ):
+        self._source = source
+        self._image_shape = image_shape
+        self._resized_crop = resized_crop
+        self._seed = seed
+        self._workers = workers
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As an array's: (n, height, width, channels)."""
+        return (len(self), *self._image_shape)
+
+    def __getitem__(self, chosen: slice | np.ndarray) -> np.ndarray:
+        """uint8[m,h,w,c], as they are evaluated: the images at positions i32[m], of a mask bool[n], or of a slice."""
+        positions = np.arange(len(self))[np.asarray(chosen) if not isinstance(chosen, slice) else chosen]
+        images = np.empty((len(positions), *self._image_shape), np.uint8)
+        with contextlib.closing(self.evaluated(positions[:, None])) as batches:
+            for row, batch in enumerate(batches):
+                images[row] = batch[0]
+        return images
+
+    def evaluated(self, positions: np.ndarray) -> Iterator[np.ndarray]:
+        """Batches uint8[b,h,w,c] of the images at positions i32[batches,b], as networks are evaluated on them.
+
+        Where a position is negative the image is black.
+
+        Raises:
+            UserError: where an image cannot be read; with its name, as all errors here.
+        """
+        return self._batches(_Read(self._source, self._image_shape, positions))
+
+    def trained(self, positions: np.ndarray, first_step: int, places: np.ndarray) -> Iterator[np.ndarray]:
+        """Batches uint8[b,h,w,c] of the images at positions i32[steps,b], as networks are trained on them.
+
+        Args:
+            positions: of the images.
+            first_step: the update that sees the first batch.
+            places: i32[b], of the rows in the global batch. A crop is keyed by (seed, update, place).
+
+        Raises:
+            UserError: where an image cannot be read.
+        """
+        keys = (self._seed, first_step, places) if self._resized_crop else None
+        return self._batches(_Read(self._source, self._image_shape, positions, keys))
+
+    def _batches(self, read: "_Read") -> Iterator[np.ndarray]:
+        import grain  # Half a second, which only those who stream should wait.
+
+        rows = grain.MapDataset.range(read.positions.size).map(read).batch(read.positions.shape[1])
+        if not self._workers:
+            threads = min(os.cpu_count() or 1, _MOST_THREADS)
+            yield from rows.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads))
+            return
+        if not flags.FLAGS.is_parsed():  # Grain 0.2 reads a flag of its own, and the program's are parsed elsewhere.
+            flags.FLAGS.mark_as_parsed()
+        with tempfile.TemporaryDirectory(prefix="rdd_jax-") as folder:
+            batches = iter(
+                rows.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)).mp_prefetch(
+                    grain.MultiprocessingOptions(num_workers=self._workers),
+                    worker_init_fn=partial(_tell_what_is_read, folder),
+                )
+            )
+            try:
+                for batch in batches:
+                    yield np.array(batch)  # A copy: the worker's own is in shared memory, which has to be given back.
+            except RuntimeError as error:
+                images = " or ".join(self._source.name(position) for position in _left_by_the_dead(Path(folder)))
+                raise UserError(
+                    f"a process that reads data has died while at {images or 'no image'} ({str(error).split('.')[0]}): "
+                    "replace that image, or give --config.data.workers=0 or more memory; the same command goes on"
+                ) from error
+            finally:
+                batches.close()
+
+
+class _Read:
+    """What threads and processes run: the number of a row, counted over all batches -> its image uint8[h,w,c].
+
+    positions: i32[batches,b].
+    keys: (seed, first step, places i32[b]) of random crops, or None.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        image_shape: tuple[int, int, int],
+        positions: np.ndarray,
+        keys: tuple[int, int, np.ndarray] | None = None,
+    ):
+        self.positions = positions
+        self._source, self._image_shape, self._keys = source, image_shape, keys
+
+    def __call__(self, number: int) -> np.ndarray:
+        batch, row = divmod(number, self.positions.shape[1])
+        position = int(self.positions[batch, row])
+        if position < 0:
+            return np.zeros(self._image_shape, np.uint8)
+        if _reading is not None:
+            os.pwrite(_reading, struct.pack("q", position), 0)
+        try:
+            return self._cut(self._source[position], batch, row)
+        except Exception as error:  # A damaged file can raise nearly anything, and the mend is the same.
+            raise UserError(
+                f"{self._source.name(position)} cannot be read ({error}): replace it; the same command goes on"
+            ) from error
+
+    def _cut(self, image: np.ndarray, batch: int, row: int) -> np.ndarray:
+        size, channels = self._image_shape[:2], self._image_shape[2]
+        if image.ndim != 3 or image.shape[2] != channels:
+            raise ValueError(f"its shape is {image.shape}, and {channels} channels are expected")
+        if self._keys:
+            seed, first_step, places = self._keys
+            return crops.random_crop(image, size, np.random.default_rng([seed, first_step + batch, places[row]]))
+        return image if image.shape == self._image_shape else crops.middle_crop(image, size)
+
+
+def _tell_what_is_read(folder: str, worker: int, workers: int) -> None:
+    """Makes a worker process say which image it is at, in a file of its own, so that others know should it die."""
+    global _reading
+    _reading = os.open(Path(folder, str(os.getpid())), os.O_CREAT | os.O_WRONLY)
+
+
+def _left_by_the_dead(folder: Path) -> list[int]:
+    """The positions of the images at which worker processes were that are no more."""
+    alive = {str(process.pid) for process in multiprocessing.active_children()}
+    contents = [path.read_bytes() for path in sorted(folder.iterdir()) if path.name not in alive]
+    return [struct.unpack("q", content)[0] for content in contents if content]
