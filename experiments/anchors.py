@@ -22,7 +22,7 @@ import numpy as np
 from rdd_jax import parallel, rdx, runs
 from rdd_jax.data import datasets
 from rdd_jax.errors import UserError
-from rdd_jax.experiment import load_network, normalizer
+from rdd_jax.networks import load_network, normalizer
 from rdd_jax.refresh import make_embed
 from rdd_jax.sorting import ranks
 from rdd_jax.types import Array

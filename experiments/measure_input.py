@@ -25,9 +25,10 @@ from rdd_jax import models, parallel, train_state
 from rdd_jax.checkpoint import Checkpoints
 from rdd_jax.collectives import row_keys
 from rdd_jax.data import augment, datasets
-from rdd_jax.experiment import Experiment, build, make_model, normalizer
+from rdd_jax.experiment import Experiment, build
 from rdd_jax.metrics import LAG, Progress, RunLog
 from rdd_jax.models.state_dict import to_state_dict
+from rdd_jax.networks import make_model, normalizer
 from rdd_jax.train_state import TrainState
 
 

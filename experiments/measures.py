@@ -16,7 +16,7 @@ import numpy as np
 from rdd_jax import agreement, files, parallel, runs
 from rdd_jax.data import choice, datasets
 from rdd_jax.errors import UserError
-from rdd_jax.experiment import Network, load_network, load_teacher, normalizer
+from rdd_jax.networks import Network, load_network, load_teacher, normalizer
 from rdd_jax.refresh import make_embed
 
 Measures = dict[str, float | str]

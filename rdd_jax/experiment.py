@@ -15,14 +15,13 @@ import ml_collections
 import numpy as np
 import optax
 
-from rdd_jax import drift, feeds, files, methods, models, parallel, rdx, runs, selection, teaching, train_state
-from rdd_jax.checkpoint import restore_student
+from rdd_jax import drift, feeds, files, methods, parallel, rdx, runs, selection, teaching, train_state
 from rdd_jax.data import augment, choice, datasets
 from rdd_jax.data.sampling import RANKED, Sampler
 from rdd_jax.data.stream import Stream
 from rdd_jax.evaluate import Evaluate, make_evaluate
 from rdd_jax.lessons import GiveLessons, cache_path, make_lessons
-from rdd_jax.models import torch_import
+from rdd_jax.networks import Network, load_network, load_teacher, make_model, normalizer
 from rdd_jax.optimizers import sgd, stepped_schedule
 from rdd_jax.refresh import Embed, make_embed, make_rank, make_refresh, make_score
 from rdd_jax.teaching import Teach
@@ -39,13 +38,6 @@ class Split(NamedTuple):
 
     images: Array | Stream
     labels: Array
-
-
-class Network(NamedTuple):
-    """A trained network and its variables, replicated."""
-
-    model: nn.Module
-    variables: dict[str, Any]
 
 
 class Probe(NamedTuple):
@@ -117,28 +109,17 @@ def build(config: ml_collections.ConfigDict, shared: Path = runs.RUNS) -> Experi
     optimizer = sgd(schedule, momentum=config.momentum, weight_decay=config.weight_decay)
     normalize = normalizer(dataset)
     views = augment.Views(config.augment.pad, config.augment.flip, normalize)
-    train, test = (
-        Split(feeds.place(images), parallel.replicate(labels))
-        for images, labels in (
-            (dataset.train_images, dataset.train_labels),
-            (dataset.test_images, dataset.test_labels),
-        )
-    )
-    feed = type(feeds.of(train.images))
+    train = Split(feeds.place(dataset.train_images), parallel.replicate(dataset.train_labels))
+    test = Split(feeds.place(dataset.test_images), parallel.replicate(dataset.test_labels))
     teach, lessons = _teaching(config, teacher, train.images, views, shared / files.VIEWS)
     steps_per_call = config.steps_per_call or _steps_per_call(config, sampler, dataset)
     rho = config.sampler.kind == "rho"
     adaptive = distiller.refresh is not None and config.refresh.kind == "adaptive"
     keep = config.batch_size // jax.device_count()
+    select = selection.reducible_loss(student, views.show_random, keep=keep) if rho else None
+    feed = type(feeds.of(train.images))
     train_step = make_train_step(
-        student,
-        teach,
-        distiller,
-        optimizer,
-        views.show_random,
-        select=selection.reducible_loss(student, views.show_random, keep=keep) if rho else None,
-        feed=feed,
-        axis_name=parallel.AXIS,
+        student, teach, distiller, optimizer, views.show_random, select=select, feed=feed, axis_name=parallel.AXIS
     )
     if config.on_nan == "skip":
         train_step = skip_poison(train_step)
@@ -163,11 +144,7 @@ def build(config: ml_collections.ConfigDict, shared: Path = runs.RUNS) -> Experi
             num_probes=config.refresh.probe if adaptive else 0,
             skips=config.on_nan == "skip",
         ),
-        train_call=parallel.data_parallel(
-            make_train_call(train_step, steps_per_call, feed),
-            in_axes=(None, None, feed.in_axis, None, 0, None),
-            donated=(0,),
-        ),
+        train_call=_compiled(make_train_call(train_step, steps_per_call, feed), feed),
         evaluate=partial(make_evaluate, normalize=normalize),
         embed=partial(make_embed, normalize=normalize),
         embed_teacher=partial(_embed_teacher, config, teacher, train.images, normalize),
@@ -177,6 +154,10 @@ def build(config: ml_collections.ConfigDict, shared: Path = runs.RUNS) -> Experi
         irreducible_losses=partial(_irreducible_losses, config, train, normalize) if rho else None,
         histograms=distiller.histograms,
     )
+
+
+def _compiled(train_call: Callable[..., Any], feed: type[feeds.Feed]) -> Callable[..., Any]:
+    return parallel.data_parallel(train_call, in_axes=(None, None, feed.in_axis, None, 0, None), donated=(0,))
 
 
 def make_sampler(config: ml_collections.ConfigDict) -> Sampler:
@@ -271,45 +252,3 @@ def _irreducible_losses(config: ml_collections.ConfigDict, train: Split, normali
         losses[part] = optax.losses.softmax_cross_entropy_with_integer_labels(logits, train.labels)
     is_even = jnp.arange(len(train.labels)) % 2 == 0
     return parallel.replicate(jnp.where(is_even, losses["odd"], losses["even"]))
-
-
-def normalizer(dataset: datasets.Dataset) -> Callable[[Array], Array]:
-    """uint8[b,h,w,c] -> f32[b,h,w,c], by the data set's mean and deviation."""
-    return partial(augment.normalize, mean=dataset.mean, std=dataset.std)
-
-
-def measure(network: Network, dataset: datasets.Dataset) -> dict[str, float]:
-    """{"loss": nats, "accuracy": percent} of a network on the test images."""
-    evaluate = make_evaluate(network.model, normalizer(dataset))
-    return evaluate(network.variables, feeds.place(dataset.test_images), parallel.replicate(dataset.test_labels))
-
-
-def load_teacher(config: ml_collections.ConfigDict) -> Network:
-    """The teacher that a run asks for, from a file of weights or from the workdir of its own run.
-
-    Raises:
-        UserError: where it is missing or damaged.
-    """
-    place = runs.teacher_place(config)
-    if not place.is_file():
-        return load_network(place, config.dtype)
-    info, name = choice.describe(config), config.teacher.name
-    variables = torch_import.load(place, name, info.num_classes, info.image_shape)
-    return Network(make_model(name, info, config.dtype), parallel.replicate(variables))
-
-
-def load_network(workdir: Path, dtype: str) -> Network:
-    """The trained student of a run, from its workdir alone.
-
-    Raises:
-        UserError: where the run or its checkpoint is missing or damaged.
-    """
-    config = runs.read_config(workdir)
-    info = choice.describe(config)
-    model = make_model(config.student.name, info, dtype)
-    return Network(model, restore_student(workdir, models.variable_shapes(model, info.image_shape)))
-
-
-def make_model(name: str, info: datasets.DatasetInfo, dtype: str) -> nn.Module:
-    """The network of that name for the data's classes, synchronised over the devices."""
-    return models.create(name, info.num_classes, axis_name=parallel.AXIS, dtype=runs.DTYPES[dtype])

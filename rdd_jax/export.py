@@ -17,9 +17,9 @@ import safetensors.numpy
 from rdd_jax import checkpoint, files, methods, models, runs
 from rdd_jax.data import augment, choice
 from rdd_jax.errors import UserError
-from rdd_jax.experiment import load_network, measure
 from rdd_jax.models import torch_import
 from rdd_jax.models.state_dict import to_state_dict
+from rdd_jax.networks import load_network, measure
 from rdd_jax.types import Array
 
 VERSION = 1

@@ -18,9 +18,10 @@ from rdd_jax.checkpoint import Checkpoints
 from rdd_jax.compilation import CompileClock
 from rdd_jax.data import choice
 from rdd_jax.errors import UserError
-from rdd_jax.experiment import Experiment, build, load_network, measure
+from rdd_jax.experiment import Experiment, build
 from rdd_jax.hosts import say, tell
 from rdd_jax.metrics import Progress, RunLog
+from rdd_jax.networks import load_network, measure
 from rdd_jax.optimizers import at_step
 from rdd_jax.refresh import is_due
 from rdd_jax.stops import Poisoned, Stopped, StopRequests

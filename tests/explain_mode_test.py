@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from configs import rdd
-from rdd_jax import experiment, files, models, runs
+from rdd_jax import files, models, networks, runs
 from rdd_jax.checkpoint import Checkpoints
 from rdd_jax.data import datasets
 from rdd_jax.main import main
@@ -49,9 +49,9 @@ def explained(capsys, place, *arguments):
 
 def accuracy(workdir, positions):
     """In percent, of test images; that one of them is a toss-up is no mistake."""
-    model, variables = experiment.load_network(workdir, "float32")
+    model, variables = networks.load_network(workdir, "float32")
     dataset = datasets.load("digits")
-    images = experiment.normalizer(dataset)(dataset.test_images[positions])
+    images = networks.normalizer(dataset)(dataset.test_images[positions])
     logits, _ = model.clone(axis_name=None).apply(variables, images, train=False)
     return float(100 * np.mean(np.argmax(logits, axis=1) == dataset.test_labels[positions]))
 

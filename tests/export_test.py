@@ -11,7 +11,7 @@ import safetensors.numpy
 from state_dict_test import random_variables
 
 from configs import ce
-from rdd_jax import checks, experiment, export, models, parallel, runs
+from rdd_jax import checks, experiment, export, models, networks, parallel, runs
 from rdd_jax.checkpoint import Checkpoints
 from rdd_jax.data import datasets
 from rdd_jax.errors import UserError
@@ -46,13 +46,13 @@ def copy(workdir, tmp_path):
 
 def test_the_network_comes_back_bit_for_bit(workdir):
     exported = export.load(workdir / "export")
-    kept = experiment.load_network(workdir, "float32")
+    kept = networks.load_network(workdir, "float32")
     assert jax.tree.structure(exported.variables) == jax.tree.structure(kept.variables)
     jax.tree.map(np.testing.assert_array_equal, exported.variables, kept.variables)
 
     digits = datasets.load("digits")
     images = exported.preprocess(digits.test_images)
-    np.testing.assert_array_equal(images, experiment.normalizer(digits)(digits.test_images))
+    np.testing.assert_array_equal(images, networks.normalizer(digits)(digits.test_images))
     logits, _ = jax.jit(lambda variables: exported.model.apply(variables, images, train=False))(exported.variables)
     accuracy = 100 * np.mean(np.argmax(logits, axis=1) == digits.test_labels)
     np.testing.assert_allclose(accuracy, exported.description["accuracy"])
@@ -102,7 +102,7 @@ def test_an_export_teaches(workdir):
     weights = workdir / "export" / "student.safetensors"
     config.teacher.update({"name": "resnet8", "checkpoint": str(weights)})
     checks.check(config, workdir.parent / "another")
-    teacher, student = experiment.load_teacher(config), experiment.load_network(workdir, "float32")
+    teacher, student = networks.load_teacher(config), experiment.load_network(workdir, "float32")
     jax.tree.map(np.testing.assert_array_equal, teacher.variables, student.variables)
     assert teacher.model == student.model
 

@@ -22,18 +22,19 @@ JOB = random.SystemRandom().randrange(2**12)
 
 @pytest.mark.slow
 @pytest.mark.stress
-def test_processes_stop_together_go_on_with_others_and_train_the_same_student(start, straight):
+@pytest.mark.parametrize("loading", ["memory", "stream"])
+def test_processes_stop_together_go_on_with_others_and_train_the_same_student(start, straight, loading):
     """Two of two devices until one of them is asked to stop, then four of one."""
-    place = [f"--coordinator=localhost:{61440 - 1 - JOB}", "--processes=2"]
-    first, second = (start("hosts", *place, f"--process={process}", devices=2) for process in range(2))
+    data, place = f"--config.data.loading={loading}", [f"--coordinator=localhost:{61440 - 1 - JOB}", "--processes=2"]
+    first, second = (start(loading, data, *place, f"--process={process}", devices=2) for process in range(2))
     wait_for(6, *first)
     second[0].send_signal(signal.SIGTERM)
     for process, workdir in (first, second):
         finish(process, workdir)
-    log = workdir.with_name("hosts.log").read_text()
+    log = workdir.with_name(f"{loading}.log").read_text()
     assert log.count("which are saved; the same command goes on") == 1
     assert not (workdir / "summary.json").exists()
-    for process, workdir in [start("hosts", environment=slurm(process)) for process in range(4)]:
+    for process, workdir in [start(loading, data, environment=slurm(process)) for process in range(4)]:
         finish(process, workdir)
     assert_same_up_to_rounding(workdir, straight)
 

@@ -9,7 +9,7 @@ import pytest
 
 from configs import ce, kd
 from experiments import measures
-from rdd_jax import experiment, models, runs
+from rdd_jax import models, networks, runs
 from rdd_jax.checkpoint import Checkpoints
 from rdd_jax.data import datasets
 from rdd_jax.errors import UserError
@@ -72,8 +72,8 @@ def with_mnist(monkeypatch):
 
 def embed(workdir, images):
     """What the network of a run makes of digits, by its own definition."""
-    model, variables = experiment.load_network(workdir, "float32")
-    normalized = experiment.normalizer(datasets.load("digits"))(images)
+    model, variables = networks.load_network(workdir, "float32")
+    normalized = networks.normalizer(datasets.load("digits"))(images)
     _, features = jax.jit(lambda shown: model.clone(axis_name=None).apply(variables, shown, train=False))(normalized)
     return np.asarray(features.embedding, np.float64)
 

@@ -22,8 +22,8 @@ STREAMED = "--config.data.loading=stream"
 DIGITS = datasets.load("digits")
 BATCHES = np.random.default_rng(0).permutation(1437)[:192].reshape(6, 32)
 PLACES = np.arange(32)
-# Workers are processes, which take seconds to start: two files of tests would try them at once.
-ALL_WORKERS = [0, pytest.param(2, marks=pytest.mark.slow)]
+# Workers are processes, which take seconds to start.
+ALL_WORKERS = [0, pytest.param(2, marks=pytest.mark.stress)]
 
 
 def stream(source=None, shape=(8, 8, 1), **options):
@@ -305,6 +305,7 @@ def test_streamed_training_is_that_in_memory_to_the_bit(start, straight):
 
 
 @pytest.mark.slow
+@pytest.mark.stress
 def test_killed_in_the_middle_of_an_epoch_it_reads_on_from_there(start, straight):
     kill_at(3, *start("killed", STREAMED, devices=2))
     assert history(finish(*start("killed", STREAMED))) != []
@@ -313,6 +314,7 @@ def test_killed_in_the_middle_of_an_epoch_it_reads_on_from_there(start, straight
 
 
 @pytest.mark.slow
+@pytest.mark.stress
 def test_imagenet_trains_to_its_end(imagenet, start):
     keys = {
         "preset": "imagenet2012",

@@ -11,7 +11,7 @@ import safetensors.numpy
 from program import assert_same_to_the_bit, assert_same_up_to_rounding, final_arrays, finish, history, kill_at
 
 from configs import rdd
-from rdd_jax import experiment, parallel
+from rdd_jax import experiment, networks, parallel
 from rdd_jax.data import datasets
 from rdd_jax.data.sampling import epoch_batches
 from rdd_jax.files import read_lines
@@ -142,10 +142,10 @@ def test_rho_goes_by_what_a_network_says_that_did_not_train_on_an_image(start):
     workdir = finish(*start("rho", "--config.sampler.kind=rho", "--config.sampler.candidates=2"))
     scores = final_arrays(workdir, 6)["[1]['scores']"]
     dataset = datasets.load("digits")
-    images = experiment.normalizer(dataset)(dataset.train_images)
+    images = networks.normalizer(dataset)(dataset.train_images)
     for trained_on, judged in (("even", slice(1, None, 2)), ("odd", slice(0, None, 2))):
         place = workdir.parent / "runs" / f"teacher-digits-resnet8-{trained_on}-seed0"
-        model, variables = experiment.load_network(place, "float32")
+        model, variables = networks.load_network(place, "float32")
         logits, _ = model.apply(variables, images[judged], train=False)
         losses = -jax.nn.log_softmax(logits)[np.arange(len(logits)), dataset.train_labels[judged]]
         np.testing.assert_allclose(scores[judged], losses, rtol=1e-4, atol=1e-5)

@@ -13,10 +13,10 @@ from rdd_jax import files, parallel, runs
 from rdd_jax.data import choice, datasets
 from rdd_jax.errors import UserError, unknown
 from rdd_jax.evaluate import make_evaluate
-from rdd_jax.experiment import Network, load_network, load_teacher, normalizer
 from rdd_jax.explain.difference import explain
 from rdd_jax.explain.figures import Examples
 from rdd_jax.explain.page import Model, write
+from rdd_jax.networks import Network, load_network, load_teacher, normalizer
 from rdd_jax.refresh import make_embed
 
 # 8 bytes a pair are held: 3.2 GB.

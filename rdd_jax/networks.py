@@ -1,0 +1,65 @@
+"""Trained networks, from the workdirs of their runs or from files of weights, and what they are worth."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import ml_collections
+
+from rdd_jax import feeds, models, parallel, runs
+from rdd_jax.checkpoint import restore_student
+from rdd_jax.data import augment, choice, datasets
+from rdd_jax.evaluate import make_evaluate
+from rdd_jax.models import torch_import
+from rdd_jax.types import Array
+
+
+class Network(NamedTuple):
+    """A trained network and its variables, replicated."""
+
+    model: nn.Module
+    variables: dict[str, Any]
+
+
+def normalizer(dataset: datasets.Dataset) -> Callable[[Array], Array]:
+    """uint8[b,h,w,c] -> f32[b,h,w,c], by the data set's mean and deviation."""
+    return partial(augment.normalize, mean=dataset.mean, std=dataset.std)
+
+
+def measure(network: Network, dataset: datasets.Dataset) -> dict[str, float]:
+    """{"loss": nats, "accuracy": percent} of a network on the test images."""
+    evaluate = make_evaluate(network.model, normalizer(dataset))
+    return evaluate(network.variables, feeds.place(dataset.test_images), parallel.replicate(dataset.test_labels))
+
+
+def load_teacher(config: ml_collections.ConfigDict) -> Network:
+    """The teacher that a run asks for, from a file of weights or from the workdir of its own run.
+
+    Raises:
+        UserError: where it is missing or damaged.
+    """
+    place = runs.teacher_place(config)
+    if not place.is_file():
+        return load_network(place, config.dtype)
+    info, name = choice.describe(config), config.teacher.name
+    variables = torch_import.load(place, name, info.num_classes, info.image_shape)
+    return Network(make_model(name, info, config.dtype), parallel.replicate(variables))
+
+
+def load_network(workdir: Path, dtype: str) -> Network:
+    """The trained student of a run, from its workdir alone.
+
+    Raises:
+        UserError: where the run or its checkpoint is missing or damaged.
+    """
+    config = runs.read_config(workdir)
+    info = choice.describe(config)
+    model = make_model(config.student.name, info, dtype)
+    return Network(model, restore_student(workdir, models.variable_shapes(model, info.image_shape)))
+
+
+def make_model(name: str, info: datasets.DatasetInfo, dtype: str) -> nn.Module:
+    """The network of that name for the data's classes, synchronised over the devices."""
+    return models.create(name, info.num_classes, axis_name=parallel.AXIS, dtype=runs.DTYPES[dtype])
