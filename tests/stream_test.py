@@ -12,7 +12,7 @@ from PIL import Image
 from program import assert_same_to_the_bit, finish, history, kill_at
 
 from configs import base
-from rdd_jax import checks
+from rdd_jax import checks, feeds, parallel
 from rdd_jax.data import choice, crops, datasets, prepared, small
 from rdd_jax.data.sources import Arrays, Chosen, Files
 from rdd_jax.data.stream import Stream
@@ -110,6 +110,28 @@ def test_a_worker_that_dies_is_reported_with_the_image_it_was_at():
     images = stream(Deadly("digits", DIGITS.train_images, DIGITS.train_labels), workers=2)
     with pytest.raises(UserError, match=r"died while at image 70 of digits .*exit code -9"):
         list(images.evaluated(np.arange(128).reshape(8, 16)))
+
+
+# ---- The feed ----
+
+
+def test_each_device_is_sent_the_rows_that_it_would_look_up(devices):
+    calls = [BATCHES[:3], BATCHES[3:5]]
+    for call, sent in zip(calls, feeds.of(stream()).trained(0, calls, 3), strict=True):
+        own = parallel.split_rows(call)
+        assert sent.shape == (devices, 3, 32 // devices, 8, 8, 1)
+        np.testing.assert_array_equal(sent[:, : len(call)], DIGITS.train_images[own])
+        assert not sent[:, len(call) :].any()
+    places = parallel.padded_batches(90, 40)
+    for indices, sent in zip(places, feeds.of(stream()).evaluated(places), strict=True):
+        np.testing.assert_array_equal(sent[indices >= 0], DIGITS.train_images[indices[indices >= 0]])
+
+
+def test_random_crops_are_the_same_however_many_devices_there_are(devices):
+    images = stream(resized_crop=True)
+    sent = next(feeds.of(images).trained(7, [BATCHES[:1]], 1))
+    whole = next(images.trained(BATCHES[:1], 7, PLACES))
+    np.testing.assert_array_equal(sent.reshape(whole.shape), whole)
 
 
 # ---- Crops ----
