@@ -1,4 +1,7 @@
-"""Contrastive losses: scores against a bank, noise-contrastive estimation, relational contrast, triplets."""
+"""Contrastive losses: scores against a bank, noise-contrastive estimation, relational contrast, triplets.
+
+Computed in float32 whatever the inputs' dtype; NaN for an empty batch, and where an input is not a number.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +37,8 @@ def bank_scores(queries: Array, bank: Array, indices: Array, temperature: float)
             f"got {queries.shape}, {bank.shape}, {indices.shape}"
         )
     rows = jax.lax.stop_gradient(bank)[indices]
-    return jnp.exp(jnp.einsum("bd,bkd->bk", queries, rows, precision=_PRECISION) / temperature)
+    similarities = jnp.einsum("bd,bkd->bk", queries.astype(jnp.float32), rows, precision=_PRECISION)
+    return jnp.exp(similarities / temperature)
 
 
 def all_scores(queries: Array, bank: Array, temperature: float) -> Array:
@@ -43,8 +47,14 @@ def all_scores(queries: Array, bank: Array, temperature: float) -> Array:
 
 
 def products(queries: Array, bank: Array) -> Array:
-    """q . v of every query f32[b,d] and every row of the bank f32[N,d], f32[b,N]; no gradient flows to the bank."""
-    return jnp.matmul(queries, jax.lax.stop_gradient(bank).T, precision=_PRECISION)
+    """q . v of every query f32[b,d] and every row of the bank f32[N,d], f32[b,N]; no gradient flows to the bank.
+
+    Raises:
+        ValueError: where the shapes do not fit.
+    """
+    if not queries.ndim == bank.ndim == 2 or queries.shape[1] != bank.shape[1]:
+        raise ValueError(f"needs queries [b,d] and a bank [N,d]; got {queries.shape} and {bank.shape}")
+    return jnp.matmul(queries.astype(jnp.float32), jax.lax.stop_gradient(bank).T, precision=_PRECISION)
 
 
 def nce(
@@ -79,6 +89,11 @@ def nce(
     """
     if negatives.ndim != 2 or positive.shape != negatives.shape[:1]:
         raise ValueError(f"nce needs positive [b] and negatives [b,k]; got {positive.shape} and {negatives.shape}")
+    if negative_weights is not None and negative_weights.shape not in (negatives.shape, negatives.shape[1:]):
+        raise ValueError(f"nce needs negative_weights [k] or [b,k]; got {negative_weights.shape} for {negatives.shape}")
+    if anchor_weights is not None and anchor_weights.shape != positive.shape:
+        raise ValueError(f"nce needs anchor_weights [b]; got {anchor_weights.shape} for {positive.shape}")
+    positive, negatives = positive.astype(jnp.float32), negatives.astype(jnp.float32)
     noise = (negatives.shape[1] if num_negatives is None else num_negatives) / num_examples
     log_positive = jnp.log(positive / (positive + noise + _EPSILON))
     log_negatives = jnp.log(noise / (negatives + noise + _EPSILON))
@@ -109,8 +124,9 @@ def relational_contrast(
         raise ValueError(
             f"relational_contrast needs equal shapes; got {student_similarities.shape}, {teacher_similarities.shape}"
         )
-    target = jax.nn.softmax(jax.lax.stop_gradient(teacher_similarities) / teacher_temperature)
-    return -jnp.mean(jnp.sum(target * jax.nn.log_softmax(student_similarities / student_temperature), axis=-1))
+    student, teacher = (x.astype(jnp.float32) for x in (student_similarities, teacher_similarities))
+    target = jax.nn.softmax(jax.lax.stop_gradient(teacher) / teacher_temperature)
+    return -jnp.mean(jnp.sum(target * jax.nn.log_softmax(student / student_temperature), axis=-1))
 
 
 def rdx_triplet(
@@ -136,6 +152,7 @@ def rdx_triplet(
             "rdx_triplet needs three arrays [b,d] and weights [b]; "
             f"got {anchor.shape}, {positive.shape}, {negative.shape}, {weights.shape}"
         )
+    anchor, positive, negative = (x.astype(jnp.float32) for x in (anchor, positive, negative))
     losses = jax.nn.softplus(_distance(anchor, positive) - _distance(anchor, negative))
     return jnp.mean(losses * _over_mean(weights, axis_name))
 

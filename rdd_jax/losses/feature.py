@@ -1,6 +1,7 @@
 """Losses between feature maps: hints, attention transfer, neuron selectivity, variational information.
 
-Maps of unequal size are average-pooled to the smaller. No gradient flows through the teacher's.
+Maps of unequal size are average-pooled to the smaller. No gradient flows through the teacher's. Computed in float32
+whatever the inputs' dtype; NaN for an empty batch, and where an input is not a number.
 """
 
 import jax
@@ -42,7 +43,7 @@ def hint(student: Array, teacher: Array) -> Array:
     """
     if student.shape != teacher.shape:
         raise ValueError(f"hint needs equal shapes; got {student.shape} and {teacher.shape}")
-    return jnp.mean(jnp.square(student - jax.lax.stop_gradient(teacher)))
+    return jnp.mean(jnp.square(student.astype(jnp.float32) - jax.lax.stop_gradient(teacher).astype(jnp.float32)))
 
 
 def attention_transfer(student_map: Array, teacher_map: Array, power: int = 2) -> Array:
@@ -99,7 +100,8 @@ def variational_information(mean: Array, variance: Array, teacher_map: Array) ->
             "variational_information needs mean and teacher_map [b,h,w,c] and variance [c]; "
             f"got {mean.shape}, {teacher_map.shape}, {variance.shape}"
         )
-    squared = jnp.square(mean - jax.lax.stop_gradient(teacher_map))
+    mean, variance = mean.astype(jnp.float32), variance.astype(jnp.float32)
+    squared = jnp.square(mean - jax.lax.stop_gradient(teacher_map).astype(jnp.float32))
     return 0.5 * jnp.mean(squared / variance + jnp.log(variance))
 
 
@@ -126,12 +128,12 @@ def _attention(x: Array, power: int) -> Array:
     # The scale makes no difference to a unit vector, but all to what its power rounds to.
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axis=(1, 2, 3), keepdims=True))
     scaled = x / jnp.where(largest > 0.0, largest, 1.0)
-    return normalize(jnp.mean(scaled**power, axis=-1).reshape(len(x), -1))
+    return normalize(jnp.mean(scaled**power, axis=-1).reshape(len(x), x.shape[1] * x.shape[2]))
 
 
 def _channels(x: Array) -> Array:
     """[b,h,w,c] -> a unit vector of h*w places for each channel, f32[b,c,h*w]."""
-    return normalize(jnp.moveaxis(x.reshape(len(x), -1, x.shape[-1]), 1, 2))
+    return normalize(jnp.moveaxis(x.reshape(len(x), x.shape[1] * x.shape[2], x.shape[3]), 1, 2))
 
 
 def _kernel(rows: Array, columns: Array) -> Array:

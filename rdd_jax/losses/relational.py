@@ -1,7 +1,10 @@
 """Losses between the relations of examples: who is near whom in the batch, for the student and for the teacher.
 
-No gradient flows through the teacher's side.
+No gradient flows through the teacher's side. Computed in float32 whatever the inputs' dtype; NaN for an empty batch,
+and where an input is not a number.
 """
+
+import math
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +30,7 @@ def rkd_distance(student: Array, teacher: Array) -> Array:
     Raises:
         ValueError: where the batches differ in size.
     """
-    _check(student, teacher)
+    student, teacher = _checked(student, teacher)
     teacher = jax.lax.stop_gradient(teacher)
     return _huber(_normalized_distances(student), _normalized_distances(teacher))
 
@@ -45,7 +48,7 @@ def rkd_angle(student: Array, teacher: Array) -> Array:
     Raises:
         ValueError: where the batches differ in size.
     """
-    _check(student, teacher)
+    student, teacher = _checked(student, teacher)
     return _huber(_angles(student), _angles(jax.lax.stop_gradient(teacher)))
 
 
@@ -62,7 +65,7 @@ def probabilistic_transfer(student: Array, teacher: Array) -> Array:
     Raises:
         ValueError: where the batches differ in size.
     """
-    _check(student, teacher)
+    student, teacher = _checked(student, teacher)
     ours, theirs = _neighbor_probabilities(student), _neighbor_probabilities(jax.lax.stop_gradient(teacher))
     return jnp.mean(theirs * jnp.log((theirs + _EPSILON) / (ours + _EPSILON)))
 
@@ -80,8 +83,7 @@ def similarity_preserving(student: Array, teacher: Array) -> Array:
     Raises:
         ValueError: where the batches differ in size.
     """
-    student, teacher = (x.reshape(len(x), -1) for x in (student, teacher))
-    _check(student, teacher)
+    student, teacher = _checked(*(x.reshape(len(x), math.prod(x.shape[1:])) for x in (student, teacher)))
     return jnp.mean(jnp.square(_gram(student) - _gram(jax.lax.stop_gradient(teacher))))
 
 
@@ -95,21 +97,23 @@ def correlation_congruence(student: Array, teacher: Array) -> Array:
         teacher: f32[b,d], projected embeddings.
 
     Returns:
-        f32[]: with e = |student - teacher|, the mean over i of e[i] . e[i+1]; 0 for a single row.
+        f32[]: with e = |student - teacher|, the mean over i of e[i] . e[i+1]; 0 for a single row or none.
 
     Raises:
         ValueError: where the shapes differ.
     """
-    _check(student, teacher)
+    student, teacher = _checked(student, teacher)
     if student.shape != teacher.shape:
         raise ValueError(f"correlation_congruence needs equal shapes; got {student.shape} and {teacher.shape}")
     errors = jnp.abs(student - teacher)
     return jnp.sum(errors[:-1] * errors[1:]) / max(len(errors) - 1, 1)
 
 
-def _check(student: Array, teacher: Array) -> None:
+def _checked(student: Array, teacher: Array) -> tuple[Array, Array]:
+    """The two in float32."""
     if student.ndim != 2 or teacher.ndim != 2 or student.shape[0] != teacher.shape[0]:
         raise ValueError(f"needs embeddings [b,ds] and [b,dt]; got {student.shape} and {teacher.shape}")
+    return student.astype(jnp.float32), teacher.astype(jnp.float32)
 
 
 def _huber(student: Array, teacher: Array) -> Array:
@@ -121,8 +125,9 @@ def _normalized_distances(embeddings: Array) -> Array:
     products = jnp.matmul(embeddings, embeddings.T, precision=_HIGHEST)
     squares = jnp.diagonal(products)
     squared = jnp.maximum(squares[:, None] + squares[None, :] - 2.0 * products, 0.0)
-    # Two wheres: the root has an infinite slope at 0, and 0 * inf on the unused branch would be NaN.
-    apart = (squared > 1e-12) & ~jnp.eye(len(embeddings), dtype=bool)
+    # Two wheres: the root has an infinite slope at 0, and 0 * inf on the unused branch would be NaN. And not >, which
+    # would take NaN for no distance.
+    apart = ~(squared <= 1e-12) & ~jnp.eye(len(embeddings), dtype=bool)
     distances = jnp.where(apart, jnp.sqrt(jnp.where(apart, squared, 1.0)), 0.0)
     mean = jnp.sum(distances) / jnp.maximum(jnp.sum(apart), 1)
     return distances / jnp.where(mean > 0.0, mean, 1.0)
@@ -132,7 +137,7 @@ def _angles(embeddings: Array) -> Array:
     """cos of the angle at i between j and k, f32[b,b,b] indexed [i,j,k]."""
     differences = embeddings[None, :, :] - embeddings[:, None, :]
     squared = jnp.sum(jnp.square(differences), axis=-1, keepdims=True)
-    apart = squared > 0.0
+    apart = squared != 0.0  # NaN is, too.
     # Two wheres, as above: i = j has no direction and must pass no gradient.
     directions = jnp.where(apart, differences * jax.lax.rsqrt(jnp.where(apart, squared, 1.0)), 0.0)
     return jnp.einsum("ijd,ikd->ijk", directions, directions, precision=_HIGHEST)
