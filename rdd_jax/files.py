@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,9 @@ COMPILATIONS = ".compilations"
 VIEWS = ".views"
 EXPORTED_WEIGHTS = "student.safetensors"
 EXPORTED_DESCRIPTION = "student.json"
+
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")
 
 
 @contextlib.contextmanager
@@ -86,7 +90,7 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keeps other processes out of the folder until the end, however this one ends.
+    """Keeps other processes out of a run's workdir until the end, however this one ends.
 
     Raises:
         Occupied: where another process is in it.
@@ -97,6 +101,9 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise Occupied(f"another process is at work in {folder}: wait for it, or give another place") from None
+        for path in (*folder.glob(".*"), *folder.glob("figures/.*")):
+            if _TEMPORARY.fullmatch(path.name):  # Of one that was killed while it wrote.
+                path.unlink(missing_ok=True)
         yield
 
 

@@ -127,6 +127,7 @@ def _parse(arguments: list[str]) -> _Command:
             config = _load(known.config)
             config_flags.DEFINE_config_dict("config", config, flag_values=keys, sys_argv=rest)
         rest = keys(rest)
+        _check_texts(config)
     except UserError:
         raise
     except (AttributeError, KeyError) as error:
@@ -138,10 +139,21 @@ def _parse(arguments: list[str]) -> _Command:
         raise UserError(f"{error}; keys of the configuration are set by --config.KEY=VALUE") from error
     except (TypeError, ValueError, flags.Error) as error:
         raise UserError(str(error)) from error
+    except MemoryError as error:  # Python's parser, of a tuple in a tuple in a tuple and so on.
+        raise UserError(
+            "a value has too many brackets within each other: tuples are written as in (0.5, 0.75)"
+        ) from error
     if len(rest) > 1:
         raise UserError(f'unexpected argument "{rest[1]}": flags begin with --')
     place = hosts.Place(known.coordinator, known.processes, known.process)
     return _Command(config, known.workdir, known.mode, _explain_options(known), place)
+
+
+def _check_texts(config: ml_collections.ConfigDict | None) -> None:
+    """Names and places become parts of paths, where NUL and what is no text raise errors of many kinds."""
+    for key, value in files.flatten(config.to_dict() if config else {}):
+        if isinstance(value, str) and not value.isprintable():
+            raise UserError(f"{key} must be text that can be printed; got {value!r}")
 
 
 def _define_place_flags(known: flags.FlagValues) -> None:

@@ -53,11 +53,12 @@ def train(
     compilation.keep(shared / files.COMPILATIONS)
     checks.check(config, workdir)
     if runs.is_finished(workdir):
-        if hosts.is_first() and not (workdir / files.REPORT).exists():  # The earlier try was stopped just before it.
-            report.write(workdir)
+        _complete(workdir)
         return runs.read_summary(workdir)
     for needed, place in runs.prerequisites(config):
-        if not runs.is_finished(place):
+        if runs.is_finished(place):
+            _complete(place)
+        else:
             say(f"There is no {place.name} yet: training it in {place}")
             train(needed, place, progress)
     experiment = build(config, shared)
@@ -85,6 +86,12 @@ def train(
         report.write(workdir)
     hosts.wait(f"{workdir} is finished")
     return summary
+
+
+def _complete(workdir: Path) -> None:
+    """Writes the report of a finished run that was stopped just before it."""
+    if hosts.is_first() and not (workdir / files.REPORT).exists():
+        report.write(workdir)
 
 
 def evaluate(workdir: Path) -> dict[str, float]:

@@ -164,6 +164,19 @@ def test_two_processes_do_not_share_a_workdir(tmp_path):
         pass
 
 
+def test_what_a_killed_process_had_half_written_is_cleared_away(tmp_path):
+    (tmp_path / "figures").mkdir()
+    with files.replacing(tmp_path / "figures" / "curves.png") as file:
+        (half,) = (tmp_path / "figures").iterdir()
+        left = tmp_path / half.name
+        left.write_bytes(b"half of it")
+        file.write(b"whole")
+    (tmp_path / ".mine").touch()
+    with files.locked(tmp_path):
+        assert {path.name for path in tmp_path.iterdir()} == {"figures", ".lock", ".mine"}
+    assert (tmp_path / "figures" / "curves.png").read_bytes() == b"whole"
+
+
 def test_a_run_is_named_after_its_method_preset_and_seed():
     config = rdd.get_config("digits")
     assert runs.run_name(config) == "rdd-digits-seed0"
