@@ -230,6 +230,14 @@ def test_labels_are_read_once_and_a_damaged_cache_is_replaced(imagenet, monkeypa
     assert str(cache) in caplog.text
 
 
+def test_a_split_without_labels_is_refused(monkeypatch):
+    origin = choice._find("digits", "", "", None, None)
+    without = Arrays("digits test", DIGITS.test_images, np.full_like(DIGITS.test_labels, -1))
+    monkeypatch.setattr(choice, "_find", lambda *_: origin._replace(test=without))
+    with pytest.raises(UserError, match=r"image 0 of digits test and 359 more have no label.*data.test_split"):
+        choice.load(config())
+
+
 def test_records_go_to_other_processes_closed(imagenet):
     source = choice._find_records(imagenet, "", imagenet).train
     image = source[2]

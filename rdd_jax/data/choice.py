@@ -20,7 +20,8 @@ from rdd_jax.data.stream import Stream
 from rdd_jax.errors import UserError, unknown
 
 LOADINGS = ("memory", "stream")
-_TEST_SPLITS = ("test", "val", "validation")  # Of several the first is taken.
+# Of several the first is taken: where there is a split to choose by, the answers of the other may be kept back.
+_TEST_SPLITS = ("validation", "val", "test")
 # Of ImageNet, by channels: for whatever has no own.
 _MEAN = {1: (0.449,), 3: (0.485, 0.456, 0.406)}
 _STD = {1: (0.226,), 3: (0.229, 0.224, 0.225)}
@@ -85,7 +86,11 @@ def check(config: ml_collections.ConfigDict) -> None:
 
 
 def load(config: ml_collections.ConfigDict) -> Dataset:
-    """The data set, its images in memory or streamed. Errors are those of `describe` and `datasets.load`."""
+    """The data set, its images in memory or streamed. Errors are those of `describe` and `datasets.load`.
+
+    Raises:
+        UserError: where labels of what is streamed are none, as of test sets whose answers are kept back.
+    """
     if not _is_streamed(config):
         return datasets.load(config.dataset)
     origin = _origin(config)
@@ -103,13 +108,23 @@ def load(config: ml_collections.ConfigDict) -> Dataset:
     return Dataset(
         name=name(config),
         train_images=stream(origin.train),
-        train_labels=origin.train.labels(),
+        train_labels=_labels(origin, origin.train),
         test_images=stream(origin.test),
-        test_labels=origin.test.labels(),
+        test_labels=_labels(origin, origin.test),
         class_names=origin.class_names,
         mean=origin.mean,
         std=origin.std,
     )
+
+
+def _labels(origin: _Origin, source: Source) -> np.ndarray:
+    labels = source.labels()
+    wrong = np.flatnonzero((labels < 0) | (labels >= len(origin.class_names)))
+    if len(wrong):
+        raise UserError(
+            f"{source.name(wrong[0])} and {len(wrong) - 1} more have no label: choose another --config.data.test_split"
+        )
+    return labels
 
 
 def _options(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
