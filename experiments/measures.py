@@ -73,7 +73,7 @@ def measure(workdir: Path) -> Measures:
         teacher = _embedder(load_teacher(config), dataset)(dataset.test_images)
         if _tells_apart(teacher):
             measures |= {name: float(agree(student, teacher)) for name, agree in _AGREEMENTS.items()}
-    other = "mnist" if config.dataset == "digits" else "digits"
+    other = "mnist" if choice.name(config) == "digits" else "digits"
     if datasets.is_prepared(other):
         image_shape = choice.describe(config).image_shape
         measures |= {"transfer": transfer(embed, image_shape, datasets.load(other)), "transfer_dataset": other}

@@ -11,7 +11,7 @@ import numpy as np
 from rdd_jax import checkpoint, files, methods, models, refresh, runs, stops, train_state, view_cache
 from rdd_jax.data import augment, choice, sampling
 from rdd_jax.data.sampling import Sampler
-from rdd_jax.errors import UserError, unknown
+from rdd_jax.errors import UserError, is_text, unknown
 from rdd_jax.models import torch_import
 from rdd_jax.models.state_dict import Mismatch
 from rdd_jax.types import Outputs
@@ -35,7 +35,7 @@ _MOST = {
 def check(config: ml_collections.ConfigDict, workdir: Path, mend: str = "choose another --workdir") -> None:
     """Raises UserError for a run that could not work, or would spoil another's workdir (`mend` says what then)."""
     try:
-        if not str(workdir).isprintable():  # As of NUL, or of what is no text: the file system would refuse it later.
+        if not is_text(str(workdir)):  # As of NUL, or of what is no text: the file system would refuse it later.
             raise ValueError(f"a workdir cannot be called {str(workdir)!r}: give another --workdir, preset or pair")
         _check_numbers(config)
         choice.check(config)
@@ -45,6 +45,7 @@ def check(config: ml_collections.ConfigDict, workdir: Path, mend: str = "choose 
         if (workdir / files.CONFIG).exists():
             differences = runs.differences(runs.read_config(workdir), config)
             _check_same({key: pair for key, pair in differences.items() if key not in _FREE_KEYS}, workdir, mend)
+            _check_same_data(config, workdir)
         if not runs.is_finished(workdir):
             _check_prerequisites(config, workdir)
     except UserError:
@@ -116,7 +117,7 @@ def _check_cache(config: ml_collections.ConfigDict, labels: np.ndarray, student:
     """The outputs' shapes are of one image each."""
     if not config.teacher.name:
         raise ValueError("teacher.cache keeps what a teacher says: set --config.teacher.name")
-    if config.data.loading == "stream":
+    if choice.is_streamed(config):
         raise ValueError("a cache of views is for images in memory: set --config.teacher.cache=none")
     if jax.process_count() > 1:
         raise ValueError("a cache of views is for one process: set --config.teacher.cache=none")
@@ -171,7 +172,7 @@ def _check_sampler(config: ml_collections.ConfigDict, num_examples: int) -> None
             "sampler.pace_epochs must be at least 1, candidates at least 2 and refresh_epochs at least 0; got "
             f"{options.pace_epochs}, {options.candidates} and {options.refresh_epochs}"
         )
-    if options.kind == "rho" and config.data.loading == "stream":
+    if options.kind == "rho" and choice.is_streamed(config):
         raise ValueError("sampler.kind=rho chooses among images on the devices: set --config.data.loading=memory")
     if options.kind in sampling.RANKED and not config.teacher.name:
         raise ValueError(f"sampler.kind={options.kind} ranks images by the teacher: set --config.teacher.name")
@@ -202,7 +203,14 @@ def _check_prerequisites(config: ml_collections.ConfigDict, workdir: Path) -> No
         if runs.is_finished(place):
             differences = runs.differences(runs.read_config(place), wanted)
             own = {key: pair for key, pair in differences.items() if key in _TEACHER_KEYS}
-            _check_same(own, place, f"--config.teacher.checkpoint={place} takes it as it is, or delete it")
+            data = any(key.startswith("data") for key in own)
+            _check_same(
+                own,
+                place,
+                "name this run's own by --config.teacher.checkpoint, or delete that one"
+                if data
+                else f"--config.teacher.checkpoint={place} takes it as it is, or delete it",
+            )
         else:
             check(wanted, place, mend=f"finish that run with its own settings, or delete {place}")
 
@@ -223,9 +231,27 @@ def _check_given_teacher(config: ml_collections.ConfigDict, place: Path) -> None
         raise UserError(f"the teacher in {place} was trained on {choice.name(found)}, not on {choice.name(config)}")
     if found.student.name != config.teacher.name:
         raise UserError(f"{place} holds a {found.student.name}: set --config.teacher.name={found.student.name}")
+    _check_fits(config, found, place)
     if not runs.is_finished(place):
         raise UserError(f"the teacher in {place} is not trained to its end: finish its run, or give another")
     checkpoint.latest_step(place)
+
+
+def _check_fits(config: ml_collections.ConfigDict, found: ml_collections.ConfigDict, place: Path) -> None:
+    """Whether a teacher of another run is one for these classes and images."""
+    ours, theirs = choice.describe(config), choice.describe(found)
+    if choice.class_names(config, ours) != choice.class_names(found, theirs):
+        raise UserError(
+            f"the teacher in {place} was trained on other classes than {choice.name(config)} has: give another"
+        )
+    if ours.image_shape != theirs.image_shape:
+        networks = ((models.create(found.student.name, info.num_classes), info) for info in (ours, theirs))
+        one, other = (models.variable_shapes(network, info.image_shape) for network, info in networks)
+        if one != other:
+            raise UserError(
+                f"the teacher in {place} was trained on images of {theirs.image_shape}, and for {ours.image_shape} a "
+                f"{found.student.name} has other parameters: give another"
+            )
 
 
 def _check_weights(config: ml_collections.ConfigDict, path: Path) -> None:
@@ -234,6 +260,16 @@ def _check_weights(config: ml_collections.ConfigDict, path: Path) -> None:
         torch_import.load(path, config.teacher.name, info.num_classes, info.image_shape)
     except Mismatch as error:
         raise UserError(f"{error}; set --config.teacher.name and --config.dataset to what the file holds") from error
+
+
+def _check_same_data(config: ml_collections.ConfigDict, workdir: Path) -> None:
+    now = choice.fingerprint(config)
+    for key, then in runs.read_data(workdir).items():
+        if now.get(key) != then:
+            raise UserError(
+                f"the data have changed since {workdir} began ({key}: {then} then, {now.get(key)} now): put them back, "
+                "or choose another --workdir"
+            )
 
 
 def _check_same(differences: dict[str, tuple[Any, Any]], workdir: Path, mend: str) -> None:

@@ -17,9 +17,8 @@ def measure(before: Array, now: Array, teacher: Array, *, pool_size: int) -> dic
     """Compares the contrast tables that a student's embeddings of the probe give, before and now.
 
     Both figures lie in [0, 1] and go by `rdx.mine`'s own gamma and beta, whatever the method's are, so that a threshold
-    means the same in every run. The pool is what
-    the loss contrasts with, and it may turn over while the confusion's distribution stays; the distribution tells how
-    much there is left to correct.
+    means the same in every run. The pool is what the loss contrasts with, and it may turn over while the confusion's
+    distribution stays; the distribution tells how much there is left to correct.
 
     Args:
         before: f32[p,ds], when the table was mined.

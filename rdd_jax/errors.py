@@ -1,6 +1,7 @@
 """The one kind of error that the program tells in a line instead of a traceback, and words for a common one."""
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 
 
@@ -10,6 +11,11 @@ class UserError(ValueError):
 
 class Occupied(UserError):
     """Another process is at work where this one wants to be."""
+
+
+def is_text(value: str) -> bool:
+    """Whether it can be a name: NUL, other control characters and halves of characters make errors of many kinds."""
+    return not any(unicodedata.category(character) in ("Cc", "Cs") for character in value)
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

@@ -112,7 +112,7 @@ def build(config: ml_collections.ConfigDict, shared: Path = runs.RUNS) -> Experi
     train = Split(feeds.place(dataset.train_images), parallel.replicate(dataset.train_labels))
     test = Split(feeds.place(dataset.test_images), parallel.replicate(dataset.test_labels))
     teach, lessons = _teaching(config, teacher, train.images, views, shared / files.VIEWS)
-    steps_per_call = config.steps_per_call or _steps_per_call(config, sampler, dataset)
+    steps_per_call = _steps_per_call(config, sampler, dataset)
     rho = config.sampler.kind == "rho"
     adaptive = distiller.refresh is not None and config.refresh.kind == "adaptive"
     keep = config.batch_size // jax.device_count()
@@ -167,11 +167,12 @@ def make_sampler(config: ml_collections.ConfigDict) -> Sampler:
 
 
 def _steps_per_call(config: ml_collections.ConfigDict, sampler: Sampler, dataset: datasets.Dataset) -> int:
-    if jax.default_backend() == "cpu":
-        return 1
+    usual = 1 if jax.default_backend() == "cpu" else min(100, sampler.steps(0))
+    asked = config.steps_per_call or usual
+    if not feeds.is_streamed(dataset.train_images):
+        return asked
     batch = config.batch_size * math.prod(dataset.train_images.shape[1:])
-    fitting = max(1, _STREAMED_BYTES // batch) if feeds.is_streamed(dataset.train_images) else 100
-    return min(100, fitting, sampler.steps(0))
+    return max(1, min(asked, _STREAMED_BYTES // batch))
 
 
 def _schedule(config: ml_collections.ConfigDict, epoch_starts: list[int]) -> optax.Schedule:

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 from rdd_jax.errors import Occupied, UserError
 
 CONFIG = "config.json"
+DATA = "data.json"
 SUMMARY = "summary.json"
 METRICS = "metrics.jsonl"
 HISTOGRAMS = "histograms.jsonl"

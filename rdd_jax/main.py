@@ -15,7 +15,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from rdd_jax import export, files, hosts, runs
-from rdd_jax.errors import UserError
+from rdd_jax.errors import UserError, is_text
 from rdd_jax.explain import command
 from rdd_jax.stops import Stopped
 from rdd_jax.train import evaluate, train
@@ -128,6 +128,7 @@ def _parse(arguments: list[str]) -> _Command:
             config_flags.DEFINE_config_dict("config", config, flag_values=keys, sys_argv=rest)
         rest = keys(rest)
         _check_texts(config)
+        _resolve(config)
     except UserError:
         raise
     except (AttributeError, KeyError) as error:
@@ -152,8 +153,17 @@ def _parse(arguments: list[str]) -> _Command:
 def _check_texts(config: ml_collections.ConfigDict | None) -> None:
     """Names and places become parts of paths, where NUL and what is no text raise errors of many kinds."""
     for key, value in files.flatten(config.to_dict() if config else {}):
-        if isinstance(value, str) and not value.isprintable():
-            raise UserError(f"{key} must be text that can be printed; got {value!r}")
+        if isinstance(value, str) and not is_text(value):
+            raise UserError(f"{key} must be text without control characters; got {value!r}")
+
+
+def _resolve(config: ml_collections.ConfigDict | None) -> None:
+    """Makes the folder of data the same however it was written, and wherever the run is looked at later."""
+    if config and config.data.folder:
+        try:
+            config.data.folder = str(Path(config.data.folder).expanduser().resolve())
+        except (OSError, RuntimeError) as error:  # A loop of links, or nobody's home.
+            raise UserError(f"data.folder {config.data.folder} cannot be found ({error}): give another") from error
 
 
 def _define_place_flags(known: flags.FlagValues) -> None:

@@ -29,6 +29,8 @@ UNREAD_BY_TEACHERS = {
     "keep_all_checkpoints": False,
     "steps_per_call": 0,
 }
+# What the configurations of earlier versions had not, as they were run.
+_LATER = {"data": choice.options(), "augment": {"resized_crop": False}, "pair": "", "on_nan": "stop"}
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
@@ -93,16 +95,42 @@ def read_config(workdir: Path) -> ml_collections.ConfigDict:
     try:
         content = json.loads(path.read_text())
         content["student"]["name"], content["dataset"]
-        return ml_collections.ConfigDict(content)
+        return ml_collections.ConfigDict(_completed(content, _LATER))
     except OSError:
         raise UserError(f"there is no run in {workdir}: it has no {files.CONFIG}") from None
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is damaged ({error}): choose another workdir") from None
 
 
+def _completed(content: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """The content, with the defaults where it has nothing."""
+    missing = {key: value for key, value in defaults.items() if key not in content}
+    nested = {
+        key: _completed(content[key], value)
+        for key, value in defaults.items()
+        if key in content and isinstance(value, dict)
+    }
+    return content | missing | nested
+
+
 def write_config(config: ml_collections.ConfigDict, workdir: Path) -> None:
-    """Makes the workdir this run's own."""
+    """Makes the workdir this run's own, and that of its data where those may change."""
     files.write_json(workdir / files.CONFIG, config.to_dict())
+    if data := choice.fingerprint(config):
+        files.write_json(workdir / files.DATA, data)
+
+
+def read_data(workdir: Path) -> dict[str, Any]:
+    """What `choice.fingerprint` told of the run's data when it began; {} where there is nothing to tell.
+
+    Raises:
+        UserError: where it is damaged.
+    """
+    path = workdir / files.DATA
+    try:
+        return dict(json.loads(path.read_text())) if path.exists() else {}
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({error}): choose another workdir") from None
 
 
 def is_finished(workdir: Path) -> bool:

@@ -1,18 +1,25 @@
 """Images that are read as they are needed: the same as those in memory, whoever reads them, in whatever parts."""
 
+import json
 import os
 import pickle
 import re
+import shutil
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from subprocess import PIPE
 
 import numpy as np
 import prepared_imagenet
 import pytest
 from PIL import Image
-from program import assert_same_to_the_bit, finish, history, kill_at
+from program import ROOT, assert_same_to_the_bit, finish, history, kill_at
 
 from configs import base
-from rdd_jax import checks, feeds, parallel
+from rdd_jax import checks, feeds, parallel, runs
 from rdd_jax.data import choice, crops, datasets, prepared, small
 from rdd_jax.data.sources import Arrays, Chosen, Files
 from rdd_jax.data.stream import Stream
@@ -134,6 +141,76 @@ def test_random_crops_are_the_same_however_many_devices_there_are(devices):
     np.testing.assert_array_equal(sent.reshape(whole.shape), whole)
 
 
+# ---- The worker processes ----
+
+READS = """
+import sys, time, numpy as np
+from rdd_jax.data.sources import Arrays
+from rdd_jax.data.stream import Stream
+
+class Slow(Arrays):
+    def __getitem__(self, position):
+        time.sleep(0.2)
+        return super().__getitem__(position)
+
+if __name__ == "__main__":
+    source = Slow("x", np.zeros((1000, 2, 2, 1), np.uint8), np.zeros(1000, np.int32))
+    for batch in Stream(source, (2, 2, 1), workers=2).evaluated(np.arange(1000).reshape(100, 10)):
+        print("batch", flush=True)
+"""
+
+
+@pytest.fixture
+def reader(tmp_path):
+    """A program that streams by two workers, in a group of its own, once it has its first batch; and its children."""
+    path = tmp_path / "reads.py"
+    path.write_text(READS)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        [sys.executable, str(path)], env=environment, stdout=PIPE, stderr=PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout.readline() == "batch\n"
+    children = [path.read_text() for path in Path(f"/proc/{process.pid}/task").glob("*/children")]
+    workers = [int(pid) for pid in " ".join(children).split()]
+    assert len(workers) >= 2
+    yield process, workers
+    process.kill()
+
+
+def wait_until_gone(pids):
+    deadline = time.monotonic() + 60
+    while any(Path(f"/proc/{pid}").exists() and "Z" not in state_of(pid) for pid in pids):
+        assert time.monotonic() < deadline, "a worker process has outlived its parent"
+        time.sleep(0.1)
+
+
+def state_of(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2]
+    except FileNotFoundError:
+        return "Z"
+
+
+@pytest.mark.slow
+@pytest.mark.stress
+def test_ctrl_c_in_a_terminal_is_heard_by_the_program_alone(reader):
+    process, workers = reader
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert "KeyboardInterrupt" in err
+    assert "has died" not in err
+    assert err.count("Traceback") == 1
+    wait_until_gone(workers)
+
+
+@pytest.mark.slow
+def test_workers_end_with_a_program_that_is_killed(reader):
+    process, workers = reader
+    process.kill()
+    process.wait()
+    wait_until_gone(workers)
+
+
 # ---- Crops ----
 
 
@@ -195,6 +272,27 @@ def test_a_folder_is_read_by_class_and_path(folder):
     np.testing.assert_array_equal(loaded.test_images[5:], expected)
 
 
+def test_what_is_hidden_or_no_file_is_no_image_and_links_are_followed(tmp_path):
+    place = tmp_path / "a"
+    (place / ".thumbnails").mkdir(parents=True)
+    (place / "folder.png").mkdir()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for path in (place / "1.png", place / "._1.png", place / ".thumbnails" / "2.png", elsewhere / "3.png"):
+        Image.fromarray(prepared_imagenet.picture(1)).save(path)
+    (place / "broken.png").symlink_to(tmp_path / "nothing.png")
+    (place / "linked").symlink_to(elsewhere)
+    assert Files(tmp_path, ("a",)).paths == [str(place / "1.png"), str(place / "linked" / "3.png")]
+
+
+def test_pixels_of_16_bits_are_refused_by_name(tmp_path):
+    (tmp_path / "a").mkdir()
+    path = tmp_path / "a" / "deep.png"
+    Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000).save(path)
+    with pytest.raises(UserError, match=rf"{re.escape(str(path))} cannot be read \(its pixels are I;16"):
+        stream(Files(tmp_path, ("a",)), (8, 8, 3))[:1]
+
+
 def test_gray_files_are_read_as_rgb(tmp_path):
     (tmp_path / "a").mkdir()
     gray = np.arange(64, dtype=np.uint8).reshape(8, 8)
@@ -219,15 +317,47 @@ def test_imagenet_is_found_described_and_read(imagenet):
     assert loaded.mean == (0.485, 0.456, 0.406)
 
 
-def test_labels_are_read_once_and_a_damaged_cache_is_replaced(imagenet, monkeypatch, caplog):
-    cache = choice.datasets.cache_root() / "imagenet2012-5.1.0-train-labels.npy"
-    labels = prepared.read_labels(imagenet, "train", cache)
-    monkeypatch.setattr(prepared, "_chunks", lambda *_: pytest.fail("read again"))
-    np.testing.assert_array_equal(prepared.read_labels(imagenet, "train", cache), labels)
-    monkeypatch.undo()
-    cache.write_bytes(cache.read_bytes()[:100])
-    np.testing.assert_array_equal(prepared.read_labels(imagenet, "train", cache), labels)
+@pytest.mark.parametrize("left", [100, 0])
+def test_labels_are_read_once_and_a_damaged_cache_is_replaced(imagenet, tmp_path, monkeypatch, caplog, left):
+    labels = prepared.read_labels(imagenet, "train", 24, tmp_path / "labels")
+    (cache,) = (tmp_path / "labels").iterdir()
+    with monkeypatch.context() as forbidden:
+        forbidden.setattr(prepared, "_chunks", lambda *_: pytest.fail("read again"))
+        np.testing.assert_array_equal(prepared.read_labels(imagenet, "train", 24, tmp_path / "labels"), labels)
+    cache.write_bytes(cache.read_bytes()[:left])
+    np.testing.assert_array_equal(prepared.read_labels(imagenet, "train", 24, tmp_path / "labels"), labels)
     assert str(cache) in caplog.text
+
+
+def test_another_preparation_of_the_same_version_has_labels_of_its_own(tmp_path):
+    sizes = ({"train": 24, "validation": 3}, {"train": 9, "validation": 3})
+    for number, size in enumerate(sizes):
+        folder = prepared_imagenet.prepare(tmp_path / str(number), size)
+        assert len(prepared.read_labels(folder, "train", size["train"], tmp_path / "labels")) == size["train"]
+
+
+def cut_records(folder):
+    path = folder / "imagenet2012-train.array_record-00000-of-00001"
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def cut_description(folder):
+    path = folder / "dataset_info.json"
+    path.write_text(path.read_text()[:300])
+
+
+def lose_records(folder):
+    (folder / "imagenet2012-train.array_record-00000-of-00001").unlink()
+
+
+@pytest.mark.parametrize("damage", [cut_records, cut_description, lose_records])
+def test_a_damaged_data_set_is_named(imagenet, damage):
+    damage(imagenet)
+    choice._find.cache_clear()
+    with pytest.raises(
+        UserError, match=f"the data set in {re.escape(str(imagenet))} cannot be read .*prepare it again"
+    ):
+        choice.load(config("imagenet2012"))
 
 
 def test_a_split_without_labels_is_refused(monkeypatch):
@@ -290,7 +420,7 @@ def lose_test(folder):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (remove_class, "must hold the same folders, one for each class: b"),
+        (remove_class, r"must hold the same folders, one for each class \(b\)"),
         (empty_class, r"train/a holds no images"),
         (lose_train, "there is no folder .*DIR/train/CLASS"),
         (lose_test, "no split train, or none to test on"),
@@ -306,6 +436,7 @@ def test_a_folder_of_another_layout_is_refused(folder, damage, message):
     ("keys", "message"),
     [
         ({"dataset": "imagenette"}, "there is no imagenette in .*array_record"),
+        ({"data.test_split": "holdout"}, 'unknown data.test_split "holdout"'),
         ({"data.workers": -1}, "data.workers must be in"),
         ({"data.loading": "streams"}, 'unknown data.loading "streams"; did you mean "stream"'),
         ({"data.loading": "memory", "data.image_size": 32}, "data.image_size is for streamed data"),
@@ -319,6 +450,52 @@ def test_options_that_do_not_go_together_are_refused(keys, message, tmp_path, mo
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     with pytest.raises(UserError, match=message):
         checks.check(config(**keys), tmp_path / "run")
+
+
+def left_by(workdir, chosen):
+    """What a finished run of that configuration leaves, as far as others look at it."""
+    runs.write_config(chosen, workdir)
+    (workdir / "summary.json").write_text("{}")
+
+
+def test_data_that_have_changed_since_a_run_began_are_refused(folder, tmp_path):
+    chosen = config(**{"data.folder": str(folder), "data.image_size": 32, "batch_size": 8})
+    runs.write_config(chosen, tmp_path / "run")
+    checks.check(chosen, tmp_path / "run")
+    Image.fromarray(prepared_imagenet.picture(9)).save(folder / "train" / "a" / "new.png")
+    choice._find.cache_clear()
+    with pytest.raises(UserError, match=r"the data have changed since .*run began \(images: 10 then, 11 now\)"):
+        checks.check(chosen, tmp_path / "run")
+
+
+def test_a_teacher_of_another_folder_of_that_name_is_refused(folder, tmp_path):
+    other = tmp_path / "other" / "pictures"
+    shutil.copytree(folder, other)
+    for split in ("train", "val"):
+        (other / split / "a").rename(other / split / "c")
+    keys = {"data.image_size": 32, "batch_size": 8, "distill.kd.weight": 1.0, "teacher.name": "resnet8"}
+    chosen = config(**{"data.folder": str(folder), **keys, "teacher.checkpoint": str(tmp_path / "teacher")})
+    left_by(tmp_path / "teacher", runs.teacher_config(config(**{"data.folder": str(other), **keys})))
+    with pytest.raises(UserError, match="trained on other classes than pictures has"):
+        checks.check(chosen, tmp_path / "run")
+
+
+def test_a_teacher_for_images_of_another_stem_is_refused(folder, tmp_path):
+    keys = {"data.folder": str(folder), "batch_size": 8, "distill.kd.weight": 1.0, "teacher.name": "resnet18"}
+    small_images, large_images = (config(**keys, **{"data.image_size": size}) for size in (32, 64))
+    left_by(tmp_path / "teacher", runs.teacher_config(small_images))
+    large_images.teacher.checkpoint = str(tmp_path / "teacher")
+    with pytest.raises(UserError, match=r"for \(64, 64, 3\) a resnet18 has other parameters"):
+        checks.check(large_images, tmp_path / "run")
+
+
+def test_a_run_of_an_earlier_version_goes_on(tmp_path):
+    chosen = base.get_config("digits")
+    earlier = chosen.to_dict()
+    del earlier["data"], earlier["augment"]["resized_crop"], earlier["on_nan"], earlier["pair"]
+    (tmp_path / "config.json").write_text(json.dumps(earlier))
+    assert not runs.differences(runs.read_config(tmp_path), chosen)
+    checks.check(chosen, tmp_path)
 
 
 def test_images_that_differ_in_size_want_one(folder, tmp_path):

@@ -1,10 +1,12 @@
 """The data that a configuration asks for: a set that is kept in memory, or any that is streamed.
 
 Any data set of TFDS whose examples are an image and a label is streamed by its name, as prepared in the array_record
-format; and any folder DIR/train/CLASS/*.jpg with DIR/test, DIR/val or DIR/validation beside DIR/train.
+format; and any folder DIR/train/CLASS/*.jpg with DIR/validation, DIR/val or DIR/test beside DIR/train.
 """
 
 import functools
+import hashlib
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,26 +48,55 @@ def options() -> dict[str, str | int]:
 
 def name(config: ml_collections.ConfigDict) -> str:
     """What the data set is called: by TFDS, here, or by its folder."""
-    folder = _options(config).folder
-    return re.sub(r"[^\w.-]", "_", Path(folder).resolve().name) if folder else config.dataset
+    folder = config.data.folder
+    return re.sub(r"[^\w.-]", "_", Path(folder).name if folder else config.dataset)
 
 
 def describe(config: ml_collections.ConfigDict) -> DatasetInfo:
     """The sizes of the data; of what is streamed, from its description or the list of its files.
 
     Raises:
-        UserError: where what is streamed cannot be found.
-        ValueError: for an unknown name, or images of no one size.
+        UserError: where what is streamed cannot be found, or its images are of no one size.
+        ValueError: for an unknown name of what is not streamed.
     """
-    if not _is_streamed(config):
+    if not is_streamed(config):
         return datasets.describe(config.dataset)
     origin = _origin(config)
     return DatasetInfo(len(origin.train), len(origin.test), _image_shape(config, origin), len(origin.class_names))
 
 
+def class_names(config: ml_collections.ConfigDict, info: DatasetInfo) -> tuple[str, ...]:
+    """The classes, as far as they can be told without reading a set that is kept in memory."""
+    named = config.data.folder or config.dataset not in datasets.NAMES
+    return _origin(config).class_names if named else (config.dataset, str(info.num_classes))
+
+
+def fingerprint(config: ml_collections.ConfigDict) -> dict[str, str | int]:
+    """What tells streamed data from others, or from what they were before images were added or taken away.
+
+    In memory there are but sets whose versions are fixed, of which nothing needs to be told: {}.
+    """
+    if not is_streamed(config):
+        return {}
+    origin = _origin(config)
+    told = [origin.class_names, *(getattr(source, "paths", ()) for source in (origin.train, origin.test))]
+    place = config.data.folder or prepared.newest(prepared.root(None) / config.dataset)
+    return {
+        "images": len(origin.train),
+        "test_images": len(origin.test),
+        "version": Path(place or "").name,
+        "names": hashlib.sha256(json.dumps([_below(place, names) for names in told]).encode()).hexdigest(),
+    }
+
+
+def _below(place: str | Path | None, names: Sequence[str]) -> list[str]:
+    """The names without the folder that they begin with, so that it may be moved."""
+    return [name.removeprefix(str(place)) for name in names]
+
+
 def check(config: ml_collections.ConfigDict) -> None:
     """Raises UserError or ValueError for data that cannot be had, or options that do not go together."""
-    options = _options(config)
+    options = config.data
     if options.loading not in LOADINGS:
         raise ValueError(unknown("data.loading", options.loading, LOADINGS))
     if not (0 <= options.workers <= _MOST_WORKERS and options.image_size >= 0):
@@ -73,11 +104,11 @@ def check(config: ml_collections.ConfigDict) -> None:
             f"data.workers must be in [0, {_MOST_WORKERS}] and data.image_size not negative; got {options.workers} and "
             f"{options.image_size}"
         )
-    if _is_streamed(config):
+    if is_streamed(config):
         describe(config)
         return
     streamed = {f"data.{key}": value for key, value in options.items() if key != "loading"}
-    for key, value in {**streamed, "augment.resized_crop": _resizes(config)}.items():
+    for key, value in {**streamed, "augment.resized_crop": config.augment.resized_crop}.items():
         if value:
             raise ValueError(f"{key} is for streamed data: set --config.data.loading=stream")
     if config.dataset not in datasets.NAMES and prepared.newest(prepared.root(None) / config.dataset):
@@ -91,7 +122,7 @@ def load(config: ml_collections.ConfigDict) -> Dataset:
     Raises:
         UserError: where labels of what is streamed are none, as of test sets whose answers are kept back.
     """
-    if not _is_streamed(config):
+    if not is_streamed(config):
         return datasets.load(config.dataset)
     origin = _origin(config)
     shape = _image_shape(config, origin)
@@ -100,9 +131,9 @@ def load(config: ml_collections.ConfigDict) -> Dataset:
         return Stream(
             source,
             shape,
-            resized_crop=_resizes(config),
+            resized_crop=config.augment.resized_crop,
             seed=config.seed,
-            workers=_options(config).workers,
+            workers=config.data.workers,
         )
 
     return Dataset(
@@ -127,31 +158,23 @@ def _labels(origin: _Origin, source: Source) -> np.ndarray:
     return labels
 
 
-def _options(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-    # A run that an earlier version left has none, and was in memory.
-    return config.get("data", ml_collections.ConfigDict(options()))
-
-
-def _resizes(config: ml_collections.ConfigDict) -> bool:
-    return config.augment.get("resized_crop", False)
-
-
-def _is_streamed(config: ml_collections.ConfigDict) -> bool:
-    return _options(config).loading == "stream"
+def is_streamed(config: ml_collections.ConfigDict) -> bool:
+    """Whether the images are read as they are needed."""
+    return config.data.loading == "stream"
 
 
 def _image_shape(config: ml_collections.ConfigDict, origin: _Origin) -> tuple[int, int, int]:
-    size, channels = _options(config).image_size, origin.image_shape[-1]
+    size, channels = config.data.image_size, origin.image_shape[-1]
     if size:
         return (size, size, channels)
     if None in origin.image_shape:
-        raise ValueError(f"the images of {name(config)} differ in size: set --config.data.image_size, as in 224")
+        raise UserError(f"the images of {name(config)} differ in size: set --config.data.image_size, as in 224")
     return origin.image_shape
 
 
 def _origin(config: ml_collections.ConfigDict) -> _Origin:
-    options = _options(config)
-    return _find(config.dataset, options.folder, options.test_split, prepared.root(None), datasets.cache_root())
+    folder, split = config.data.folder, config.data.test_split
+    return _find(config.dataset, folder, split, prepared.root(None), datasets.cache_root())
 
 
 @functools.lru_cache(maxsize=8)  # Listing a million files takes a while.
@@ -159,6 +182,7 @@ def _find(dataset: str, folder: str, test_split: str, data_dir: Path, cache_dir:
     if folder:
         return _find_files(Path(folder), test_split)
     if dataset == "digits":
+        _test_split(("train", "test"), test_split, dataset)
         digits = datasets.load(dataset)
         sources = (Arrays(f"{dataset} {split}", *arrays) for split, arrays in _splits(digits).items())
         return _Origin(*sources, digits.class_names, digits.train_images.shape[1:], digits.mean, digits.std)
@@ -203,12 +227,9 @@ def _find_records(folder: Path, test_split: str, cache_dir: Path) -> _Origin:
     sizes, image_shape, class_names = prepared.contents(folder)
     channels = image_shape[-1]
     if channels not in _MEAN:
-        raise ValueError(f"the images in {folder} have {channels} channels: choose a data set with 1 or 3")
-    dataset, version = folder.parts[-2:]
-    sources = (
-        Records(folder, split, cache_dir / f"{dataset}-{version}-{split}-labels.npy")
-        for split in ("train", _test_split(tuple(sizes), test_split, folder))
-    )
+        raise UserError(f"the images in {folder} have {channels} channels: choose a data set with 1 or 3")
+    splits = ("train", _test_split(tuple(sizes), test_split, folder))
+    sources = (Records(folder, split, sizes[split], cache_dir) for split in splits)
     return _Origin(*sources, class_names, image_shape, _MEAN[channels], _STD[channels])
 
 
@@ -222,15 +243,18 @@ def _find_files(folder: Path, test_split: str) -> _Origin:
     class_names, test_names = class_folders(folder / "train"), class_folders(test)
     if class_names != test_names or len(class_names) < 2:
         odd = ", ".join(sorted(set(class_names) ^ set(test_names))[:3]) or "there is but one"
-        raise UserError(f"{folder / 'train'} and {test} must hold the same folders, one for each class: {odd}")
+        raise UserError(
+            f"{folder / 'train'} and {test} must hold the same folders, one for each class ({odd}): make them "
+            "the same, or name another by --config.data.test_split"
+        )
     sources = (Files(place, class_names) for place in (folder / "train", test))
     return _Origin(*sources, class_names, (None, None, 3), _MEAN[3], _STD[3])
 
 
-def _test_split(splits: Sequence[str], wanted: str, folder: Path) -> str:
+def _test_split(splits: Sequence[str], wanted: str, place: str | Path) -> str:
     if wanted and wanted not in splits:
         raise UserError(unknown("data.test_split", wanted, splits))
     found = [split for split in ((wanted,) if wanted else _TEST_SPLITS) if split in splits]
     if "train" not in splits or not found:
-        raise UserError(f"{folder} has no split train, or none to test on (it has {', '.join(splits)}): give another")
+        raise UserError(f"{place} has no split train, or none to test on (it has {', '.join(splits)}): give another")
     return found[0]

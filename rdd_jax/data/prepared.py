@@ -1,6 +1,7 @@
 """What TensorFlow Datasets (TFDS) has prepared as array_record files, read without TensorFlow."""
 
 import contextlib
+import hashlib
 import logging
 import os
 import re
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from rdd_jax.errors import UserError
 from rdd_jax.files import replacing
 
 PathLike = str | os.PathLike[str]
@@ -55,14 +57,28 @@ def contents(folder: Path) -> Contents:
     """What is in a prepared data set, told from its description alone.
 
     Raises:
-        ValueError: where its examples are not an "image" with a "label" each.
+        UserError: where its examples are not an "image" of bytes with a "label" each, or it is damaged.
     """
-    info = _builder(folder).info
+    with _naming(folder):
+        info = _builder(folder).info
+        image, label = info.features["image"], info.features["label"]
+        shape, names = image.shape, tuple(getattr(label, "names", None) or ())
+        if len(shape) != 3 or image.np_dtype != np.uint8 or not names:
+            raise ValueError("its examples are not one image of bytes with one label of a named class each")
+        sizes = {split: info.splits[split].num_examples for split in info.splits}
+        missing = [place for split in sizes for place in info.splits[split].filenames if not (folder / place).is_file()]
+        if missing:
+            raise ValueError(f"{missing[0]} and {len(missing) - 1} more files are missing")
+    return Contents(sizes, tuple(shape), names)
+
+
+@contextlib.contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """Makes a line of what reading a data set raises: for a damaged file that is nearly anything, the mend the same."""
     try:
-        shape, names = info.features["image"].shape, tuple(info.features["label"].names)
-    except (AttributeError, KeyError) as error:
-        raise ValueError(f"the examples in {folder} are not one image with one label each ({error})") from error
-    return Contents({split: info.splits[split].num_examples for split in info.splits}, tuple(shape), names)
+        yield
+    except Exception as error:
+        raise UserError(f"the data set in {folder} cannot be read ({error}): prepare it again") from error
 
 
 def open_split(folder: Path, split: str) -> Sequence[Mapping[str, Any]]:
@@ -71,18 +87,29 @@ def open_split(folder: Path, split: str) -> Sequence[Mapping[str, Any]]:
     return _builder(folder).as_data_source(split)
 
 
-def read_labels(folder: Path, split: str, cache: Path) -> np.ndarray:
-    """The labels i32[n] of a split: from the cache, or else, once, from all its records, with a progress bar."""
+def read_labels(folder: Path, split: str, size: int, cache_dir: Path) -> np.ndarray:
+    """The labels i32[size] of a split: from the cache, or else, once, from all its records, with a progress bar.
+
+    Raises:
+        UserError: where the records cannot be read.
+    """
+    # By all that tells one preparation from another.
+    digest = hashlib.sha256(str(folder.resolve()).encode() + (folder / "dataset_info.json").read_bytes()).hexdigest()
+    cache = cache_dir / f"labels-{split}-{digest[:16]}.npy"
     try:
-        return np.load(cache, allow_pickle=False)
+        labels = np.load(cache, allow_pickle=False)
+        if (labels.dtype, labels.shape) == (np.int32, (size,)):
+            return labels
+        logging.warning("the cache %s holds %s%s; going back to the source", cache, labels.dtype, labels.shape)
     except FileNotFoundError:
         pass
-    except (OSError, ValueError) as error:
+    except (EOFError, OSError, ValueError) as error:
         logging.warning("the cache %s cannot be read (%s); going back to the source", cache, error)
-    import tensorflow_datasets as tfds
+    with _naming(folder):
+        import tensorflow_datasets as tfds
 
-    source = _builder(folder).as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
-    labels = np.concatenate([_labels(chunk) for chunk in _chunks(source, f"the labels of {folder} {split}")])
+        source = _builder(folder).as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+        labels = np.concatenate([_labels(chunk) for chunk in _chunks(source, f"the labels of {folder} {split}")])
     try:
         with replacing(cache) as file:
             np.save(file, labels)

@@ -1,7 +1,8 @@
 """Images that are read one at a time: from arrays, from TFDS's records, from a folder of files."""
 
 import functools
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,6 +12,8 @@ from PIL import Image
 from rdd_jax.data import prepared
 from rdd_jax.errors import UserError
 
+# Of Pillow: with 8 bits a channel, or a palette of such.
+_MODES = frozenset(("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"))
 _SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
 
 
@@ -53,8 +56,8 @@ class Arrays:
 class Records:
     """One split of a data set that TFDS has prepared as array_record files, in `folder`."""
 
-    def __init__(self, folder: Path, split: str, labels_cache: Path):
-        self._folder, self._split, self._labels_cache = folder, split, labels_cache
+    def __init__(self, folder: Path, split: str, size: int, cache_dir: Path):
+        self._folder, self._split, self._size, self._cache_dir = folder, split, size, cache_dir
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key != "_examples"}
@@ -64,14 +67,18 @@ class Records:
         return prepared.open_split(self._folder, self._split)
 
     def __len__(self) -> int:
-        return len(self._examples)
+        return self._size
 
     def __getitem__(self, position: int) -> np.ndarray:
         return self._examples[int(position)]["image"]
 
     def labels(self) -> np.ndarray:
-        """See `Source`. The first time all records are read, without decoding the images."""
-        return prepared.read_labels(self._folder, self._split, self._labels_cache)
+        """See `Source`. The first time all records are read, without decoding the images.
+
+        Raises:
+            UserError: where they cannot be.
+        """
+        return prepared.read_labels(self._folder, self._split, self._size, self._cache_dir)
 
     def name(self, position: int) -> str:
         """See `Source`."""
@@ -82,20 +89,25 @@ class Files:
     """The image files of a folder with one folder for each class, in the order of their paths, as RGB."""
 
     def __init__(self, folder: Path, class_names: tuple[str, ...]):
-        self._paths, labels = [], []
+        self.paths, labels = [], []  # Of str, which travel to other processes ten times as fast as Path.
         for label, class_name in enumerate(class_names):
-            paths = sorted(path for path in (folder / class_name).rglob("*") if path.suffix.lower() in _SUFFIXES)
+            paths = sorted(_image_files(folder / class_name))
             if not paths:
-                raise UserError(f"{folder / class_name} holds no images ({', '.join(sorted(_SUFFIXES))}): remove it")
-            self._paths += paths
+                suffixes = ", ".join(sorted(_SUFFIXES))
+                raise UserError(
+                    f"{folder / class_name} holds no images ({suffixes}): put some there, or leave that class out"
+                )
+            self.paths += paths
             labels += len(paths) * [label]
         self._labels = np.array(labels, np.int32)
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self.paths)
 
     def __getitem__(self, position: int) -> np.ndarray:
-        with Image.open(self._paths[position]) as image:
+        with Image.open(self.paths[position]) as image:
+            if image.mode not in _MODES:
+                raise ValueError(f"its pixels are {image.mode}, and 8 bits a channel are expected")
             return np.asarray(image.convert("RGB"))
 
     def labels(self) -> np.ndarray:
@@ -104,7 +116,7 @@ class Files:
 
     def name(self, position: int) -> str:
         """See `Source`."""
-        return str(self._paths[position])
+        return self.paths[position]
 
 
 class Chosen:
@@ -126,6 +138,20 @@ class Chosen:
     def name(self, position: int) -> str:
         """See `Source`."""
         return self._source.name(self._positions[position])
+
+
+def _image_files(folder: Path) -> Iterator[str]:
+    """The images in a folder and in those within it; what is hidden is left out, links are followed."""
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f"{error.filename} cannot be read ({error.strerror}): give this program the right to")
+
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            path = os.path.join(place, name)
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in _SUFFIXES and os.path.isfile(path):
+                yield path
 
 
 def class_folders(folder: Path) -> tuple[str, ...]:

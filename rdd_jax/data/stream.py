@@ -7,11 +7,16 @@ on in the middle of an epoch by asking for the rest of it, and every process ask
 import contextlib
 import multiprocessing
 import os
+import shutil
+import signal
 import struct
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from absl import flags
@@ -21,7 +26,8 @@ from rdd_jax.data.sources import Source
 from rdd_jax.errors import UserError
 
 _MOST_THREADS = 16
-_reading: int | None = None  # In a worker process: the file where it says which image it is at.
+_STOPS = (signal.SIGINT, signal.SIGTERM)
+_whereabouts: int | None = None  # In a worker process: the file where it says which image it is at.
 
 
 class Stream:
@@ -29,7 +35,8 @@ class Stream:
 
     Args:
         source: of the images.
-        image_shape: height, width and channels. Images of another height or width are scaled and cut.
+        image_shape: height, width and channels. Images of another height or width are scaled and cut; those that have
+            both are taken as they are.
         resized_crop: whether training is shown random crops, scaled, instead of the middle of each image.
         seed: of those crops.
         workers: processes that read; 0 for threads of this one.
@@ -59,7 +66,11 @@ class Stream:
         return (len(self), *self._image_shape)
 
     def __getitem__(self, chosen: slice | np.ndarray) -> np.ndarray:
-        """uint8[m,h,w,c], as they are evaluated: the images at positions i32[m], of a mask bool[n], or of a slice."""
+        """uint8[m,h,w,c], as they are evaluated: the images at positions i32[m], of a mask bool[n], or of a slice.
+
+        Raises:
+            UserError: where an image cannot be read.
+        """
         positions = np.arange(len(self))[np.asarray(chosen) if not isinstance(chosen, slice) else chosen]
         images = np.empty((len(positions), *self._image_shape), np.uint8)
         with contextlib.closing(self.evaluated(positions[:, None])) as batches:
@@ -80,6 +91,8 @@ class Stream:
     def trained(self, positions: np.ndarray, first_step: int, places: np.ndarray) -> Iterator[np.ndarray]:
         """Batches uint8[b,h,w,c] of the images at positions i32[steps,b], as networks are trained on them.
 
+        That is as they are evaluated, without `resized_crop`.
+
         Args:
             positions: of the images.
             first_step: the update that sees the first batch.
@@ -88,44 +101,66 @@ class Stream:
         Raises:
             UserError: where an image cannot be read.
         """
-        keys = (self._seed, first_step, places) if self._resized_crop else None
-        return self._batches(_Read(self._source, self._image_shape, positions, keys))
+        keyed = _Crops(self._seed, first_step, places) if self._resized_crop else None
+        return self._batches(_Read(self._source, self._image_shape, positions, keyed))
 
     def _batches(self, read: "_Read") -> Iterator[np.ndarray]:
-        import grain  # Half a second, which only those who stream should wait.
+        return _by_processes(read, self._workers) if self._workers else _by_threads(read)
 
-        rows = grain.MapDataset.range(read.positions.size).map(read).batch(read.positions.shape[1])
-        if not self._workers:
-            threads = min(os.cpu_count() or 1, _MOST_THREADS)
-            yield from rows.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads))
-            return
-        if not flags.FLAGS.is_parsed():  # Grain 0.2 reads a flag of its own, and the program's are parsed elsewhere.
-            flags.FLAGS.mark_as_parsed()
-        with tempfile.TemporaryDirectory(prefix="rdd_jax-") as folder:
-            batches = iter(
-                rows.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)).mp_prefetch(
-                    grain.MultiprocessingOptions(num_workers=self._workers),
-                    worker_init_fn=partial(_tell_what_is_read, folder),
-                )
+
+def _by_threads(read: "_Read") -> Iterator[np.ndarray]:
+    import grain  # Half a second, which only those who stream should wait.
+
+    rows = read.positions.shape[1]
+    threads = min(os.cpu_count() or 1, _MOST_THREADS)
+    ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(threads, 2 * rows))
+    yield from grain.MapDataset.range(read.positions.size).map(read).to_iter_dataset(ahead).batch(rows)
+
+
+def _by_processes(read: "_Read", workers: int) -> Iterator[np.ndarray]:
+    import grain
+
+    if not flags.FLAGS.is_parsed():  # Grain 0.2 reads a flag of its own, and the program's are parsed elsewhere.
+        flags.FLAGS.mark_as_parsed()
+    # Whole batches, as each process makes its own.
+    batches = grain.MapDataset.range(read.positions.size).map(read).batch(read.positions.shape[1])
+    batches = batches.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=1))
+    with tempfile.TemporaryDirectory(prefix="rdd_jax-") as folder:
+        ready = iter(
+            batches.mp_prefetch(
+                grain.MultiprocessingOptions(num_workers=workers),
+                worker_init_fn=partial(_begin_work, folder, os.getpid()),
             )
-            try:
-                for batch in batches:
-                    yield np.array(batch)  # A copy: the worker's own is in shared memory, which has to be given back.
-            except RuntimeError as error:
-                images = " or ".join(self._source.name(position) for position in _left_by_the_dead(Path(folder)))
-                raise UserError(
-                    f"a process that reads data has died while at {images or 'no image'} ({str(error).split('.')[0]}): "
-                    "replace that image, or give --config.data.workers=0 or more memory; the same command goes on"
-                ) from error
-            finally:
-                batches.close()
+        )
+        try:
+            with _signals_later():  # Processes start with what is held back here.
+                batch = next(ready, None)
+            while batch is not None:
+                yield np.array(batch)  # A copy: the worker's own is in shared memory, which has to be given back.
+                batch = next(ready, None)
+        except RuntimeError as error:
+            images = " or ".join(read.source.name(position) for position in _left_by_the_dead(Path(folder)))
+            raise UserError(
+                f"a process that reads data has died while at {images or 'no image'} ({str(error).split('.')[0]}): "
+                "replace that image, or give --config.data.workers=0 or more memory; the same command goes on"
+            ) from error
+        finally:
+            ready.close()
+
+
+class _Crops(NamedTuple):
+    """What random crops are keyed by: a seed, the update that sees the first batch, the places of its rows i32[b]."""
+
+    seed: int
+    first_step: int
+    places: np.ndarray
 
 
 class _Read:
     """What threads and processes run: the number of a row, counted over all batches -> its image uint8[h,w,c].
 
     positions: i32[batches,b].
-    keys: (seed, first step, places i32[b]) of random crops, or None.
+    crops: what random crops are keyed by; None for the images as they are evaluated.
     """
 
     def __init__(
@@ -133,39 +168,64 @@ class _Read:
         source: Source,
         image_shape: tuple[int, int, int],
         positions: np.ndarray,
-        keys: tuple[int, int, np.ndarray] | None = None,
+        crops: _Crops | None = None,
     ):
-        self.positions = positions
-        self._source, self._image_shape, self._keys = source, image_shape, keys
+        self.source, self.positions = source, positions
+        self._image_shape, self._crops = image_shape, crops
 
     def __call__(self, number: int) -> np.ndarray:
         batch, row = divmod(number, self.positions.shape[1])
         position = int(self.positions[batch, row])
         if position < 0:
             return np.zeros(self._image_shape, np.uint8)
-        if _reading is not None:
-            os.pwrite(_reading, struct.pack("q", position), 0)
+        if _whereabouts is not None:
+            os.pwrite(_whereabouts, struct.pack("q", position), 0)
         try:
-            return self._cut(self._source[position], batch, row)
+            return self._cut(self.source[position], batch, row)
         except Exception as error:  # A damaged file can raise nearly anything, and the mend is the same.
             raise UserError(
-                f"{self._source.name(position)} cannot be read ({error}): replace it; the same command goes on"
+                f"{self.source.name(position)} cannot be read ({error}): replace it; the same command goes on"
             ) from error
 
     def _cut(self, image: np.ndarray, batch: int, row: int) -> np.ndarray:
         size, channels = self._image_shape[:2], self._image_shape[2]
         if image.ndim != 3 or image.shape[2] != channels:
             raise ValueError(f"its shape is {image.shape}, and {channels} channels are expected")
-        if self._keys:
-            seed, first_step, places = self._keys
-            return crops.random_crop(image, size, np.random.default_rng([seed, first_step + batch, places[row]]))
+        if self._crops:
+            key = [self._crops.seed, self._crops.first_step + batch, self._crops.places[row]]
+            return crops.random_crop(image, size, np.random.default_rng(key))
         return image if image.shape == self._image_shape else crops.middle_crop(image, size)
 
 
-def _tell_what_is_read(folder: str, worker: int, workers: int) -> None:
-    """Makes a worker process say which image it is at, in a file of its own, so that others know should it die."""
-    global _reading
-    _reading = os.open(Path(folder, str(os.getpid())), os.O_CREAT | os.O_WRONLY)
+def _begin_work(folder: str, parent: int, worker: int, workers: int) -> None:
+    """What a worker process does first.
+
+    It says which image it is at in a file of its own, so that others know should it die. Signals are the parent's
+    affair: Ctrl-C goes to all processes of a terminal. And it ends with its parent, were that by kill -9.
+    """
+    global _whereabouts
+    _whereabouts = os.open(Path(folder, str(os.getpid())), os.O_CREAT | os.O_WRONLY)
+    for number in _STOPS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
+    threading.Thread(target=_end_with, args=(folder, parent), daemon=True).start()
+
+
+def _end_with(folder: str, parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(1)
+
+
+@contextlib.contextmanager
+def _signals_later() -> Iterator[None]:
+    """Holds back what asks the program to stop, from this thread and from processes that it starts meanwhile."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _left_by_the_dead(folder: Path) -> list[int]:

@@ -173,7 +173,7 @@ def _see(sides: tuple[_Side, _Side], options: Options) -> _Seen:
     networks = [side.load() for side in sides]
     embeddings, models = [], []
     for side, network in zip(sides, networks, strict=True):
-        own = dataset if choice.name(side.config) == dataset.name else choice.load(side.config)
+        own = choice.load(side.config)
         shown = parallel.replicate(images)
         embedded = make_embed(network.model, normalizer(own))(network.variables, shown)
         embeddings.append(np.asarray(embedded, np.float32))
@@ -182,7 +182,7 @@ def _see(sides: tuple[_Side, _Side], options: Options) -> _Seen:
                 f"the {side.network} in {side.place} has diverged, its embeddings are not finite: train anew"
             )
         accuracy = None
-        if own is dataset:  # Else its classes are others.
+        if (own.name, own.class_names) == (dataset.name, dataset.class_names):
             evaluate = make_evaluate(network.model, normalizer(own))
             accuracy = evaluate(network.variables, shown, parallel.replicate(labels))["accuracy"]
         models.append(Model(side.title, side.network, str(side.place), accuracy))
