@@ -61,7 +61,7 @@ def refusal(capsys, *arguments):
         ((RDD, "--config.distill.rrd.num_negatives=9223372036854775808"), ["num_negatives", "1,000,000"]),
         ((RDD, "--config.distill.rdd.dim=2147483647"), ["distill.rdd.dim", "100,000"]),
         ((RDD, f"--config.milestones={'(0.5,' * 300}"), ["too many brackets", "(0.5, 0.75)"]),
-        ((RDD, "--config.preset=a\0b"), ["preset must be text that can be printed; got 'a\\x00b'"]),
+        ((RDD, "--config.preset=a\0b"), ["preset must be text without control characters; got 'a\\x00b'"]),
         ((RDD, "--config.pair=\ud800"), ["pair", "'\\ud800'"]),
         ((RDD, "--config.data.folder=a\0b"), ["data.folder", "'a\\x00b'"]),
         ((RDD, "--workdir=a\0b"), ["'a\\x00b'", "--workdir"]),
