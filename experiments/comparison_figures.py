@@ -109,8 +109,9 @@ def _curves(results: Json, looks: dict[str, _Look], published: Curves) -> tuple[
     for axis, (first, title) in zip(axes, panels.items(), strict=True):
         values = [_plot_curve(axis, look, *curves[label], first) for label, look in looks.items()]
         _plot_published(axis, looks, published)
-        # The steep first epochs would squash all others, and a far teacher the last ones.
-        low, high = np.nanpercentile(np.concatenate(values), [8 if len(panels) > 1 and first == 1 else 0, 100])
+        # The steep first epochs would squash all others, and a far teacher the last ones; a band may go beyond 100 %.
+        lowest = 8 if len(panels) > 1 and first == 1 else 0
+        low, high = np.nanpercentile(np.minimum(np.concatenate(values), 100.0), [lowest, 100])
         axis.set_ylim(_draw_teachers(axis.axhline, results, low, high, reach=_REACH if first == 1 else 0.1))
         axis.set(xlim=(first - 0.5, last + 0.5), xlabel="Epoch", title=title)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
