@@ -204,6 +204,7 @@ def test_ctrl_c_in_a_terminal_is_heard_by_the_program_alone(reader):
 
 
 @pytest.mark.slow
+@pytest.mark.stress
 def test_workers_end_with_a_program_that_is_killed(reader):
     process, workers = reader
     process.kill()
