@@ -2,7 +2,7 @@
 
     python -m rdd_jax.main --config=configs/rdd.py[:PRESET]
 
-digits: 99.11 ± 0.30 % (resnet20 -> resnet8, 5 seeds), 35 s a run on two CPU cores after the teacher's 35.
+digits: 98.94 ± 0.36 % (resnet20 -> resnet8, 5 seeds), 35 s a run on two CPU cores after the teacher's 35.
 cifar100_small: 56.20 ± 0.23 % (resnet20 56.75 % -> resnet8, 3 seeds), 13 minutes on one core after the teacher's 17 on
 two. cifar100: 75.58 % (the paper's, one run); not run to its end here: 1.45 s a step
 on two CPU cores, 76 s a mining.
