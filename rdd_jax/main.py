@@ -17,8 +17,9 @@ from ml_collections import config_flags
 from rdd_jax import export, files, hosts, runs
 from rdd_jax.errors import UserError, is_text
 from rdd_jax.explain import command
+from rdd_jax.networks import evaluate
 from rdd_jax.stops import Stopped
-from rdd_jax.train import evaluate, train
+from rdd_jax.train import train
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 INTERRUPTED = 130  # What shells say of a process that SIGINT ended.

@@ -30,8 +30,18 @@ def normalizer(dataset: datasets.Dataset) -> Callable[[Array], Array]:
 
 def measure(network: Network, dataset: datasets.Dataset) -> dict[str, float]:
     """{"loss": nats, "accuracy": percent} of a network on the test images."""
-    evaluate = make_evaluate(network.model, normalizer(dataset))
-    return evaluate(network.variables, feeds.place(dataset.test_images), parallel.replicate(dataset.test_labels))
+    on_test_images = make_evaluate(network.model, normalizer(dataset))
+    return on_test_images(network.variables, feeds.place(dataset.test_images), parallel.replicate(dataset.test_labels))
+
+
+def evaluate(workdir: Path) -> dict[str, float]:
+    """{"loss": nats, "accuracy": percent} of the latest student in `workdir`, on the test images of its data set.
+
+    Raises:
+        UserError: where there is no run, or its checkpoint or the data cannot be read.
+    """
+    config = runs.read_config(workdir)
+    return measure(load_network(workdir, config.dtype), choice.load(config))
 
 
 def load_teacher(config: ml_collections.ConfigDict) -> Network:

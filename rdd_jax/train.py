@@ -16,12 +16,10 @@ from clu import parameter_overview
 from rdd_jax import checks, compilation, feeds, files, hosts, parallel, report, runs, train_state
 from rdd_jax.checkpoint import Checkpoints
 from rdd_jax.compilation import CompileClock
-from rdd_jax.data import choice
 from rdd_jax.errors import UserError
 from rdd_jax.experiment import Experiment, build
 from rdd_jax.hosts import say, tell
 from rdd_jax.metrics import Progress, RunLog
-from rdd_jax.networks import load_network, measure
 from rdd_jax.optimizers import at_step
 from rdd_jax.refresh import is_due
 from rdd_jax.stops import Poisoned, Stopped, StopRequests
@@ -92,16 +90,6 @@ def _complete(workdir: Path) -> None:
     """Writes the report of a finished run that was stopped just before it."""
     if hosts.is_first() and not (workdir / files.REPORT).exists():
         report.write(workdir)
-
-
-def evaluate(workdir: Path) -> dict[str, float]:
-    """{"loss": nats, "accuracy": percent} of the latest student in `workdir`, on the test images of its data set.
-
-    Raises:
-        UserError: where there is no run, or its checkpoint or the data cannot be read.
-    """
-    config = runs.read_config(workdir)
-    return measure(load_network(workdir, config.dtype), choice.load(config))
 
 
 class _Run:

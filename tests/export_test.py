@@ -16,7 +16,7 @@ from rdd_jax.checkpoint import Checkpoints
 from rdd_jax.data import datasets
 from rdd_jax.errors import UserError
 from rdd_jax.main import main
-from rdd_jax.train import evaluate
+from rdd_jax.networks import evaluate
 from rdd_jax.train_state import TrainState
 
 GOLDENS = Path(__file__).parent / "goldens"

@@ -177,7 +177,7 @@ def reader(tmp_path):
     process.kill()
 
 
-def wait_until_gone(pids):
+def assert_soon_gone(pids):
     deadline = time.monotonic() + 60
     while any(Path(f"/proc/{pid}").exists() and "Z" not in state_of(pid) for pid in pids):
         assert time.monotonic() < deadline, "a worker process has outlived its parent"
@@ -200,7 +200,7 @@ def test_ctrl_c_in_a_terminal_is_heard_by_the_program_alone(reader):
     assert "KeyboardInterrupt" in err
     assert "has died" not in err
     assert err.count("Traceback") == 1
-    wait_until_gone(workers)
+    assert_soon_gone(workers)
 
 
 @pytest.mark.slow
@@ -209,7 +209,7 @@ def test_workers_end_with_a_program_that_is_killed(reader):
     process, workers = reader
     process.kill()
     process.wait()
-    wait_until_gone(workers)
+    assert_soon_gone(workers)
 
 
 # ---- Crops ----
