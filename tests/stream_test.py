@@ -389,7 +389,7 @@ def test_small_is_the_same_part_of_a_streamed_set():
     names = tuple(f"filler{number}" for number in range(40)) + small.CLASSES + ("filler",) * 40
     labels = np.random.default_rng(0).integers(0, 100, 300).astype(np.int32)
     images = np.arange(300, dtype=np.uint8).repeat(3).reshape(300, 1, 1, 3)
-    origin = choice._Origin(*2 * (Arrays("x", images, labels),), names, (1, 1, 3), (), ())
+    origin = choice._Origin("", *2 * (Arrays("x", images, labels),), names, (1, 1, 3), (), ())
     cut = choice._find_small(origin).test
     assert isinstance(cut, Chosen)
     positions = np.flatnonzero((labels >= 40) & (labels < 60))

@@ -31,8 +31,13 @@ _MOST_WORKERS = 256
 
 
 class _Origin(NamedTuple):
-    """Where a streamed data set comes from; image_shape has None where images differ."""
+    """Where a streamed data set comes from.
 
+    place: its folder; "" where it is embedded.
+    image_shape: None where images differ.
+    """
+
+    place: str
     train: Source
     test: Source
     class_names: tuple[str, ...]
@@ -80,18 +85,17 @@ def fingerprint(config: ml_collections.ConfigDict) -> dict[str, str | int]:
         return {}
     origin = _origin(config)
     told = [origin.class_names, *(getattr(source, "paths", ()) for source in (origin.train, origin.test))]
-    place = config.data.folder or prepared.newest(prepared.root(None) / config.dataset)
     return {
         "images": len(origin.train),
         "test_images": len(origin.test),
-        "version": Path(place or "").name,
-        "names": hashlib.sha256(json.dumps([_below(place, names) for names in told]).encode()).hexdigest(),
+        "version": Path(origin.place).name,
+        "names": hashlib.sha256(json.dumps([_below(origin.place, names) for names in told]).encode()).hexdigest(),
     }
 
 
-def _below(place: str | Path | None, names: Sequence[str]) -> list[str]:
+def _below(place: str, names: Sequence[str]) -> list[str]:
     """The names without the folder that they begin with, so that it may be moved."""
-    return [name.removeprefix(str(place)) for name in names]
+    return [name.removeprefix(place) for name in names]
 
 
 def check(config: ml_collections.ConfigDict) -> None:
@@ -184,8 +188,9 @@ def _find(dataset: str, folder: str, test_split: str, data_dir: Path, cache_dir:
     if dataset == "digits":
         _test_split(("train", "test"), test_split, dataset)
         digits = datasets.load(dataset)
-        sources = (Arrays(f"{dataset} {split}", *arrays) for split, arrays in _splits(digits).items())
-        return _Origin(*sources, digits.class_names, digits.train_images.shape[1:], digits.mean, digits.std)
+        train = Arrays("digits train", digits.train_images, digits.train_labels)
+        test = Arrays("digits test", digits.test_images, digits.test_labels)
+        return _Origin("", train, test, digits.class_names, digits.train_images.shape[1:], digits.mean, digits.std)
     if dataset == "cifar100_small":
         return _find_small(_find("cifar100", "", test_split, data_dir, cache_dir))
     if dataset in datasets.NAMES:
@@ -208,13 +213,6 @@ def _find(dataset: str, folder: str, test_split: str, data_dir: Path, cache_dir:
     return _find_records(place, test_split, cache_dir)
 
 
-def _splits(dataset: Dataset) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    return {
-        "train": (dataset.train_images, dataset.train_labels),
-        "test": (dataset.test_images, dataset.test_labels),
-    }
-
-
 def _find_small(cifar100: _Origin) -> _Origin:
     def chosen(source: Source, images_per_class: int | None) -> Chosen:
         return Chosen(source, *small.part(cifar100.class_names, source.labels(), images_per_class))
@@ -230,7 +228,7 @@ def _find_records(folder: Path, test_split: str, cache_dir: Path) -> _Origin:
         raise UserError(f"the images in {folder} have {channels} channels: choose a data set with 1 or 3")
     splits = ("train", _test_split(tuple(sizes), test_split, folder))
     sources = (Records(folder, split, sizes[split], cache_dir) for split in splits)
-    return _Origin(*sources, class_names, image_shape, _MEAN[channels], _STD[channels])
+    return _Origin(str(folder), *sources, class_names, image_shape, _MEAN[channels], _STD[channels])
 
 
 def _find_files(folder: Path, test_split: str) -> _Origin:
@@ -248,7 +246,7 @@ def _find_files(folder: Path, test_split: str) -> _Origin:
             "the same, or name another by --config.data.test_split"
         )
     sources = (Files(place, class_names) for place in (folder / "train", test))
-    return _Origin(*sources, class_names, (None, None, 3), _MEAN[3], _STD[3])
+    return _Origin(str(folder), *sources, class_names, (None, None, 3), _MEAN[3], _STD[3])
 
 
 def _test_split(splits: Sequence[str], wanted: str, place: str | Path) -> str:
