@@ -1,5 +1,6 @@
 """Representational Difference Distillation (Irakiza & Mugisha 2026): RDX chooses what is contrasted."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -126,33 +127,18 @@ def rdd(
         ours = project(heads["student"], student[1].embedding)
         theirs = project(heads["teacher"], jax.lax.stop_gradient(teacher[1].embedding))
         drawn = draw(state.table, batch, rng)
-        weights = state.table.confusion[batch.indices] if anchor_weighting else None
-
-        def direction(queries, bank, normalizer):
-            positive, negatives = _scores(queries, bank, drawn, temperature)
-            scores = jnp.concatenate([positive[:, None], negatives], axis=1)
-            counts = jnp.pad(drawn.weights, ((0, 0), (1, 0)), constant_values=1.0)
-            normalizer = settle_normalizer(normalizer, scores, counts, num_examples, axis_name)
-            value = nce(
-                positive / normalizer,
-                negatives / normalizer,
-                num_examples=num_examples,
-                num_negatives=num_negatives,
-                negative_weights=drawn.weights,
-                anchor_weights=weights,
-                axis_name=axis_name,
-            )
-            # The cosines, had from the scores without a second look into the bank.
-            metrics = {
-                "positive_similarity": temperature * jnp.mean(jnp.log(positive)),
-                "hard_negative_similarity": temperature * jnp.mean(jnp.log(negatives[:, :pool_size])),
-            }
-            return value, normalizer, metrics
-
-        value, student_normalizer, metrics = direction(ours, state.bank.teacher, state.student_normalizer)
+        contrast = partial(
+            _contrast_with,
+            drawn=drawn,
+            anchor_weights=state.table.confusion[batch.indices] if anchor_weighting else None,
+            num_negatives=num_negatives,
+            temperature=temperature,
+            axis_name=axis_name,
+        )
+        value, student_normalizer, metrics = contrast(ours, state.bank.teacher, state.student_normalizer)
         teacher_normalizer = state.teacher_normalizer
         if both_directions:
-            other, teacher_normalizer, _ = direction(theirs, state.bank.student, teacher_normalizer)
+            other, teacher_normalizer, _ = contrast(theirs, state.bank.student, teacher_normalizer)
             value += other
         bank = update_bank(state.bank, batch, ours, theirs, momentum, axis_name)
         state = state._replace(bank=bank, student_normalizer=student_normalizer, teacher_normalizer=teacher_normalizer)
@@ -172,6 +158,40 @@ def rdd(
         return state._replace(table=table)
 
     return Distiller(init, loss, refresh, lambda state: {"confusion": state.table.confusion})
+
+
+def _contrast_with(
+    queries: Array,
+    bank: Array,
+    normalizer: Array,
+    *,
+    drawn: _Contrast,
+    anchor_weights: Array | None,
+    num_negatives: int,
+    temperature: float,
+    axis_name: str | None,
+) -> tuple[Array, Array, dict[str, Array]]:
+    """One direction: the loss f32[] of queries f32[b,d] against a bank f32[N,d], its normaliser, its metrics."""
+    num_examples, pool_size = len(bank), drawn.hard.shape[1]
+    positive, negatives = _scores(queries, bank, drawn, temperature)
+    scores = jnp.concatenate([positive[:, None], negatives], axis=1)
+    counts = jnp.pad(drawn.weights, ((0, 0), (1, 0)), constant_values=1.0)
+    normalizer = settle_normalizer(normalizer, scores, counts, num_examples, axis_name)
+    value = nce(
+        positive / normalizer,
+        negatives / normalizer,
+        num_examples=num_examples,
+        num_negatives=num_negatives,
+        negative_weights=drawn.weights,
+        anchor_weights=anchor_weights,
+        axis_name=axis_name,
+    )
+    # The cosines, had from the scores without a second look into the bank.
+    metrics = {
+        "positive_similarity": temperature * jnp.mean(jnp.log(positive)),
+        "hard_negative_similarity": temperature * jnp.mean(jnp.log(negatives[:, :pool_size])),
+    }
+    return value, normalizer, metrics
 
 
 def _scores(queries: Array, bank: Array, drawn: _Contrast, temperature: float) -> tuple[Array, Array]:
