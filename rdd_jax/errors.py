@@ -13,6 +13,10 @@ class Occupied(UserError):
     """Another process is at work where this one wants to be."""
 
 
+class Unreadable(UserError):
+    """Data that are read as they are needed could not be."""
+
+
 def is_text(value: str) -> bool:
     """Whether it can be a name: NUL, other control characters and halves of characters make errors of many kinds."""
     return not any(unicodedata.category(character) in ("Cc", "Cs") for character in value)

@@ -16,7 +16,7 @@ from clu import parameter_overview
 from rdd_jax import checks, compilation, feeds, files, hosts, parallel, report, runs, train_state
 from rdd_jax.checkpoint import Checkpoints
 from rdd_jax.compilation import CompileClock
-from rdd_jax.errors import UserError
+from rdd_jax.errors import Unreadable, UserError
 from rdd_jax.experiment import Experiment, build
 from rdd_jax.hosts import say, tell
 from rdd_jax.metrics import Progress, RunLog
@@ -149,13 +149,18 @@ class _Run:
         calls = [batches[first - begin : stop - begin] for first, stop in self._calls(step, end)]
         started, first = time.perf_counter(), step
         images = feeds.Clocked(experiment.shown(step, calls))
-        for call, shown in zip(calls, images, strict=True):
-            state, running = experiment.update(state, teaching, shown, call)
-            progress.add(f"{epoch + 1}/{config.epochs}", len(call) * config.batch_size, running)
-            step += len(call)
-            self._check_loss(progress, step)
-            if step < end and (self._requests.agreed() or step == self._next_checkpoint(step - 1)):
+        try:
+            for call, shown in zip(calls, images, strict=True):
+                state, running = experiment.update(state, teaching, shown, call)
+                progress.add(f"{epoch + 1}/{config.epochs}", len(call) * config.batch_size, running)
+                step += len(call)
+                self._check_loss(progress, step)
+                if step < end and (self._requests.agreed() or step == self._next_checkpoint(step - 1)):
+                    self._save(step, state, None)
+        except Unreadable:
+            if jax.process_count() == 1:  # Of several, the others wait in the next update for what will not come.
                 self._save(step, state, None)
+            raise
         progress.drain()
         self._check_loss(progress, step)
         extra |= views

@@ -9,6 +9,7 @@ from collections import Counter
 
 import jax
 import pytest
+from PIL import Image
 from program import finish, starter
 
 
@@ -37,3 +38,27 @@ def start(tmp_path_factory):
 def straight(start):
     """The workdir of a run that nothing disturbed."""
     return finish(*start("straight"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two classes of five images each, in sizes of their own, and as many to test on."""
+    import prepared_imagenet  # And with it tensorflow_datasets, for which other tests should not wait.
+
+    for split in ("train", "val"):
+        for class_name in ("b", "a"):
+            place = tmp_path / "pictures" / split / class_name / "deeper"
+            place.mkdir(parents=True)
+            for number in range(5):
+                Image.fromarray(prepared_imagenet.picture(number)).save(place / f"{number}.png")
+    return tmp_path / "pictures"
+
+
+@pytest.fixture
+def imagenet(tmp_path, monkeypatch):
+    """A prepared imagenet2012 of a few images, where data sets are looked for."""
+    import prepared_imagenet
+
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("RDD_JAX_CACHE", str(tmp_path / "cache"))
+    return prepared_imagenet.prepare(tmp_path)

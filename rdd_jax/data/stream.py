@@ -23,7 +23,7 @@ from absl import flags
 
 from rdd_jax.data import crops
 from rdd_jax.data.sources import Source
-from rdd_jax.errors import UserError
+from rdd_jax.errors import Unreadable
 
 _MOST_THREADS = 16
 _STOPS = (signal.SIGINT, signal.SIGTERM)
@@ -69,7 +69,7 @@ class Stream:
         """uint8[m,h,w,c], as they are evaluated: the images at positions i32[m], of a mask bool[n], or of a slice.
 
         Raises:
-            UserError: where an image cannot be read.
+            Unreadable: where an image cannot be read.
         """
         positions = np.arange(len(self))[np.asarray(chosen) if not isinstance(chosen, slice) else chosen]
         images = np.empty((len(positions), *self._image_shape), np.uint8)
@@ -84,7 +84,7 @@ class Stream:
         Where a position is negative the image is black.
 
         Raises:
-            UserError: where an image cannot be read; with its name, as all errors here.
+            Unreadable: where an image cannot be read; with its name, as all errors here.
         """
         return self._batches(_Read(self._source, self._image_shape, positions))
 
@@ -99,7 +99,7 @@ class Stream:
             places: i32[b], of the rows in the global batch. A crop is keyed by (seed, update, place).
 
         Raises:
-            UserError: where an image cannot be read.
+            Unreadable: where an image cannot be read.
         """
         keyed = _Crops(self._seed, first_step, places) if self._resized_crop else None
         return self._batches(_Read(self._source, self._image_shape, positions, keyed))
@@ -140,7 +140,7 @@ def _by_processes(read: "_Read", workers: int) -> Iterator[np.ndarray]:
                 batch = next(ready, None)
         except RuntimeError as error:
             images = " or ".join(read.source.name(position) for position in _left_by_the_dead(Path(folder)))
-            raise UserError(
+            raise Unreadable(
                 f"a process that reads data has died while at {images or 'no image'} ({str(error).split('.')[0]}): "
                 "replace that image, or give --config.data.workers=0 or more memory; the same command goes on"
             ) from error
@@ -183,7 +183,7 @@ class _Read:
         try:
             return self._cut(self.source[position], batch, row)
         except Exception as error:  # A damaged file can raise nearly anything, and the mend is the same.
-            raise UserError(
+            raise Unreadable(
                 f"{self.source.name(position)} cannot be read ({error}): replace it; the same command goes on"
             ) from error
 

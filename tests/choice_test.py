@@ -1,0 +1,261 @@
+"""What a configuration chooses to stream: folders and prepared data sets, and what does not go together."""
+
+import json
+import pickle
+import re
+import shutil
+
+import numpy as np
+import prepared_imagenet
+import pytest
+from PIL import Image
+
+from configs import base
+from rdd_jax import checks, runs
+from rdd_jax.data import choice, crops, prepared, small
+from rdd_jax.data.sources import Arrays, Chosen, Files
+from rdd_jax.data.stream import Stream
+from rdd_jax.errors import UserError
+
+
+def config(preset="digits", **keys):
+    chosen = base.get_config(preset)
+    chosen.data.loading = "stream"
+    chosen.update_from_flattened_dict(keys)
+    return chosen
+
+
+def test_a_folder_is_read_by_class_and_path(folder):
+    chosen = config(**{"data.folder": str(folder), "data.image_size": 32})
+    assert choice.name(chosen) == "pictures"
+    assert choice.describe(chosen) == (10, 10, (32, 32, 3), 2)
+    loaded = choice.load(chosen)
+    assert loaded.class_names == ("a", "b")
+    assert loaded.train_labels.tolist() == [0] * 5 + [1] * 5
+    expected = np.stack([crops.middle_crop(prepared_imagenet.picture(number), (32, 32)) for number in range(5)])
+    np.testing.assert_array_equal(loaded.train_images[:5], expected)
+    np.testing.assert_array_equal(loaded.test_images[5:], expected)
+
+
+def test_what_is_hidden_or_no_file_is_no_image_and_links_are_followed(tmp_path):
+    place = tmp_path / "a"
+    (place / ".thumbnails").mkdir(parents=True)
+    (place / "folder.png").mkdir()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for path in (place / "1.png", place / "._1.png", place / ".thumbnails" / "2.png", elsewhere / "3.png"):
+        Image.fromarray(prepared_imagenet.picture(1)).save(path)
+    (place / "broken.png").symlink_to(tmp_path / "nothing.png")
+    (place / "linked").symlink_to(elsewhere)
+    assert Files(tmp_path, ("a",)).paths == [str(place / "1.png"), str(place / "linked" / "3.png")]
+
+
+def test_pixels_of_16_bits_are_refused_by_name(tmp_path):
+    (tmp_path / "a").mkdir()
+    path = tmp_path / "a" / "deep.png"
+    Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000).save(path)
+    with pytest.raises(UserError, match=rf"{re.escape(str(path))} cannot be read \(its pixels are I;16"):
+        Stream(Files(tmp_path, ("a",)), (8, 8, 3))[:1]
+
+
+def test_gray_files_are_read_as_rgb(tmp_path):
+    (tmp_path / "a").mkdir()
+    gray = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    Image.fromarray(gray).save(tmp_path / "a" / "gray.png")
+    np.testing.assert_array_equal(Files(tmp_path, ("a",))[0], np.stack([gray] * 3, axis=-1))
+
+
+def test_imagenet_is_found_described_and_read(imagenet):
+    chosen = config("imagenet2012")
+    assert choice.describe(chosen) == (24, 10, (224, 224, 3), 1000)
+    loaded = choice.load(chosen)
+    assert loaded.train_labels.tolist() == [37 * number % 1000 for number in range(24)]
+    expected = crops.middle_crop(prepared_imagenet.picture(3), (224, 224)).astype(float)
+    assert np.abs(loaded.test_images[3:4] - expected).mean() < 1.5  # JPEG's loss.
+    assert loaded.mean == (0.485, 0.456, 0.406)
+
+
+@pytest.mark.parametrize("left", [100, 0])
+def test_labels_are_read_once_and_a_damaged_cache_is_replaced(imagenet, tmp_path, monkeypatch, caplog, left):
+    labels = prepared.read_labels(imagenet, "train", 24, tmp_path / "labels")
+    (cache,) = (tmp_path / "labels").iterdir()
+    with monkeypatch.context() as forbidden:
+        forbidden.setattr(prepared, "_chunks", lambda *_: pytest.fail("read again"))
+        np.testing.assert_array_equal(prepared.read_labels(imagenet, "train", 24, tmp_path / "labels"), labels)
+    cache.write_bytes(cache.read_bytes()[:left])
+    np.testing.assert_array_equal(prepared.read_labels(imagenet, "train", 24, tmp_path / "labels"), labels)
+    assert str(cache) in caplog.text
+
+
+def test_another_preparation_of_the_same_version_has_labels_of_its_own(tmp_path):
+    sizes = ({"train": 24, "validation": 3}, {"train": 9, "validation": 3})
+    for number, size in enumerate(sizes):
+        folder = prepared_imagenet.prepare(tmp_path / str(number), size)
+        assert len(prepared.read_labels(folder, "train", size["train"], tmp_path / "labels")) == size["train"]
+
+
+def cut_records(folder):
+    path = folder / "imagenet2012-train.array_record-00000-of-00001"
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def cut_description(folder):
+    path = folder / "dataset_info.json"
+    path.write_text(path.read_text()[:300])
+
+
+def lose_records(folder):
+    (folder / "imagenet2012-train.array_record-00000-of-00001").unlink()
+
+
+@pytest.mark.parametrize("damage", [cut_records, cut_description, lose_records])
+def test_a_damaged_data_set_is_named(imagenet, damage):
+    damage(imagenet)
+    choice._find.cache_clear()
+    with pytest.raises(
+        UserError, match=f"the data set in {re.escape(str(imagenet))} cannot be read .*prepare it again"
+    ):
+        choice.load(config("imagenet2012"))
+
+
+def test_a_split_without_labels_is_refused(monkeypatch):
+    origin = choice._find("digits", "", "", None, None)
+    without = Arrays("digits test", np.zeros((360, 8, 8, 1), np.uint8), np.full(360, -1, np.int32))
+    monkeypatch.setattr(choice, "_find", lambda *_: origin._replace(test=without))
+    with pytest.raises(UserError, match=r"image 0 of digits test and 359 more have no label.*data.test_split"):
+        choice.load(config())
+
+
+def test_records_go_to_other_processes_closed(imagenet):
+    source = choice._find_records(imagenet, "", imagenet).train
+    image = source[2]
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(source))[2], image)
+
+
+def test_the_newest_version_is_taken(tmp_path):
+    for version in ("2.0.0", "10.0.0", "11.0.0", "other"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "dataset_info.json").touch()
+        if version != "11.0.0":  # Of another format.
+            (tmp_path / version / "x-train.array_record-0-of-1").touch()
+    assert prepared.newest(tmp_path).name == "10.0.0"
+    assert prepared.newest(tmp_path / "nothing") is None
+
+
+def test_small_is_the_same_part_of_a_streamed_set():
+    names = tuple(f"filler{number}" for number in range(40)) + small.CLASSES + ("filler",) * 40
+    labels = np.random.default_rng(0).integers(0, 100, 300).astype(np.int32)
+    images = np.arange(300, dtype=np.uint8).repeat(3).reshape(300, 1, 1, 3)
+    origin = choice._Origin("", *2 * (Arrays("x", images, labels),), names, (1, 1, 3), (), ())
+    cut = choice._find_small(origin).test
+    assert isinstance(cut, Chosen)
+    positions = np.flatnonzero((labels >= 40) & (labels < 60))
+    assert [cut[place][0, 0, 0] for place in range(len(cut))] == (positions % 256).tolist()
+    np.testing.assert_array_equal(cut.labels(), labels[positions] - 40)
+    assert cut.name(0) == f"image {positions[0]} of x"
+
+
+def remove_class(folder):
+    for path in (folder / "val" / "b" / "deeper").iterdir():
+        path.unlink()
+    (folder / "val" / "b" / "deeper").rmdir()
+    (folder / "val" / "b").rmdir()
+
+
+def empty_class(folder):
+    for path in (folder / "train" / "a" / "deeper").iterdir():
+        path.unlink()
+
+
+def lose_train(folder):
+    (folder / "train").rename(folder / "training")
+
+
+def lose_test(folder):
+    (folder / "val").rename(folder / "holdout")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (remove_class, r"must hold the same folders, one for each class \(b\)"),
+        (empty_class, r"train/a holds no images"),
+        (lose_train, "there is no folder .*DIR/train/CLASS"),
+        (lose_test, "no split train, or none to test on"),
+    ],
+)
+def test_a_folder_of_another_layout_is_refused(folder, damage, message):
+    damage(folder)
+    with pytest.raises(UserError, match=message):
+        checks.check(config(**{"data.folder": str(folder), "data.image_size": 32}), folder / "run")
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"dataset": "imagenette"}, "there is no imagenette in .*array_record"),
+        ({"data.test_split": "holdout"}, 'unknown data.test_split "holdout"'),
+        ({"data.workers": -1}, "data.workers must be in"),
+        ({"data.loading": "streams"}, 'unknown data.loading "streams"; did you mean "stream"'),
+        ({"data.loading": "memory", "data.image_size": 32}, "data.image_size is for streamed data"),
+        ({"data.loading": "memory", "augment.resized_crop": True}, "augment.resized_crop is for streamed data"),
+        ({"data.loading": "memory", "data.folder": "x"}, "data.folder is for streamed data"),
+        ({"sampler.kind": "rho"}, "sampler.kind=rho chooses among images on the devices"),
+        ({"teacher.cache": "views", "teacher.name": "resnet8"}, "a cache of views is for images in memory"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(keys, message, tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    with pytest.raises(UserError, match=message):
+        checks.check(config(**keys), tmp_path / "run")
+
+
+def left_by(workdir, chosen):
+    """What a finished run of that configuration leaves, as far as others look at it."""
+    runs.write_config(chosen, workdir)
+    (workdir / "summary.json").write_text("{}")
+
+
+def test_data_that_have_changed_since_a_run_began_are_refused(folder, tmp_path):
+    chosen = config(**{"data.folder": str(folder), "data.image_size": 32, "batch_size": 8})
+    runs.write_config(chosen, tmp_path / "run")
+    checks.check(chosen, tmp_path / "run")
+    Image.fromarray(prepared_imagenet.picture(9)).save(folder / "train" / "a" / "new.png")
+    choice._find.cache_clear()
+    with pytest.raises(UserError, match=r"the data have changed since .*run began \(images: 10 then, 11 now\)"):
+        checks.check(chosen, tmp_path / "run")
+
+
+def test_a_teacher_of_another_folder_of_that_name_is_refused(folder, tmp_path):
+    other = tmp_path / "other" / "pictures"
+    shutil.copytree(folder, other)
+    for split in ("train", "val"):
+        (other / split / "a").rename(other / split / "c")
+    keys = {"data.image_size": 32, "batch_size": 8, "distill.kd.weight": 1.0, "teacher.name": "resnet8"}
+    chosen = config(**{"data.folder": str(folder), **keys, "teacher.checkpoint": str(tmp_path / "teacher")})
+    left_by(tmp_path / "teacher", runs.teacher_config(config(**{"data.folder": str(other), **keys})))
+    with pytest.raises(UserError, match="trained on other classes than pictures has"):
+        checks.check(chosen, tmp_path / "run")
+
+
+def test_a_teacher_for_images_of_another_stem_is_refused(folder, tmp_path):
+    keys = {"data.folder": str(folder), "batch_size": 8, "distill.kd.weight": 1.0, "teacher.name": "resnet18"}
+    small_images, large_images = (config(**keys, **{"data.image_size": size}) for size in (32, 64))
+    left_by(tmp_path / "teacher", runs.teacher_config(small_images))
+    large_images.teacher.checkpoint = str(tmp_path / "teacher")
+    with pytest.raises(UserError, match=r"for \(64, 64, 3\) a resnet18 has other parameters"):
+        checks.check(large_images, tmp_path / "run")
+
+
+def test_a_run_of_an_earlier_version_goes_on(tmp_path):
+    chosen = base.get_config("digits")
+    earlier = chosen.to_dict()
+    del earlier["data"], earlier["augment"]["resized_crop"], earlier["on_nan"], earlier["pair"]
+    (tmp_path / "config.json").write_text(json.dumps(earlier))
+    assert not runs.differences(runs.read_config(tmp_path), chosen)
+    checks.check(chosen, tmp_path)
+
+
+def test_images_that_differ_in_size_want_one(folder, tmp_path):
+    with pytest.raises(UserError, match=r"set --config.data.image_size"):
+        checks.check(config(**{"data.folder": str(folder)}), tmp_path / "run")
