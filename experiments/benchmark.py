@@ -1,6 +1,7 @@
 """Seconds, bytes and threads' time of steps and minings; against PyTorch where it is asked for.
 
-    python -m experiments.benchmark step [--remembered] [--methods=kd,crd,rdd] [--against=torch] [--save=FILE.json]
+    python -m experiments.benchmark step [--methods=teacher,kd,crd,rdd] [--dtype=bfloat16] [--remembered]
+                                         [--peak=TFLOPS] [--against=torch] [--save=FILE.json]
     python -m experiments.benchmark mine [--sizes=5000,10000] [--against=torch] [--save=FILE.json]
     python -m experiments.benchmark memory [--methods=kd,crd,rdd] [--sizes=5000,10000,50000]
     python -m experiments.benchmark scaling [--devices=1,2,4,8]       fake devices on one CPU: what splitting costs
@@ -32,6 +33,7 @@ from experiments import (
     measure_profile,
     measure_scaling,
     measure_seeds,
+    measure_steps,
     timing,
     workloads,
 )
@@ -77,18 +79,17 @@ def machine() -> dict[str, str]:
 
 
 def _steps(arguments: argparse.Namespace) -> Prepared:
-    names, candidates = _method_names(arguments), {}
-    for name in names:
-        work = f"{name} step, cifar100, batch {arguments.batch_size}"
-        work += "" if arguments.dtype == "float32" else f", {arguments.dtype}"
-        if arguments.against:
-            candidates[work, "torch"] = _torch().train_step(name, batch_size=arguments.batch_size)
-        options = {"batch_size": arguments.batch_size, "dtype": arguments.dtype}
-        step = partial(workloads.train_step, name, preset="cifar100", **options)
-        candidates[work, "jax"] = step()
-        if arguments.remembered:
-            candidates[f"{work}, views remembered", "jax"] = step(remembered=True)
-    return partial(timing.seconds, candidates, arguments.rounds), table
+    batch_size, peak = arguments.batch_size, arguments.peak
+    if arguments.steps < 0 or peak < 0:
+        raise ValueError(f"--steps and --peak cannot be negative; got {arguments.steps} and {peak:g}")
+    names = _method_names(arguments, also=("teacher",))
+    _check_devices(arguments, [jax.local_device_count()])
+    # As in the program: a CPU loses its threads inside a loop, other devices wait for the host without one.
+    steps = arguments.steps or (1 if jax.default_backend() == "cpu" else 100)
+    options = {"batch_size": batch_size, "dtype": arguments.dtype, "steps": steps, "remembered": arguments.remembered}
+    candidates = measure_steps.prepare(names, **options, torch=_torch() if arguments.against else None)
+    measure = partial(measure_steps.measure, candidates, rounds=arguments.rounds, steps=steps, batch_size=batch_size)
+    return measure, partial(measure_steps.table, peak=peak)
 
 
 def _minings(arguments: argparse.Namespace) -> Prepared:
@@ -139,11 +140,11 @@ def _profile(arguments: argparse.Namespace) -> Prepared:
     return partial(measure_profile.measure, names, **step), measure_profile.table
 
 
-def _method_names(arguments: argparse.Namespace) -> list[str]:
-    names = arguments.methods.split(",")
+def _method_names(arguments: argparse.Namespace, also: tuple[str, ...] = ()) -> list[str]:
+    names, known = arguments.methods.split(","), (*also, *methods.METHODS)
     for name in names:
-        if name not in methods.METHODS:
-            raise ValueError(unknown("method", name, methods.METHODS))
+        if name not in known:
+            raise ValueError(unknown("method", name, known))
     return names
 
 
@@ -205,7 +206,9 @@ def _parser() -> argparse.ArgumentParser:
     remembered = "also with the teacher's views remembered, for methods that read no maps"
     step, mining = {"methods": "kd,crd,rdd", "batch_size": 64}, {"sizes": "5000,10000", "dim": 256, "pool_size": 1024}
     steps = add("step", _steps, "one update of resnet8x4 by resnet32x4", **step, rounds=7)
-    steps.add_argument("--dtype", choices=list(runs.DTYPES), default="float32", help="of JAX's networks")
+    steps.add_argument("--dtype", choices=list(runs.DTYPES), default="float32", help="of the networks' computation")
+    steps.add_argument("--steps", type=int, default=0, help="in one call; 0: 1 on a CPU, 100 elsewhere")
+    steps.add_argument("--peak", type=float, default=0.0, help="of the device in TFLOP/s, to tell what share is used")
     steps.add_argument("--remembered", action="store_true", help=remembered)
     for timed in (steps, add("mine", _minings, "one mining of the contrast table", **mining, rounds=7)):
         timed.add_argument("--against", choices=["torch"], help="what to compare with")

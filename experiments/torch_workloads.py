@@ -1,6 +1,7 @@
 """The same workloads in PyTorch, written plainly and for comparison alone: networks, losses and mining as published.
 
-RepDistiller's way: views are cut on the host, the bank's rows are gathered for every anchor, ranks are two argsorts.
+RepDistiller's way: the bank's rows are gathered for every anchor, ranks are two argsorts. On a GPU, where there is one,
+networks are compiled and images and banks live there.
 """
 
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 Workload = Callable[[], None]
+_DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 _CLASSES, _EXAMPLES, _DIM, _NEGATIVES, _POOL, _TEMPERATURE = 100, 50_000, 128, 16_384, 1_024, 0.07
 
 
@@ -55,17 +57,17 @@ class Contrast(nn.Module):
     def __init__(self, both_directions: bool):
         super().__init__()
         self.heads = nn.ModuleList([nn.Linear(256, _DIM), nn.Linear(256, _DIM)])
-        self.banks = [functional.normalize(torch.randn(_EXAMPLES, _DIM)) for _ in range(2)]
+        self.banks = [functional.normalize(torch.randn(_EXAMPLES, _DIM, device=_DEVICE)) for _ in range(2)]
         self.both_directions, self.normalizer = both_directions, None
-        self.table = None if both_directions else torch.randint(_EXAMPLES, (_EXAMPLES, _POOL))
+        self.table = None if both_directions else torch.randint(_EXAMPLES, (_EXAMPLES, _POOL), device=_DEVICE)
 
     def forward(self, embeddings: tuple[torch.Tensor, torch.Tensor], indices: torch.Tensor) -> torch.Tensor:
         """Of student's and teacher's embeddings [b,256], the batch's positions [b]."""
         vectors = [functional.normalize(head(x)) for head, x in zip(self.heads, embeddings, strict=True)]
         if self.table is None:
-            negatives = torch.randint(_EXAMPLES, (len(indices), _NEGATIVES))
+            negatives = torch.randint(_EXAMPLES, (len(indices), _NEGATIVES), device=_DEVICE)
         else:
-            drawn = torch.randint(_POOL, (len(indices), _NEGATIVES))
+            drawn = torch.randint(_POOL, (len(indices), _NEGATIVES), device=_DEVICE)
             negatives = self.table[indices].gather(1, drawn)
         rows = torch.cat([indices[:, None], negatives], dim=1)
         loss = self._direction(vectors[0], self.banks[1], rows)
@@ -85,45 +87,64 @@ class Contrast(nn.Module):
         return -(positive + torch.log(noise / (p[:, 1:] + noise + 1e-7)).sum(1)).mean()
 
 
-def train_step(method: str, *, batch_size: int) -> Workload:
-    """One update of resnet8x4 by resnet32x4 on images of CIFAR-100's size, with "ce", "kd", "crd" or "rdd".
+def train_step(method: str, *, batch_size: int, dtype: str = "float32", steps: int = 1) -> Workload:
+    """`steps` updates of resnet8x4 by resnet32x4 on images of CIFAR-100's size, with "ce", "kd", "crd" or "rdd".
+
+    "teacher" is the training of resnet32x4 from labels.
 
     Raises:
         ValueError: for another method.
     """
-    if method not in ("ce", "kd", "crd", "rdd"):
-        raise ValueError(f'no PyTorch step is written for "{method}": there are ce, kd, crd and rdd')
-    student = ResNet(8).to(memory_format=torch.channels_last).train()
-    teacher = ResNet(32).to(memory_format=torch.channels_last).eval().requires_grad_(False)
-    contrast = Contrast(method == "crd") if method in ("crd", "rdd") else None
+    if method not in ("teacher", "ce", "kd", "crd", "rdd"):
+        raise ValueError(f'no PyTorch step is written for "{method}": there are teacher, ce, kd, crd and rdd')
+    student = _network(32 if method == "teacher" else 8).train()
+    teacher = _network(32).eval().requires_grad_(False)
+    contrast = Contrast(method == "crd").to(_DEVICE) if method in ("crd", "rdd") else None
     parameters = [*student.parameters(), *(contrast.parameters() if contrast else [])]
     optimizer = torch.optim.SGD(parameters, lr=0.05, momentum=0.9, weight_decay=5e-4)
-    images = torch.randint(256, (_EXAMPLES, 3, 32, 32), dtype=torch.uint8)
-    labels = torch.arange(_EXAMPLES) % _CLASSES
+    images = torch.randint(256, (_EXAMPLES, 3, 32, 32), dtype=torch.uint8, device=_DEVICE)
+    labels = torch.arange(_EXAMPLES, device=_DEVICE) % _CLASSES
 
-    def work():
-        indices = torch.randperm(_EXAMPLES)[:batch_size]
+    def update(indices):
         views = _views(images[indices])
-        logits, embedding = student(views)
-        loss = functional.cross_entropy(logits, labels[indices])
-        if method != "ce":
-            with torch.no_grad():
-                teacher_logits, teacher_embedding = teacher(views)
+        with torch.autocast(_DEVICE.type, torch.bfloat16, enabled=dtype == "bfloat16"):
+            logits, embedding = student(views)
+            if method not in ("teacher", "ce"):
+                with torch.no_grad():
+                    teacher_logits, teacher_embedding = teacher(views)
+        loss = functional.cross_entropy(logits.float(), labels[indices])
         if method == "kd":
-            pair = functional.log_softmax(logits / 4, 1), functional.softmax(teacher_logits / 4, 1)
+            pair = functional.log_softmax(logits.float() / 4, 1), functional.softmax(teacher_logits.float() / 4, 1)
             loss = 0.1 * loss + 0.9 * 16 * functional.kl_div(*pair, reduction="batchmean")
         if contrast:
-            loss = loss + 0.8 * contrast((embedding, teacher_embedding), indices)
+            loss = loss + 0.8 * contrast((embedding.float(), teacher_embedding.float()), indices)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
 
+    def work():
+        for _ in range(steps):
+            update(torch.randperm(_EXAMPLES, device=_DEVICE)[:batch_size])
+        _wait()
+
     return work
+
+
+def _network(depth: int) -> nn.Module:
+    network = ResNet(depth).to(_DEVICE, memory_format=torch.channels_last)
+    if _DEVICE.type == "cuda":
+        network.compile()
+    return network
+
+
+def _wait() -> None:
+    if _DEVICE.type == "cuda":
+        torch.cuda.synchronize()
 
 
 def mine(num_examples: int, *, dim: int, pool_size: int, block_size: int = 512) -> Workload:
     """One mining in row blocks: distances, two argsorts for ranks, affinities, argmax and top-k."""
-    student, teacher = torch.randn(2, num_examples, dim)
+    student, teacher = torch.randn(2, num_examples, dim, device=_DEVICE)
 
     def work():
         for start in range(0, num_examples, block_size):
@@ -131,20 +152,23 @@ def mine(num_examples: int, *, dim: int, pool_size: int, block_size: int = 512) 
                 torch.cdist(x[start : start + block_size], x).argsort(1).argsort(1).float() for x in (student, teacher)
             ]
             difference = torch.tanh(0.1 * (ranks[0] - ranks[1]) / (torch.minimum(*ranks) + 1))
-            own = torch.arange(len(difference))
+            own = torch.arange(len(difference), device=_DEVICE)
             difference[own, start + own] = 0.0
             difference.argmax(1)
             torch.topk(torch.exp(-0.8 * difference), pool_size, dim=1)
             (torch.exp(0.8 * difference) + torch.exp(-0.8 * difference)).mean(1)
+        _wait()
 
     return work
 
 
 def _views(images: torch.Tensor) -> torch.Tensor:
     """uint8[b,3,32,32] -> f32[b,3,32,32], cropped after padding by 4 and mirrored at random, normalised."""
-    padded = functional.pad(images, (4, 4, 4, 4))
-    rows, columns = torch.randint(9, (2, len(images))).tolist()
-    crops = [x[:, r : r + 32, c : c + 32] for x, r, c in zip(padded, rows, columns, strict=True)]
-    flips = torch.rand(len(images)) < 0.5
-    views = torch.stack([x.flip(2) if flip else x for x, flip in zip(crops, flips, strict=True)])
-    return ((views.float() / 255 - 0.5) / 0.25).to(memory_format=torch.channels_last)
+    count, pixels = len(images), torch.arange(32, device=_DEVICE)
+    rows, columns = torch.randint(9, (2, count, 1, 1), device=_DEVICE)
+    rows, columns = rows + pixels[:, None], columns + pixels
+    mirrored = torch.rand(count, 1, 1, device=_DEVICE) < 0.5
+    columns = torch.where(mirrored, columns.flip(2), columns)
+    padded = functional.pad(images, (4, 4, 4, 4)).permute(0, 2, 3, 1)
+    views = padded[torch.arange(count, device=_DEVICE)[:, None, None], rows, columns]
+    return ((views.float() / 255 - 0.5) / 0.25).permute(0, 3, 1, 2)  # Channels last, as they are in memory.

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import numpy as np
 
@@ -21,6 +22,7 @@ class TrainStep:
 
     state: before the next call, which takes its buffers over.
     constants: what every call reads, replicated: (what the teacher teaches from, images, labels).
+    multiply_adds: of the networks in one update, the gradients' among them.
     """
 
     def __init__(
@@ -32,8 +34,10 @@ class TrainStep:
         *,
         steps_per_call: int,
         seeds: int,
+        multiply_adds: int,
     ):
         self.state = state
+        self.multiply_adds = multiply_adds
         self.constants = constants
         self._call = call
         self._batches = batches
@@ -88,18 +92,20 @@ def train_step(
 ) -> TrainStep:
     """`steps_per_call` updates of the preset's student by a method's own configuration; pixels and teacher are random.
 
-    The speed does not depend on what the pixels and the weights are; data set, banks and table have their full size.
-    With `remembered` the teacher has seen the views before, as in later runs with a cache of them; `dtype` is that of
-    the networks' computation. Several seeds are trained at once, one state for each on a leading axis.
+    "teacher" is the training of the preset's teacher from labels. The speed does not depend on what the pixels and the
+    weights are; data set, banks and table have their full size. With `remembered` the teacher has seen the views
+    before, as in later runs with a cache of them; `dtype` is that of the networks' computation. Several seeds are
+    trained at once, one state for each on a leading axis.
     """
     config = importlib.import_module(f"configs.{method}").get_config(preset)
     info = datasets.describe(config.dataset)
     labels = (np.arange(info.num_train) % info.num_classes).astype(np.int32)
     images = np.random.default_rng(0).integers(0, 256, (info.num_train, *info.image_shape), np.uint8)
     student, teacher = (
-        models.create(network.name, info.num_classes, axis_name=parallel.AXIS, dtype=runs.DTYPES[dtype])
-        for network in (config.student, config.teacher)
+        models.create(name, info.num_classes, axis_name=parallel.AXIS, dtype=runs.DTYPES[dtype])
+        for name in (config.student.name, config.teacher.name or config.student.name)
     )
+    looks = not remembered and any(options.weight for name, options in config.distill.items() if name != "ce")
     distiller = methods.from_options(config.distill.to_dict(), labels)
     optimizer = sgd(lambda step: config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay)
     channels = info.image_shape[-1]
@@ -126,7 +132,13 @@ def train_step(
         knowledge = jax.jit(lambda: models.init(teacher, jax.random.key(1), info.image_shape))()
     constants = parallel.replicate((knowledge, images, labels))
     batches = epoch_batches(info.num_train, batch_size, seed=0, epoch=0)
-    return TrainStep(call, state, constants, batches, steps_per_call=steps_per_call, seeds=seeds)
+    passes = 3 * _multiply_adds(student, info.image_shape) + looks * _multiply_adds(teacher, info.image_shape)
+    cost = {"steps_per_call": steps_per_call, "seeds": seeds, "multiply_adds": passes * batch_size}
+    return TrainStep(call, state, constants, batches, **cost)
+
+
+def _multiply_adds(network: nn.Module, image_shape: tuple[int, int, int]) -> int:
+    return models.count_multiply_adds(network, models.variable_shapes(network, image_shape), image_shape)
 
 
 def mine(num_examples: int, *, dim: int, pool_size: int, ranked: bool = False) -> Mining:

@@ -2,11 +2,13 @@
 
 import json
 import sys
+import types
 
 import numpy as np
 import pytest
 
-from experiments import benchmark, timing, workloads
+from experiments import benchmark, measure_steps, timing, workloads
+from rdd_jax import models
 
 
 def test_candidates_take_turns_after_a_first_time():
@@ -25,6 +27,28 @@ def test_table():
         {"work": "b", "seconds": {"jax": {"first": 0.5, "median": 1.0}}},
     ]
     assert benchmark.table(rows).splitlines()[2:] == ["| a | 2.00 | 3.0 | 3.00 | 1.50 |", "| b | 1.00 | 0.0 |  |  |"]
+
+
+def test_steps_of_one_call_are_told_by_the_update(monkeypatch):
+    taken = {"jax": {"first": 10.0, "median": 4.0, "least": 2.0}, "torch": {"first": 9.0, "median": 8.0, "least": 8.0}}
+    monkeypatch.setattr(timing, "seconds", lambda *_: [{"work": "a", "seconds": taken}])
+    step = types.SimpleNamespace(multiply_adds=10)
+    rows = measure_steps.measure({("a", "jax"): step}, rounds=2, steps=4, batch_size=8)
+    assert rows[0]["seconds"]["jax"] == {"first": 7.0, "median": 1.0, "least": 0.5}
+    assert rows[0]["flops"] == 20
+    assert measure_steps.table(rows).splitlines()[2] == "| a | 1000.00 | 6.0 | 8.0 | 2000.00 | 2.00 |"
+    shares = measure_steps.table(rows, peak=100e-12).splitlines()[2]
+    assert shares.endswith("| 20.0% | 10.0% |")
+
+
+@pytest.mark.parametrize(("method", "teaches"), [("teacher", False), ("kd", True)])
+def test_a_step_counts_what_its_networks_compute(method, teaches):
+    small, large = (
+        models.count_multiply_adds(network, models.variable_shapes(network, (8, 8, 1)), (8, 8, 1))
+        for network in (models.create("resnet8", 10), models.create("resnet20", 10))
+    )
+    step = workloads.train_step(method, preset="digits", batch_size=16)
+    assert step.multiply_adds == 16 * (3 * (large if method == "teacher" else small) + teaches * large)
 
 
 def test_a_mining_is_timed_and_kept(tmp_path, monkeypatch, capsys):
