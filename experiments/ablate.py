@@ -1,10 +1,10 @@
 """What in RDD matters: its parts changed one at a time, above all to what the authors' release does instead.
 
-    python -m experiments.ablate --preset=cifar100_small --seeds=3 --out=runs/compare-cifar100_small
+    python -m experiments.ablate --seeds=3 --out=runs/ablate-cifar100_small
 
-The flags are those of experiments.compare. Of the release's six departures from the text, four are changes here; the
-fifth, one direction alone, is the default, and its row shows the other way; the sixth, curves of single runs, is why
-there are seeds.
+The flags are those of experiments.compare, the preset is cifar100_small. Of the release's six departures from the
+text, four are changes here; the fifth, one direction alone, is the default, and its row shows the other way; the sixth,
+curves of single runs, is why there are seeds.
 """
 
 import sys
@@ -36,4 +36,6 @@ def rows(_=None) -> list[Row]:
 
 
 if __name__ == "__main__":
-    sys.exit(compare.main(rows, compare.parser(__doc__), "experiments.ablate"))
+    flags = compare.parser(__doc__)
+    flags.set_defaults(preset="cifar100_small")
+    sys.exit(compare.main(rows, flags, "experiments.ablate"))

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments import comparison, grid
+from experiments.published import read_published
 from rdd_jax import files
 from rdd_jax.errors import UserError
 from rdd_jax.main import exit_code
@@ -36,7 +37,7 @@ def compare(rows: Sequence[grid.Row], arguments: argparse.Namespace, overrides: 
     Raises:
         UserError: for a mistake of the user's, before anything is written.
     """
-    published = comparison.read_published(arguments.curves) if arguments.curves else None
+    published = read_published(arguments.curves) if arguments.curves else None
     labels = [row.label for row in rows]
     baseline = arguments.baseline or labels[0]
     if baseline not in labels:
@@ -47,12 +48,13 @@ def compare(rows: Sequence[grid.Row], arguments: argparse.Namespace, overrides: 
     )
     grid.run(points, arguments.shard)
     finished = grid.results(points)
+    devices = dict.fromkeys(run["summary"]["devices"] for run in finished)
     results = {
         "command": command,
         "preset": arguments.preset,
         "dataset": points[0].config.dataset,
         "baseline": baseline,
-        "device": finished[0]["summary"]["devices"] if finished else "",
+        "device": " and ".join(filter(None, devices)),
         "labels": labels,
         "seeds": list(range(arguments.seeds)),
         "runs": finished,
@@ -63,7 +65,8 @@ def compare(rows: Sequence[grid.Row], arguments: argparse.Namespace, overrides: 
 
 def parser(description: str) -> argparse.ArgumentParser:
     """The flags that every grid has."""
-    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    plain = argparse.RawDescriptionHelpFormatter
+    made = argparse.ArgumentParser(description=description, formatter_class=plain, allow_abbrev=False)
     made.add_argument("--preset", default="digits", help="of configs/base.py")
     made.add_argument("--seeds", type=_positive, default=3, help="how many: 0, 1, ...")
     made.add_argument("--out", type=Path, help="where runs and report go; runs/compare-PRESET unless given")
@@ -76,7 +79,9 @@ def parser(description: str) -> argparse.ArgumentParser:
 def main(rows_of, made: argparse.ArgumentParser, module: str) -> int:
     """Parses the command line, compares the rows that `rows_of` makes of it, and returns the exit code."""
     arguments, rest = made.parse_known_args()
-    command = shlex.join(["python", "-m", module, *sys.argv[1:]])
+    # Whoever reports, the command is that of the whole grid.
+    flags = re.sub(r"--shard[ =]\S+ ?", "", shlex.join(sys.argv[1:])).strip()
+    command = f"python -m {module} {flags}"
 
     def work() -> int:
         print(f"report: {compare(rows_of(arguments), arguments, _overrides(rest), command)}")
@@ -107,13 +112,17 @@ def _shard(text: str) -> tuple[int, int]:
 
 def _axis(text: str) -> tuple[str, list[str]]:
     key, _, values = text.partition("=")
-    if not key or not all(values.split(",")):
+    values = re.split(r",(?![^()]*\))", values)  # Commas inside of a tuple are its own.
+    if not key or not all(values):
         raise argparse.ArgumentTypeError(f'KEY=VALUE,VALUE,..., as in refresh.kind=once,every, not "{text}"')
-    return key, values.split(",")
+    return key, values
 
 
 def _rows(arguments: argparse.Namespace) -> list[grid.Row]:
-    return grid.product(arguments.methods, dict(arguments.vary))
+    axes = dict(arguments.vary)
+    if len(axes) < len(arguments.vary):
+        raise UserError("a key is varied twice: give all its values in one --vary")
+    return grid.product(arguments.methods, axes)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ remembers how far a grid is, so a crash at any moment loses nothing.
 
 import contextlib
 import itertools
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -18,11 +19,13 @@ import tqdm
 from configs import base
 from experiments import measures
 from rdd_jax import checks, files, main, metrics, runs
-from rdd_jax.errors import Occupied, UserError
+from rdd_jax.errors import Diverged, Occupied, UserError
 from rdd_jax.experiment import make_sampler
+from rdd_jax.hosts import tell
 from rdd_jax.train import train
 
 _CONFIGS = Path(base.__file__).parent
+_DIVERGED = "diverged.json"  # In the workdir of a run that came to no end: it is not tried again.
 _POLL_SECONDS = 5.0
 # What a run spends on looking at its whole training set, by the keys of metrics.jsonl.
 LOOKS = ("drift_seconds", "embed_seconds", "mine_seconds")
@@ -79,10 +82,26 @@ def plan(
         if places.count(point.workdir) > 1:
             raise UserError(f"two rows are the same run, {point.workdir.name}: give each method and value once")
         checks.check(point.config, point.workdir, mend="choose another --out")
+    _check_shared(points)
     return points
 
 
+def _check_shared(points: Sequence[Point]) -> None:
+    """What several runs need is trained once, so that all of them have to want the same."""
+    wanted: dict[Path, ml_collections.ConfigDict] = {}
+    for config, place in itertools.chain.from_iterable(runs.prerequisites(point.config) for point in points):
+        changed = runs.differences(wanted.setdefault(place, config), config)
+        if changed and not runs.is_finished(place):
+            raise UserError(
+                f"the runs would need teachers that differ in {', '.join(changed)}, and share {place}: train that "
+                "first by configs/teacher.py, or give one by --config.teacher.checkpoint"
+            )
+
+
 def _point(row: Row, seed: int, preset: str, overrides: Sequence[str], folder: Path) -> Point:
+    for setting in (*row.settings, *overrides):
+        if setting.startswith("seed="):
+            raise UserError(f"{setting}: the seeds of a comparison are 0, 1, ... up to --seeds")
     flags = [f"--config={_CONFIGS / row.file}.py:{preset}", f"--config.seed={seed}"]
     flags += [f"--config.{override}" for override in overrides]
     plain = main.configuration(flags)
@@ -90,11 +109,11 @@ def _point(row: Row, seed: int, preset: str, overrides: Sequence[str], folder: P
     changed = runs.differences(plain, config)
     own = "".join(f"-{setting}" for setting in row.settings if setting.partition("=")[0] in changed)
     name, _, number = runs.run_name(plain).rpartition("-seed")
-    return Point(row.label, seed, config, folder / f"{name}{own}-seed{number}")
+    return Point(row.label, seed, config, folder / f"{name}{own}-seed{number}".replace("/", "_"))
 
 
 def run(points: Sequence[Point], shard: tuple[int, int] = (1, 1)) -> None:
-    """Trains and measures what is not finished, under one progress bar.
+    """Trains and measures what is not finished, under one progress bar; a run that diverges is left at that.
 
     Args:
         points: the whole grid.
@@ -106,16 +125,21 @@ def run(points: Sequence[Point], shard: tuple[int, int] = (1, 1)) -> None:
     own = points[shard[0] - 1 :: shard[1]]
     shared = {place: config for point in own for config, place in runs.prerequisites(point.config)}
     work = [(config, place) for place, config in shared.items()] + [(point.config, point.workdir) for point in own]
-    work = [(config, place) for config, place in work if not runs.is_finished(place)]
+    work = [(config, place) for config, place in work if not _is_over(place)]
     with metrics.image_bar(sum(_count_images(config) for config, _ in work)) as bar:
         for number, (config, place) in enumerate(work, start=1):
             show = partial(_progress, f"[{number}/{len(work)}]", bar)
             if place in shared:
                 _train_together(config, place, show)
             else:
-                _train(config, place, show)
+                _train_if_it_converges(config, place, show)
     for point in tqdm.tqdm(own, desc="measuring", unit="run"):
-        measures.keep(point.workdir)
+        if runs.is_finished(point.workdir):
+            measures.keep(point.workdir)
+
+
+def _is_over(place: Path) -> bool:
+    return runs.is_finished(place) or (place / _DIVERGED).exists()
 
 
 def _progress(part: str, bar: tqdm.tqdm, title: str, **images: int) -> metrics.Progress:
@@ -126,6 +150,14 @@ def _train(config: ml_collections.ConfigDict, place: Path, show: partial) -> Non
     # What a run says of itself beside its bar would break the bar of the grid, and stands in its files.
     with contextlib.redirect_stdout(None):
         train(config, place, show)
+
+
+def _train_if_it_converges(config: ml_collections.ConfigDict, place: Path, show: partial) -> None:
+    try:
+        _train(config, place, show)
+    except Diverged as error:
+        tell(f"{place.name}: {error}")
+        files.write_json(place / _DIVERGED, {"message": str(error)})
 
 
 def _train_together(config: ml_collections.ConfigDict, place: Path, show: partial) -> None:
@@ -143,17 +175,21 @@ def _count_images(config: ml_collections.ConfigDict) -> int:
 
 
 def results(points: Iterable[Point]) -> list[dict[str, Any]]:
-    """What the finished runs of a grid have written, one dict each: the "runs" of results.json."""
-    return [_result(point) for point in points if runs.is_finished(point.workdir)]
+    """What the runs of a grid have written that are over, one dict each: the "runs" of results.json.
+
+    The accuracies of those that diverged are NaN, so that they count as tried.
+    """
+    return [_result(point) for point in points if _is_over(point.workdir)]
 
 
 def _result(point: Point) -> dict[str, Any]:
+    summary = runs.read_summary(point.workdir) if runs.is_finished(point.workdir) else _diverged(point.config)
     lines = files.read_lines(point.workdir / files.METRICS)
     train_lines, test_lines = ([line for line in lines if line["split"] == split] for split in ("train", "test"))
     return {
         "label": point.label,
         "seed": point.seed,
-        "summary": runs.read_summary(point.workdir),
+        "summary": summary,
         "epochs": [line["epoch"] for line in test_lines],
         "test_accuracy": [line["accuracy"] for line in test_lines],
         "test_loss": [line["loss"] for line in test_lines],
@@ -163,3 +199,9 @@ def _result(point: Point) -> dict[str, Any]:
         "mine_seconds": sum(line.get(key, 0.0) for line in train_lines for key in LOOKS),
         "measures": measures.kept(point.workdir),
     }
+
+
+def _diverged(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """What stands for the summary of a run that came to no end."""
+    student = {"name": config.student.name, "accuracy": math.nan, "best_accuracy": math.nan}
+    return {"student": student, "teacher": None, "epochs": config.epochs, "wall_seconds": math.nan, "devices": ""}

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import jax
+
 from experiments import timing, workloads
 
 
@@ -40,22 +42,25 @@ def prepare(
 
 
 def measure(candidates: dict[timing.Work, Any], *, rounds: int, steps: int, batch_size: int) -> list[dict[str, Any]]:
-    """The rows of `timing.seconds`, for one update, with {"batch_size", "flops": of the networks in one update}.
+    """Times calls by turns, and tells what one of their `steps` updates took.
 
-    A multiply-add is two of these FLOPs, and a gradient costs two forward passes. What a distiller adds does not count,
-    as in the usual model FLOPs utilisation.
+    Returns:
+        The rows of `timing.seconds` with the seconds of an update, and {"batch_size", "flops": of each device in an
+        update}. A multiply-add is two of these FLOPs, and a gradient costs two forward passes. What a distiller adds
+        does not count, as in the usual model FLOPs utilisation.
     """
     rows = timing.seconds(candidates, rounds)
     for row in rows:
         for figures in row["seconds"].values():
             figures |= {key: figures[key] / steps for key in ("median", "least")}
             figures["first"] -= (steps - 1) * figures["median"]
-        row |= {"batch_size": batch_size, "flops": 2 * candidates[row["work"], "jax"].multiply_adds}
+        multiply_adds = candidates[row["work"], "jax"].multiply_adds
+        row |= {"batch_size": batch_size, "flops": 2 * multiply_adds / jax.local_device_count()}
     return rows
 
 
 def table(rows: list[dict[str, Any]], peak: float = 0.0) -> str:
-    """Markdown: a row for each workload; with the device's peak in TFLOP/s, what share of it the networks reach."""
+    """Markdown: a row for each workload; with a device's peak in TFLOP/s, what share of it the networks reach."""
     columns = ["work", "jax, ms", "compiled in, s", "images/s", "torch, ms", "torch / jax"]
     columns += ["of the peak", "torch's"] if peak else []
     lines = [f"| {' | '.join(columns)} |", "|" + " --- |" * len(columns)]

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rdd_jax import agreement, files, parallel, runs
+from rdd_jax import agreement, feeds, files, runs
 from rdd_jax.data import choice, datasets
 from rdd_jax.errors import UserError
 from rdd_jax.networks import Network, load_network, load_teacher, normalizer
@@ -121,7 +121,7 @@ def fit_images(images: np.ndarray, image_shape: tuple[int, int, int]) -> np.ndar
 def _embedder(network: Network, dataset: datasets.Dataset) -> Embed:
     """The network in evaluation mode, of images normalised as those that it was trained on."""
     embed = make_embed(network.model, normalizer(dataset))
-    return lambda images: np.asarray(embed(network.variables, parallel.replicate(images)), np.float32)
+    return lambda images: np.asarray(embed(network.variables, feeds.place(images)), np.float32)
 
 
 def _tells_apart(embeddings: np.ndarray) -> bool:

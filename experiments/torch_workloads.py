@@ -1,17 +1,21 @@
 """The same workloads in PyTorch, written plainly and for comparison alone: networks, losses and mining as published.
 
-RepDistiller's way: the bank's rows are gathered for every anchor, ranks are two argsorts. On a GPU, where there is one,
-networks are compiled and images and banks live there.
+RepDistiller's way: the bank's rows are gathered for every anchor, ranks are two argsorts. On a GPU, where JAX has one,
+images and banks live there and the networks are compiled, while views, losses and the optimizer go kernel by kernel.
+JAX leaves PyTorch enough of its memory with XLA_PYTHON_CLIENT_PREALLOCATE=false.
 """
 
+import itertools
 from collections.abc import Callable
 
+import jax
 import torch
 from torch import nn
 from torch.nn import functional
 
 Workload = Callable[[], None]
-_DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+_DEVICE = torch.device("cuda" if jax.default_backend() == "gpu" else "cpu")
+torch.backends.cudnn.benchmark = True  # XLA tries its convolutions out as well.
 _CLASSES, _EXAMPLES, _DIM, _NEGATIVES, _POOL, _TEMPERATURE = 100, 50_000, 128, 16_384, 1_024, 0.07
 
 
@@ -90,7 +94,7 @@ class Contrast(nn.Module):
 def train_step(method: str, *, batch_size: int, dtype: str = "float32", steps: int = 1) -> Workload:
     """`steps` updates of resnet8x4 by resnet32x4 on images of CIFAR-100's size, with "ce", "kd", "crd" or "rdd".
 
-    "teacher" is the training of resnet32x4 from labels.
+    "teacher" is the training of resnet32x4 from labels; `dtype` is that of the networks' computation.
 
     Raises:
         ValueError: for another method.
@@ -98,7 +102,7 @@ def train_step(method: str, *, batch_size: int, dtype: str = "float32", steps: i
     if method not in ("teacher", "ce", "kd", "crd", "rdd"):
         raise ValueError(f'no PyTorch step is written for "{method}": there are teacher, ce, kd, crd and rdd')
     student = _network(32 if method == "teacher" else 8).train()
-    teacher = _network(32).eval().requires_grad_(False)
+    teacher = None if method in ("teacher", "ce") else _network(32).eval().requires_grad_(False)
     contrast = Contrast(method == "crd").to(_DEVICE) if method in ("crd", "rdd") else None
     parameters = [*student.parameters(), *(contrast.parameters() if contrast else [])]
     optimizer = torch.optim.SGD(parameters, lr=0.05, momentum=0.9, weight_decay=5e-4)
@@ -109,7 +113,7 @@ def train_step(method: str, *, batch_size: int, dtype: str = "float32", steps: i
         views = _views(images[indices])
         with torch.autocast(_DEVICE.type, torch.bfloat16, enabled=dtype == "bfloat16"):
             logits, embedding = student(views)
-            if method not in ("teacher", "ce"):
+            if teacher:
                 with torch.no_grad():
                     teacher_logits, teacher_embedding = teacher(views)
         loss = functional.cross_entropy(logits.float(), labels[indices])
@@ -122,9 +126,11 @@ def train_step(method: str, *, batch_size: int, dtype: str = "float32", steps: i
         loss.backward()
         optimizer.step()
 
+    batches = itertools.cycle(torch.randperm(_EXAMPLES, device=_DEVICE).split(batch_size)[: _EXAMPLES // batch_size])
+
     def work():
-        for _ in range(steps):
-            update(torch.randperm(_EXAMPLES, device=_DEVICE)[:batch_size])
+        for indices in itertools.islice(batches, steps):
+            update(indices)
         _wait()
 
     return work
@@ -171,4 +177,4 @@ def _views(images: torch.Tensor) -> torch.Tensor:
     columns = torch.where(mirrored, columns.flip(2), columns)
     padded = functional.pad(images, (4, 4, 4, 4)).permute(0, 2, 3, 1)
     views = padded[torch.arange(count, device=_DEVICE)[:, None, None], rows, columns]
-    return ((views.float() / 255 - 0.5) / 0.25).permute(0, 3, 1, 2)  # Channels last, as they are in memory.
+    return ((views.float() / 255 - 0.5) / 0.25).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)

@@ -105,7 +105,7 @@ def train_step(
         models.create(name, info.num_classes, axis_name=parallel.AXIS, dtype=runs.DTYPES[dtype])
         for name in (config.student.name, config.teacher.name or config.student.name)
     )
-    looks = not remembered and any(options.weight for name, options in config.distill.items() if name != "ce")
+    asks_teacher = not remembered and any(options.weight for name, options in config.distill.items() if name != "ce")
     distiller = methods.from_options(config.distill.to_dict(), labels)
     optimizer = sgd(lambda step: config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay)
     channels = info.image_shape[-1]
@@ -132,7 +132,7 @@ def train_step(
         knowledge = jax.jit(lambda: models.init(teacher, jax.random.key(1), info.image_shape))()
     constants = parallel.replicate((knowledge, images, labels))
     batches = epoch_batches(info.num_train, batch_size, seed=0, epoch=0)
-    passes = 3 * _multiply_adds(student, info.image_shape) + looks * _multiply_adds(teacher, info.image_shape)
+    passes = 3 * _multiply_adds(student, info.image_shape) + asks_teacher * _multiply_adds(teacher, info.image_shape)
     cost = {"steps_per_call": steps_per_call, "seeds": seeds, "multiply_adds": passes * batch_size}
     return TrainStep(call, state, constants, batches, **cost)
 

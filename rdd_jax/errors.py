@@ -13,6 +13,10 @@ class Occupied(UserError):
     """Another process is at work where this one wants to be."""
 
 
+class Diverged(UserError):
+    """Loss or weights of a run are not finite, and it cannot go on."""
+
+
 class Unreadable(UserError):
     """Data that are read as they are needed could not be."""
 

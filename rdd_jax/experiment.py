@@ -192,7 +192,7 @@ def _teaching(
     folder: Path,
 ) -> tuple[Teach | None, GiveLessons]:
     """How a step has the teacher's outputs, and what an epoch's steps have them from."""
-    if not teacher:
+    if not teacher or methods.label(config.distill.to_dict()) == methods.LABELS_ALONE:
         return None, lambda first_step, batches: ({}, {})
     model, variables = teacher
     if config.teacher.cache == "none":

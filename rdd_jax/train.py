@@ -16,7 +16,7 @@ from clu import parameter_overview
 from rdd_jax import checks, compilation, feeds, files, hosts, parallel, report, runs, train_state
 from rdd_jax.checkpoint import Checkpoints
 from rdd_jax.compilation import CompileClock
-from rdd_jax.errors import Unreadable, UserError
+from rdd_jax.errors import Diverged, Unreadable
 from rdd_jax.experiment import Experiment, build
 from rdd_jax.hosts import say, tell
 from rdd_jax.metrics import Progress, RunLog
@@ -140,7 +140,7 @@ class _Run:
         """Does what is left of an epoch (from 0) after `step` updates, and writes it down."""
         config, experiment = self._config, self._experiment
         begin, end = self._starts[epoch], self._starts[epoch + 1]
-        extra = {}
+        extra, entered = {}, state
         if step == begin:
             state = train_state.start_epoch(state)
             state, extra = self._look_around(state, epoch, step, progress)
@@ -158,8 +158,11 @@ class _Run:
                 if step < end and (self._requests.agreed() or step == self._next_checkpoint(step - 1)):
                     self._save(step, state, None)
         except Unreadable:
-            if jax.process_count() == 1:  # Of several, the others wait in the next update for what will not come.
-                self._save(step, state, None)
+            # At an epoch's start that of before the look, which the resumed run takes again. Of several processes this
+            # one alone is here, and cannot save for all.
+            left = entered if step == begin else state
+            if jax.process_count() == 1 and _is_finite(left):
+                self._checkpoints.save(step, left, None)
             raise
         progress.drain()
         self._check_loss(progress, step)
@@ -205,7 +208,7 @@ class _Run:
             again = "again " if self._rolled_back else ""
             kept = self._checkpoints.steps()
             last = f"the last good checkpoint is of update {kept[-1]:,}" if kept else "there is no good checkpoint yet"
-            raise UserError(
+            raise Diverged(
                 f"loss or weights are {again}not finite by update {step:,}, and {last}: set a lower "
                 "--config.learning_rate, or --config.on_nan to skip or rollback, and another --workdir"
             )

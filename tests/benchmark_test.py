@@ -4,6 +4,7 @@ import json
 import sys
 import types
 
+import jax
 import numpy as np
 import pytest
 
@@ -35,9 +36,9 @@ def test_steps_of_one_call_are_told_by_the_update(monkeypatch):
     step = types.SimpleNamespace(multiply_adds=10)
     rows = measure_steps.measure({("a", "jax"): step}, rounds=2, steps=4, batch_size=8)
     assert rows[0]["seconds"]["jax"] == {"first": 7.0, "median": 1.0, "least": 0.5}
-    assert rows[0]["flops"] == 20
+    assert rows[0]["flops"] == 20 / jax.local_device_count()
     assert measure_steps.table(rows).splitlines()[2] == "| a | 1000.00 | 6.0 | 8.0 | 2000.00 | 2.00 |"
-    shares = measure_steps.table(rows, peak=100e-12).splitlines()[2]
+    shares = measure_steps.table(rows, peak=25e-12 * 4 / jax.local_device_count()).splitlines()[2]
     assert shares.endswith("| 20.0% | 10.0% |")
 
 

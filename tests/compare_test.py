@@ -97,6 +97,18 @@ def test_the_flags_say_what_is_wrong_with_them(tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def test_commas_inside_of_a_tuple_are_its_own():
+    assert compare._axis("milestones=(0.5,0.75),(0.6,)") == ("milestones", ["(0.5,0.75)", "(0.6,)"])
+
+
+def test_the_command_of_a_report_is_that_of_the_whole_grid(tmp_path, monkeypatch):
+    commands = []
+    monkeypatch.setattr(compare, "compare", lambda rows, arguments, overrides, command: commands.append(command))
+    monkeypatch.setattr(sys, "argv", ["ablate", "--seeds=2", "--shard=2/2", "--config.epochs=3"])
+    assert compare.main(lambda _: [], compare.parser(""), "experiments.ablate") == 0
+    assert commands == ["python -m experiments.ablate --seeds=2 --config.epochs=3"]
+
+
 @pytest.mark.parametrize("flag", ["--shard=0/2", "--shard=3/2", "--shard=2", "--seeds=0", "--seeds=x"])
 def test_numbers_that_make_no_sense_are_refused(flag, capsys):
     with pytest.raises(SystemExit):

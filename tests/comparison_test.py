@@ -8,6 +8,7 @@ import matplotlib
 import pytest
 
 from experiments import comparison
+from experiments.published import read_published
 
 TEACHER = {"name": "resnet20", "accuracy": 98.5, "parameters": 272_474, "multiply_adds": 2.5e6}
 MEASURES = {"cka": 0.9, "rank_agreement": 0.8, "neighbors_shared": 0.5, "transfer": 91.0, "transfer_dataset": "mnist"}
@@ -255,7 +256,7 @@ def test_published_curves_are_the_test_accuracies(tmp_path):
     path.write_text(
         "method,epoch,metric,value\nkd,1,test_acc,14.5\nkd,1,test_loss,3.6\nkd,2,test_acc,20\nsp,1,test_acc,9\n"
     )
-    assert comparison.read_published(path) == {"kd": {1: 14.5, 2: 20.0}, "sp": {1: 9.0}}
+    assert read_published(path) == {"kd": {1: 14.5, 2: 20.0}, "sp": {1: 9.0}}
 
 
 @pytest.mark.parametrize(
@@ -275,5 +276,5 @@ def test_other_files_are_no_published_curves(tmp_path, content, wrong):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ValueError, match=wrong) as error:
-        comparison.read_published(path)
+        read_published(path)
     assert str(path) in str(error.value)

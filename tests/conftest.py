@@ -2,7 +2,7 @@
 
 import os
 
-# Most of a test is compilation, which takes a third less without optimisation. Programs that tests start optimise.
+# Most of a test is compilation, which takes a third less without optimisation. The programs of `starter` optimise.
 os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"

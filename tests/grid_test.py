@@ -1,8 +1,10 @@
 """How a grid is planned: which runs there are, what they are called, and what is refused before anything is written."""
 
+import math
+
 import pytest
 
-from experiments import ablate, grid
+from experiments import ablate, comparison, grid
 from rdd_jax import runs
 from rdd_jax.errors import UserError
 
@@ -49,9 +51,13 @@ def test_a_workdir_names_only_what_differs_so_that_grids_share_it(tmp_path):
         (grid.product(["kd"], {"sampler.knd": ["rdx"]}), [], "knd"),
         (grid.product(["kd"], {"sampler.kind": ["rxd"]}), [], 'did you mean "rdx"'),
         (grid.product(["kd"], {}), ["epochs=-1"], "epochs must be above 0"),
+        (grid.product(["kd"], {"seed": ["7", "8"]}), [], "seed=7: the seeds of a comparison are"),
+        (grid.product(["kd"], {"batch_size": ["64", "128"]}), [], "teachers that differ in batch_size, and share"),
+        (grid.product(["kd"], {"teacher.epochs": ["1", "2"]}), [], "teachers that differ in epochs, and share"),
     ],
 )
-def test_mistakes_are_told_before_anything_is_written(tmp_path, rows, overrides, message):
+def test_mistakes_are_told_before_anything_is_written(tmp_path, monkeypatch, rows, overrides, message):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=message):
         plan(tmp_path / "out", rows, overrides=overrides)
     assert not (tmp_path / "out").exists()
@@ -71,3 +77,21 @@ def test_the_ablation_changes_one_thing_at_a_time_and_the_release_four(tmp_path)
         for label in ("anchors alike", "mined once, untrained", "beta 5", "hard negatives alone")
         for key, pair in changes[f"rdd, {label}"].items()
     }
+
+
+@pytest.mark.slow
+def test_a_run_that_diverges_is_left_and_counts_as_tried(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))  # What MNIST would add takes time.
+    rows = grid.product(["ce"], {"learning_rate": ["1e30", "0.05"]})
+    points = plan(tmp_path / "runs", rows, overrides=["teacher.name=", "epochs=1", "batch_size=256"])
+    grid.run(points)
+    assert "ce-digits-learning_rate=1e30-seed0: loss or weights are not finite" in capsys.readouterr().err
+    monkeypatch.delattr(grid, "train")  # Neither is tried again.
+    grid.run(points)
+    diverged, finished = grid.results(points)
+    assert math.isnan(diverged["summary"]["student"]["accuracy"])
+    assert finished["summary"]["student"]["accuracy"] > 0
+    asked = {"preset": "digits", "command": "", "device": "cpu", "labels": [row.label for row in rows], "seeds": [0]}
+    told = comparison.markdown({"baseline": rows[1].label, "runs": [diverged, finished], **asked})
+    assert "a run has diverged at 1 seed" in told

@@ -100,6 +100,13 @@ def test_a_student_that_is_its_teacher_agrees_with_it(place, without_mnist):
     assert measures.measure(twin) == pytest.approx(dict.fromkeys(AGREEMENTS, 1.0))
 
 
+def test_a_streamed_run_is_measured_as_one_in_memory(place, tmp_path, without_mnist):
+    streamed = taught(place / "teacher")
+    streamed.data.loading = "stream"
+    expected = measures.measure(place / "student")
+    assert measures.measure(leave_run(tmp_path / "run", streamed, 0)) == pytest.approx(expected, rel=1e-5)
+
+
 def test_a_run_without_a_teacher_is_probed_alone(place, with_mnist):
     measured = measures.measure(place / "teacher")
     assert measured.keys() == {"transfer", "transfer_dataset"}

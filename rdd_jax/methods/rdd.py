@@ -127,18 +127,18 @@ def rdd(
         ours = project(heads["student"], student[1].embedding)
         theirs = project(heads["teacher"], jax.lax.stop_gradient(teacher[1].embedding))
         drawn = draw(state.table, batch, rng)
-        contrast = partial(
-            _contrast_with,
+        direction = partial(
+            _direction_loss,
             drawn=drawn,
             anchor_weights=state.table.confusion[batch.indices] if anchor_weighting else None,
             num_negatives=num_negatives,
             temperature=temperature,
             axis_name=axis_name,
         )
-        value, student_normalizer, metrics = contrast(ours, state.bank.teacher, state.student_normalizer)
+        value, student_normalizer, metrics = direction(ours, state.bank.teacher, state.student_normalizer)
         teacher_normalizer = state.teacher_normalizer
         if both_directions:
-            other, teacher_normalizer, _ = contrast(theirs, state.bank.student, teacher_normalizer)
+            other, teacher_normalizer, _ = direction(theirs, state.bank.student, teacher_normalizer)
             value += other
         bank = update_bank(state.bank, batch, ours, theirs, momentum, axis_name)
         state = state._replace(bank=bank, student_normalizer=student_normalizer, teacher_normalizer=teacher_normalizer)
@@ -160,7 +160,7 @@ def rdd(
     return Distiller(init, loss, refresh, lambda state: {"confusion": state.table.confusion})
 
 
-def _contrast_with(
+def _direction_loss(
     queries: Array,
     bank: Array,
     normalizer: Array,
