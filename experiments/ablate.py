@@ -7,10 +7,9 @@ text, four are changes here; the fifth, one direction alone, is the default, and
 curves of single runs, is why there are seeds.
 """
 
-import sys
-
 from experiments import compare
 from experiments.grid import Row
+from rdd_jax.main import leave
 
 # What is changed, by which settings.
 _CHANGES = {
@@ -38,4 +37,4 @@ def rows(_=None) -> list[Row]:
 if __name__ == "__main__":
     flags = compare.parser(__doc__)
     flags.set_defaults(preset="cifar100_small")
-    sys.exit(compare.main(rows, flags, "experiments.ablate"))
+    leave(compare.main(rows, flags, "experiments.ablate"))

@@ -22,7 +22,7 @@ from experiments import comparison, grid
 from experiments.published import read_published
 from rdd_jax import files
 from rdd_jax.errors import UserError
-from rdd_jax.main import exit_code
+from rdd_jax.main import exit_code, leave
 
 _RESULTS = "results.json"
 _FIXED = "--config."
@@ -129,4 +129,4 @@ if __name__ == "__main__":
     flags = parser(__doc__)
     flags.add_argument("--methods", type=lambda text: text.split(","), required=True, help="as in ce,kd,rdd,rdd+kd")
     flags.add_argument("--vary", type=_axis, action="append", default=[], metavar="KEY=V1,V2", help="an axis")
-    sys.exit(main(_rows, flags, "experiments.compare"))
+    leave(main(_rows, flags, "experiments.compare"))

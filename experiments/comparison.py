@@ -193,8 +193,9 @@ def _cards(results: Json) -> list[tuple[str, str, str]]:
     cards, means, baseline = [], _means(results), results["baseline"]
     first = max(means, key=means.get, default=baseline)
     if first != baseline:
-        verdict = _differences(results)[first].verdict
-        remark = f"{first}, {verdict} {'from' if verdict == 'not distinguishable' else 'than'} {baseline}"
+        difference = _differences(results)[first]
+        relation = "from" if difference.verdict == "not distinguishable" else "than"
+        remark = f"{first}, {difference.verdict} {relation} {baseline}" if difference.pairs else first
         cards.append(("Highest mean", f"{means[first]:.2f} %", remark))
     if baseline in means:
         remark = f"{baseline}, and no mean is higher" if first == baseline and len(means) > 1 else baseline

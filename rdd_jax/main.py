@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import jax
 import ml_collections
@@ -192,6 +192,16 @@ def _explain_options(known: flags.FlagValues) -> command.Options:
     return options._replace(classes=tuple(options.classes))
 
 
+def leave(code: int) -> NoReturn:
+    """Ends the program with the exit code of `exit_code`."""
+    if code in (INTERRUPTED, ABANDONED):
+        # XLA may still be compiling, and crashes when the interpreter is taken down under it; and who has lost another
+        # process would wait for it.
+        sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 def _load(file_and_preset: str | None) -> ml_collections.ConfigDict:
     """configs/rdd.py:PRESET -> what its get_config(PRESET) returns, locked."""
     if not file_and_preset:
@@ -214,10 +224,4 @@ def _load(file_and_preset: str | None) -> ml_collections.ConfigDict:
 
 
 if __name__ == "__main__":
-    code = main(sys.argv)
-    if code in (INTERRUPTED, ABANDONED):
-        # XLA may still be compiling, and crashes when the interpreter is taken down under it; and who has lost another
-        # process would wait for it.
-        sys.stdout.flush()
-        os._exit(code)
-    sys.exit(code)
+    leave(main(sys.argv))
