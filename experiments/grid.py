@@ -195,7 +195,8 @@ def _result(point: Point) -> dict[str, Any]:
         "test_loss": [line["loss"] for line in test_lines],
         "train_accuracy": [line["accuracy"] for line in train_lines],
         "train_loss": [line["loss"] for line in train_lines],
-        "minings": sum("mine_seconds" in line for line in train_lines),
+        # A run that went on in the middle of an epoch has lost the seconds of the mining before it, not the mining.
+        "minings": len({line["step"] for line in files.read_lines(point.workdir / files.HISTOGRAMS)}),
         "mine_seconds": sum(line.get(key, 0.0) for line in train_lines for key in LOOKS),
         "measures": measures.kept(point.workdir),
     }
