@@ -18,8 +18,6 @@ _CHANGES = {
     "beta 5": ("distill.rdd.beta=5.0",),
     "hard negatives alone": ("distill.rdd.uniform_negatives=0",),
     "both directions": ("distill.rdd.both_directions=True",),
-    "other classes alone": ("distill.rdd.same_class_negatives=False",),
-    "own positives": ("distill.rdd.positives=self",),
 }
 _RELEASE = tuple(
     setting
