@@ -14,22 +14,22 @@ from rdd_jax.main import leave
 # What is changed, by which settings.
 _CHANGES = {
     "anchors alike": ("distill.rdd.anchor_weighting=False",),
-    "mined once, untrained": ("refresh.kind=once", "refresh.start_epoch=0"),
+    "mined once at the start": ("refresh.kind=once", "refresh.start_epoch=0"),
     "beta 5": ("distill.rdd.beta=5.0",),
     "hard negatives alone": ("distill.rdd.uniform_negatives=0",),
     "both directions": ("distill.rdd.both_directions=True",),
 }
 _RELEASE = tuple(
     setting
-    for change in ("anchors alike", "mined once, untrained", "beta 5", "hard negatives alone")
+    for change in ("anchors alike", "mined once at the start", "beta 5", "hard negatives alone")
     for setting in _CHANGES[change]
 )
 
 
 def rows(_=None) -> list[Row]:
     """RDD as the paper's text has it, each change of it, and the release: all of its changes at once."""
-    changed = [Row(f"rdd, {change}", "rdd", settings) for change, settings in _CHANGES.items()]
-    return [Row("rdd", "rdd"), *changed, Row("rdd, as released", "rdd", _RELEASE)]
+    changed = [Row(f"rdd: {change}", "rdd", settings) for change, settings in _CHANGES.items()]
+    return [Row("rdd", "rdd"), *changed, Row("rdd: as released", "rdd", _RELEASE)]
 
 
 if __name__ == "__main__":

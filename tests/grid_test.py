@@ -66,16 +66,16 @@ def test_mistakes_are_told_before_anything_is_written(tmp_path, monkeypatch, row
 def test_the_ablation_changes_one_thing_at_a_time_and_the_release_four(tmp_path):
     points = plan(tmp_path, ablate.rows())
     changes = {point.label: runs.differences(points[0].config, point.config) for point in points}
-    assert changes["rdd, mined once, untrained"] == {"refresh.kind": ("every", "once"), "refresh.start_epoch": (1, 0)}
-    assert changes["rdd, beta 5"] == {"distill.rdd.beta": (0.8, 5.0)}
+    assert changes["rdd: mined once at the start"] == {"refresh.kind": ("every", "once"), "refresh.start_epoch": (1, 0)}
+    assert changes["rdd: beta 5"] == {"distill.rdd.beta": (0.8, 5.0)}
     assert {label: len(changed) for label, changed in changes.items() if len(changed) > 1} == {
-        "rdd, mined once, untrained": 2,
-        "rdd, as released": 5,
+        "rdd: mined once at the start": 2,
+        "rdd: as released": 5,
     }
-    assert changes["rdd, as released"] == {
+    assert changes["rdd: as released"] == {
         key: pair
-        for label in ("anchors alike", "mined once, untrained", "beta 5", "hard negatives alone")
-        for key, pair in changes[f"rdd, {label}"].items()
+        for label in ("anchors alike", "mined once at the start", "beta 5", "hard negatives alone")
+        for key, pair in changes[f"rdd: {label}"].items()
     }
 
 
