@@ -84,12 +84,13 @@ def _steps(arguments: argparse.Namespace) -> Prepared:
         raise ValueError(f"--steps and --peak cannot be negative; got {arguments.steps} and {peak:g}")
     names = _method_names(arguments, also=("teacher",))
     _check_devices(arguments, [jax.local_device_count()])
-    if arguments.against and jax.local_device_count() > 1:
+    torch = _torch() if arguments.against else None
+    if torch and jax.local_device_count() > 1:
         raise ValueError(f"--against=torch compares on one device, and JAX has {jax.local_device_count()}: show it one")
     # As in the program: a CPU loses its threads inside a loop, other devices wait for the host without one.
     steps = arguments.steps or (1 if jax.default_backend() == "cpu" else 100)
     options = {"batch_size": batch_size, "dtype": arguments.dtype, "steps": steps, "remembered": arguments.remembered}
-    candidates = measure_steps.prepare(names, **options, torch=_torch() if arguments.against else None)
+    candidates = measure_steps.prepare(names, **options, torch=torch)
     measure = partial(measure_steps.measure, candidates, rounds=arguments.rounds, steps=steps, batch_size=batch_size)
     return measure, partial(measure_steps.table, peak=peak)
 

@@ -131,7 +131,8 @@ def test_a_teacher_that_remembers_its_views_trains_the_same_student_to_the_bit(s
     assert len(list((workdir.parent / ".views").iterdir())) == 1
 
     # Another seed and another method find there what they share, and add the rest.
-    other = finish(*start("more", "--config.teacher.cache=views", "--config.seed=1", "--config.distill.rdd.weight=0"))
+    kd = ("--config.distill.rdd.weight=0", "--config.distill.kd.weight=0.9")
+    other = finish(*start("more", "--config.teacher.cache=views", "--config.seed=1", *kd))
     seen = sum(views_computed(workdir))
     assert sum(views_computed(other)) == pytest.approx(3 * 5 * 256 * (1 - seen / (9 * 1437)), rel=0.3)
     assert len(list((workdir.parent / ".views").iterdir())) == 1
