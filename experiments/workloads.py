@@ -105,8 +105,9 @@ def train_step(
         models.create(name, info.num_classes, axis_name=parallel.AXIS, dtype=runs.DTYPES[dtype])
         for name in (config.student.name, config.teacher.name or config.student.name)
     )
-    asks_teacher = not remembered and any(options.weight for name, options in config.distill.items() if name != "ce")
-    distiller = methods.from_options(config.distill.to_dict(), labels)
+    options = config.distill.to_dict()
+    asks_teacher = not remembered and methods.label(options) != methods.LABELS_ALONE
+    distiller = methods.from_options(options, labels)
     optimizer = sgd(lambda step: config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay)
     channels = info.image_shape[-1]
 
