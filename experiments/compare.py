@@ -4,7 +4,7 @@
     python -m experiments.compare --preset=cifar100_small --methods=rdd --vary=refresh.kind=every,adaptive
 
 All runs share a teacher, which is trained first where there is none. The same command again goes on where it was
-stopped, and only reports when all is done. Methods are the files of configs/; "rdd+kd" is configs/rdd_kd.py. Any key of
+stopped, and only reports when all is done. Methods are the files of configs/. Any key of
 the configuration is an axis (--vary) or the same for all (--config.KEY=VALUE). --shard=i/n does every n-th run, so that
 n processes or machines with a common folder share a grid; the last to finish reports all of it.
 
@@ -127,6 +127,6 @@ def _rows(arguments: argparse.Namespace) -> list[grid.Row]:
 
 if __name__ == "__main__":
     flags = parser(__doc__)
-    flags.add_argument("--methods", type=lambda text: text.split(","), required=True, help="as in ce,kd,rdd,rdd+kd")
+    flags.add_argument("--methods", type=lambda text: text.split(","), required=True, help="as in ce,kd,rdd,rdd_alone")
     flags.add_argument("--vary", type=_axis, action="append", default=[], metavar="KEY=V1,V2", help="an axis")
     leave(main(_rows, flags, "experiments.compare"))

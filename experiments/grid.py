@@ -49,10 +49,10 @@ class Point(NamedTuple):
 
 
 def product(methods: Sequence[str], vary: Mapping[str, Sequence[str]]) -> list[Row]:
-    """Every method with every combination of the values of the varied keys; "rdd+kd" is configs/rdd_kd.py."""
+    """Every method with every combination of the values of the varied keys."""
     axes = [[f"{key}={value}" for value in values] for key, values in vary.items()]
     return [
-        Row(" ".join((method, *settings)), method.replace("+", "_"), settings)
+        Row(" ".join((method, *settings)), method, settings)
         for method in methods
         for settings in itertools.product(*axes)
     ]

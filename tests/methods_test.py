@@ -212,8 +212,10 @@ def test_from_options_leaves_weight_0_out():
 @pytest.mark.parametrize(
     ("weights", "label"),
     [
-        ({"ce": 1.0, "rdd": 0.8, "kd": 0.0}, "rdd"),
-        ({"ce": 0.1, "kd": 0.9, "rdd": 0.8}, "kd+rdd"),
+        ({"ce": 1.0, "kd": 0.9, "rdd": 0.8, "crd": 0.0}, "rdd"),
+        ({"ce": 1.0, "kd": 0.0, "rdd": 0.8}, "rdd_alone"),
+        ({"ce": 1.0, "kd": 0.9, "rdd": 0.5}, "kd+rdd"),
+        ({"ce": 1.0, "kd": 0.9, "crd": 0.8, "rdd": 0.8}, "kd+crd+rdd"),
         ({"ce": 1.0, "kd": 0.0}, "ce"),
     ],
 )

@@ -35,11 +35,13 @@ METHODS: dict[str, Callable[..., Distiller]] = {
     "rdd": rdd,
     "rdx_triplet": rdx_triplet,
 }
-__all__ = [*METHODS, "LABELS_ALONE", "METHODS", "create", "from_options", "label", "options"]
+__all__ = [*METHODS, "LABELS_ALONE", "METHODS", "RDD_OBJECTIVE", "create", "from_options", "label", "options"]
 __all__ += ["stateless", "weighted_sum"]
 
 # The baseline without distillation, and the term that most methods have beside them.
 LABELS_ALONE = "ce"
+# Irakiza & Mugisha 2026, section 2.3: L = gamma CE + alpha KD + beta RDD, with "gamma = 1.0, alpha = 0.9, beta = 0.8".
+RDD_OBJECTIVE = {"ce": 1.0, "kd": 0.9, "rdd": 0.8}
 
 
 def options(name: str) -> dict[str, Any]:
@@ -87,9 +89,15 @@ def from_options(distill: Mapping[str, Mapping[str, Any]], training_labels: np.n
 
 
 def label(distill: Mapping[str, Mapping[str, Any]]) -> str:
-    """What a run is called: its methods joined by "+", without the cross-entropy that most have beside them."""
-    active = [name for name, chosen in distill.items() if chosen["weight"] and name != LABELS_ALONE]
-    return "+".join(active) or LABELS_ALONE
+    """Names a run by its methods, joined by "+", without the cross-entropy that most have beside them.
+
+    "rdd" is the RDD paper's objective, with its weights; RDD without another method is "rdd_alone".
+    """
+    weights = {name: chosen["weight"] for name, chosen in distill.items() if chosen["weight"]}
+    if weights == RDD_OBJECTIVE:
+        return "rdd"
+    names = [name for name in weights if name != LABELS_ALONE]
+    return "rdd_alone" if names == ["rdd"] else "+".join(names) or LABELS_ALONE
 
 
 def _factory(name: str) -> Callable[..., Distiller]:
