@@ -95,11 +95,13 @@ def with_table(state, **changes):
 
 
 def plain_rdd(params, state, bank, side, weighted=True):
-    """The formula, row by row: K / pool draws of every row of the pool, which is not the anchor or its positive."""
+    """The formula, row by row: K / pool draws of every row of the pool that is not the anchor or its positive.
+
+    The noise ratio q counts the draws that are left.
+    """
     head, embedding = ({**params, **state.fixed_heads}[side], (STUDENT if side == "student" else TEACHER)[1].embedding)
     queries = np.float64(embedding) @ np.float64(head["kernel"]) + np.float64(head["bias"])
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
-    noise = SMALL["num_negatives"] / EXAMPLES
     rows = []
     for query, i in zip(queries, BATCH.indices, strict=True):
         positive = int(state.table.positives[i])
@@ -110,6 +112,7 @@ def plain_rdd(params, state, bank, side, weighted=True):
     z = EXAMPLES * total / sum(1 + weight * len(row[1:]) for row in rows)
     losses = []
     for positive, *pool in rows:
+        noise = weight * len(pool) / EXAMPLES
         negatives = sum(np.log(noise / (score / z + noise + 1e-7)) for score in pool)
         losses.append(-np.log(positive / z / (positive / z + noise + 1e-7)) - weight * negatives)
     confusion = np.asarray(state.table.confusion)[BATCH.indices]

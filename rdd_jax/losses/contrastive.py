@@ -62,7 +62,7 @@ def nce(
     negatives: Array,
     *,
     num_examples: int,
-    num_negatives: float | None = None,
+    num_negatives: float | Array | None = None,
     negative_weights: Array | None = None,
     anchor_weights: Array | None = None,
     axis_name: str | None = None,
@@ -76,7 +76,7 @@ def nce(
         positive: f32[b], normalised scores p+ = score / Z.
         negatives: f32[b,k], normalised scores.
         num_examples: N, the size of the set that the noise is uniform over.
-        num_negatives: m; k unless given, as when one row stands for several draws.
+        num_negatives: m, a number or f32[b]; k unless given, as when one row stands for several draws.
         negative_weights: w_j, f32[k] or f32[b,k]; 1 unless given.
         anchor_weights: f32[b]; each anchor's loss is scaled by its weight over the mean weight; equal unless given.
         axis_name: the mapped axis over which the mean weight is taken.
@@ -93,9 +93,13 @@ def nce(
         raise ValueError(f"nce needs negative_weights [k] or [b,k]; got {negative_weights.shape} for {negatives.shape}")
     if anchor_weights is not None and anchor_weights.shape != positive.shape:
         raise ValueError(f"nce needs anchor_weights [b]; got {anchor_weights.shape} for {positive.shape}")
+    count = jnp.asarray(negatives.shape[1] if num_negatives is None else num_negatives, jnp.float32)
+    if count.shape not in ((), positive.shape):
+        raise ValueError(f"nce needs num_negatives [] or [b]; got {count.shape} for {positive.shape}")
     positive, negatives = positive.astype(jnp.float32), negatives.astype(jnp.float32)
-    noise = (negatives.shape[1] if num_negatives is None else num_negatives) / num_examples
+    noise = count / num_examples
     log_positive = jnp.log(positive / (positive + noise + _EPSILON))
+    noise = noise[..., None]
     log_negatives = jnp.log(noise / (negatives + noise + _EPSILON))
     if negative_weights is not None:
         log_negatives = log_negatives * negative_weights

@@ -131,7 +131,6 @@ def rdd(
             _direction_loss,
             drawn=drawn,
             anchor_weights=state.table.confusion[batch.indices] if anchor_weighting else None,
-            num_negatives=num_negatives,
             temperature=temperature,
             axis_name=axis_name,
         )
@@ -167,7 +166,6 @@ def _direction_loss(
     *,
     drawn: _Contrast,
     anchor_weights: Array | None,
-    num_negatives: int,
     temperature: float,
     axis_name: str | None,
 ) -> tuple[Array, Array, dict[str, Array]]:
@@ -181,7 +179,8 @@ def _direction_loss(
         positive / normalizer,
         negatives / normalizer,
         num_examples=num_examples,
-        num_negatives=num_negatives,
+        # The draws that are left after those that may not be negatives. One at least, as q must not be 0.
+        num_negatives=jnp.maximum(jnp.sum(drawn.weights, axis=1), 1.0),
         negative_weights=drawn.weights,
         anchor_weights=anchor_weights,
         axis_name=axis_name,
