@@ -100,8 +100,9 @@ def get_config(preset: str = "digits") -> ml_collections.ConfigDict:
 
     config.dataset = "digits"
     # "memory" for the sets that fit there; or "stream": of any TFDS data set of images with labels, or of the `folder`
-    # DIR with DIR/train/CLASS/*.jpg and DIR/test (or val, validation: `test_split`). Images are scaled and cut to
-    # `image_size` pixels (0: they are all of one size), by threads or by so many `workers`, processes of their own.
+    # DIR with DIR/train/CLASS/*.jpg and DIR/test (or val, validation: `test_split`). Images are scaled so that their
+    # centre crop of `image_size` pixels (0: all have one size) keeps `crop_share` of the shorter side (0: 0.875 from 128
+    # pixels on, else 1), by threads or by so many `workers`, processes of their own.
     config.data = ml_collections.ConfigDict(choice.options())
     # Zero-padding on each side before the crop; mirror images or not; random parts, scaled, of streamed images.
     config.augment = ml_collections.ConfigDict({"pad": 0, "flip": False, "resized_crop": False})

@@ -12,8 +12,10 @@ from PIL import Image
 
 from configs import base
 from rdd_jax import checks, runs
-from rdd_jax.data import choice, crops, prepared, small
-from rdd_jax.data.sources import Arrays, Chosen, Files
+from rdd_jax.data import choice, prepared, small
+from rdd_jax.data.folders import Files
+from rdd_jax.data.resize import ResizeRule
+from rdd_jax.data.sources import Arrays, Chosen
 from rdd_jax.data.stream import Stream
 from rdd_jax.errors import UserError
 
@@ -32,7 +34,8 @@ def test_a_folder_is_read_by_class_and_path(folder):
     loaded = choice.load(chosen)
     assert loaded.class_names == ("a", "b")
     assert loaded.train_labels.tolist() == [0] * 5 + [1] * 5
-    expected = np.stack([crops.middle_crop(prepared_imagenet.picture(number), (32, 32)) for number in range(5)])
+    rule = ResizeRule(32, 32)
+    expected = np.stack([rule.apply(Image.fromarray(prepared_imagenet.picture(number))) for number in range(5)])
     np.testing.assert_array_equal(loaded.train_images[:5], expected)
     np.testing.assert_array_equal(loaded.test_images[5:], expected)
 
@@ -70,7 +73,7 @@ def test_imagenet_is_found_described_and_read(imagenet):
     assert choice.describe(chosen) == (24, 10, (224, 224, 3), 1000)
     loaded = choice.load(chosen)
     assert loaded.train_labels.tolist() == [37 * number % 1000 for number in range(24)]
-    expected = crops.middle_crop(prepared_imagenet.picture(3), (224, 224)).astype(float)
+    expected = ResizeRule(224, 224, 0.875).apply(Image.fromarray(prepared_imagenet.picture(3))).astype(float)
     assert np.abs(loaded.test_images[3:4] - expected).mean() < 1.5  # JPEG's loss.
     assert loaded.mean == (0.485, 0.456, 0.406)
 

@@ -15,7 +15,9 @@ from program import ROOT
 
 from rdd_jax import feeds, parallel
 from rdd_jax.data import datasets
-from rdd_jax.data.sources import Arrays, Files
+from rdd_jax.data.folders import Files
+from rdd_jax.data.resize import ResizeRule
+from rdd_jax.data.sources import Arrays
 from rdd_jax.data.stream import Stream
 from rdd_jax.errors import Unreadable
 
@@ -79,7 +81,8 @@ def test_an_image_that_cannot_be_read_is_named(folder, workers):
     damaged = folder / "train" / "b" / "deeper" / "2.png"
     content = damaged.read_bytes()
     damaged.write_bytes(content[: len(content) // 2])
-    images = stream(Files(folder / "train", ("a", "b")), (16, 16, 3), workers=workers)
+    files = Files(folder / "train", ("a", "b"))
+    images = stream(files, (16, 16, 3), rule=ResizeRule(16, 16), workers=workers)
     with pytest.raises(Unreadable, match=f"{re.escape(str(damaged))} cannot be read .*replace it"):
         list(images.evaluated(np.arange(10)[:, None]))
 
@@ -126,6 +129,7 @@ def test_random_crops_are_the_same_however_many_devices_there_are(devices):
 
 READS = """
 import sys, time, numpy as np
+from rdd_jax.data.resize import ResizeRule
 from rdd_jax.data.sources import Arrays
 from rdd_jax.data.stream import Stream
 

@@ -10,14 +10,16 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ml_collections
 import numpy as np
 
 from rdd_jax.data import datasets, prepared, small
 from rdd_jax.data.datasets import DataNotPrepared, Dataset, DatasetInfo
-from rdd_jax.data.sources import Arrays, Chosen, Files, Records, Source, class_folders
+from rdd_jax.data.folders import Files, class_folders, common_size
+from rdd_jax.data.resize import ResizeRule, usual_crop_share
+from rdd_jax.data.sources import Arrays, Chosen, Records, Source
 from rdd_jax.data.stream import Stream
 from rdd_jax.errors import UserError, unknown
 
@@ -48,7 +50,7 @@ class _Origin(NamedTuple):
 
 def options() -> dict[str, str | int]:
     """The options of where data come from, and their defaults."""
-    return {"loading": "memory", "folder": "", "image_size": 0, "test_split": "", "workers": 0}
+    return {"loading": "memory", "folder": "", "image_size": 0, "crop_share": 0.0, "test_split": "", "workers": 0}
 
 
 def name(config: ml_collections.ConfigDict) -> str:
@@ -76,7 +78,7 @@ def class_names(config: ml_collections.ConfigDict, info: DatasetInfo) -> tuple[s
     return _origin(config).class_names if named else (config.dataset, str(info.num_classes))
 
 
-def fingerprint(config: ml_collections.ConfigDict) -> dict[str, str | int]:
+def fingerprint(config: ml_collections.ConfigDict) -> dict[str, Any]:
     """What tells streamed data from others, or from what they were before images were added or taken away.
 
     In memory there are but sets whose versions are fixed, of which nothing needs to be told: {}.
@@ -89,6 +91,7 @@ def fingerprint(config: ml_collections.ConfigDict) -> dict[str, str | int]:
         "images": len(origin.train),
         "test_images": len(origin.test),
         "version": Path(origin.place).name,
+        "resize": resize_rule(config)._asdict(),
         "names": hashlib.sha256(json.dumps([_below(origin.place, names) for names in told]).encode()).hexdigest(),
     }
 
@@ -108,6 +111,8 @@ def check(config: ml_collections.ConfigDict) -> None:
             f"data.workers must be in [0, {_MOST_WORKERS}] and data.image_size not negative; got {options.workers} and "
             f"{options.image_size}"
         )
+    if not 0 <= options.crop_share <= 1:
+        raise ValueError(f"data.crop_share is a share in (0, 1], or 0 for the usual one; got {options.crop_share}")
     if is_streamed(config):
         describe(config)
         return
@@ -135,6 +140,7 @@ def load(config: ml_collections.ConfigDict) -> Dataset:
         return Stream(
             source,
             shape,
+            rule=resize_rule(config) if config.data.image_size else None,
             resized_crop=config.augment.resized_crop,
             seed=config.seed,
             workers=config.data.workers,
@@ -167,13 +173,26 @@ def is_streamed(config: ml_collections.ConfigDict) -> bool:
     return config.data.loading == "stream"
 
 
+def resize_rule(config: ml_collections.ConfigDict) -> ResizeRule:
+    """How an image of any size comes to the networks' size; errors are those of `describe`."""
+    height, width, _ = describe(config).image_shape
+    return ResizeRule(height, width, config.data.crop_share or usual_crop_share(height, width))
+
+
 def _image_shape(config: ml_collections.ConfigDict, origin: _Origin) -> tuple[int, int, int]:
     size, channels = config.data.image_size, origin.image_shape[-1]
     if size:
         return (size, size, channels)
+    if isinstance(origin.train, Files):
+        return (*_common_size(origin.train, origin.test), channels)
     if None in origin.image_shape:
         raise UserError(f"the images of {name(config)} differ in size: set --config.data.image_size, as in 224")
     return origin.image_shape
+
+
+@functools.lru_cache(maxsize=8)  # Reading thousands of headers takes a while.
+def _common_size(train: Files, test: Files) -> tuple[int, int]:
+    return common_size([*train.paths, *test.paths])
 
 
 def _origin(config: ml_collections.ConfigDict) -> _Origin:

@@ -1,20 +1,13 @@
-"""Images that are read one at a time: from arrays, from TFDS's records, from a folder of files."""
+"""Images that are read one at a time: from arrays and from TFDS's records (`folders.Files`: from image files)."""
 
 import functools
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from PIL import Image
 
 from rdd_jax.data import prepared
-from rdd_jax.errors import UserError
-
-# Of Pillow: with 8 bits a channel, or a palette of such.
-_MODES = frozenset(("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"))
-_SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
 
 
 class Source(Protocol):
@@ -85,40 +78,6 @@ class Records:
         return f"image {position} of the split {self._split} in {self._folder}"
 
 
-class Files:
-    """The image files of a folder with one folder for each class, in the order of their paths, as RGB."""
-
-    def __init__(self, folder: Path, class_names: tuple[str, ...]):
-        self.paths, labels = [], []  # Of str, which travel to other processes ten times as fast as Path.
-        for label, class_name in enumerate(class_names):
-            paths = sorted(_image_files(folder / class_name))
-            if not paths:
-                suffixes = ", ".join(sorted(_SUFFIXES))
-                raise UserError(
-                    f"{folder / class_name} holds no images ({suffixes}): put some there, or leave that class out"
-                )
-            self.paths += paths
-            labels += len(paths) * [label]
-        self._labels = np.array(labels, np.int32)
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, position: int) -> np.ndarray:
-        with Image.open(self.paths[position]) as image:
-            if image.mode not in _MODES:
-                raise ValueError(f"its pixels are {image.mode}, and 8 bits a channel are expected")
-            return np.asarray(image.convert("RGB"))
-
-    def labels(self) -> np.ndarray:
-        """See `Source`."""
-        return self._labels
-
-    def name(self, position: int) -> str:
-        """See `Source`."""
-        return self.paths[position]
-
-
 class Chosen:
     """Some of another source's images, at `positions` i32[n] there, with labels i32[n] of their own."""
 
@@ -138,22 +97,3 @@ class Chosen:
     def name(self, position: int) -> str:
         """See `Source`."""
         return self._source.name(self._positions[position])
-
-
-def _image_files(folder: Path) -> Iterator[str]:
-    """The images in a folder and in those within it; what is hidden is left out, links are followed."""
-
-    def refuse(error: OSError) -> None:
-        raise UserError(f"{error.filename} cannot be read ({error.strerror}): give this program the right to")
-
-    for place, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            path = os.path.join(place, name)
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in _SUFFIXES and os.path.isfile(path):
-                yield path
-
-
-def class_folders(folder: Path) -> tuple[str, ...]:
-    """The classes of a folder of images: the names of the folders in it, in alphabetical order."""
-    return tuple(sorted(place.name for place in folder.iterdir() if place.is_dir() and not place.name.startswith(".")))

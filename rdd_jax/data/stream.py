@@ -20,8 +20,10 @@ from typing import NamedTuple
 
 import numpy as np
 from absl import flags
+from PIL import Image
 
 from rdd_jax.data import crops
+from rdd_jax.data.resize import ResizeRule
 from rdd_jax.data.sources import Source
 from rdd_jax.errors import Unreadable
 
@@ -35,9 +37,9 @@ class Stream:
 
     Args:
         source: of the images.
-        image_shape: height, width and channels. Images of another height or width are scaled and cut; those that have
-            both are taken as they are.
-        resized_crop: whether training is shown random crops, scaled, instead of the middle of each image.
+        image_shape: height, width and channels.
+        rule: scales images to that height and width; None if all images have them already.
+        resized_crop: whether training is shown random crops, scaled, instead of the images as they are evaluated.
         seed: of those crops.
         workers: processes that read; 0 for threads of this one.
     """
@@ -47,12 +49,14 @@ class Stream:
         source: Source,
         image_shape: tuple[int, int, int],
         *,
+        rule: ResizeRule | None = None,
         resized_crop: bool = False,
         seed: int = 0,
         workers: int = 0,
     ):
         self._source = source
         self._image_shape = image_shape
+        self._rule = rule
         self._resized_crop = resized_crop
         self._seed = seed
         self._workers = workers
@@ -86,12 +90,12 @@ class Stream:
         Raises:
             Unreadable: where an image cannot be read; with its name, as all errors here.
         """
-        return self._batches(_Read(self._source, self._image_shape, positions))
+        return self._batches(_Read(self._source, self._image_shape, self._rule, positions))
 
     def trained(self, positions: np.ndarray, first_step: int, places: np.ndarray) -> Iterator[np.ndarray]:
         """Batches uint8[b,h,w,c] of the images at positions i32[steps,b], as networks are trained on them.
 
-        That is as they are evaluated, without `resized_crop`.
+        Without `resized_crop` they are those of `evaluated`.
 
         Args:
             positions: of the images.
@@ -102,7 +106,7 @@ class Stream:
             Unreadable: where an image cannot be read.
         """
         keyed = _Crops(self._seed, first_step, places) if self._resized_crop else None
-        return self._batches(_Read(self._source, self._image_shape, positions, keyed))
+        return self._batches(_Read(self._source, self._image_shape, self._rule, positions, keyed))
 
     def _batches(self, read: "_Read") -> Iterator[np.ndarray]:
         return _by_processes(read, self._workers) if self._workers else _by_threads(read)
@@ -159,6 +163,7 @@ class _Crops(NamedTuple):
 class _Read:
     """What threads and processes run: the number of a row, counted over all batches -> its image uint8[h,w,c].
 
+    rule: scales the images; None if all have `image_shape` already.
     positions: i32[batches,b].
     crops: what random crops are keyed by; None for the images as they are evaluated.
     """
@@ -167,11 +172,12 @@ class _Read:
         self,
         source: Source,
         image_shape: tuple[int, int, int],
+        rule: ResizeRule | None,
         positions: np.ndarray,
         crops: _Crops | None = None,
     ):
         self.source, self.positions = source, positions
-        self._image_shape, self._crops = image_shape, crops
+        self._image_shape, self._rule, self._crops = image_shape, rule, crops
 
     def __call__(self, number: int) -> np.ndarray:
         batch, row = divmod(number, self.positions.shape[1])
@@ -181,20 +187,29 @@ class _Read:
         if _whereabouts is not None:
             os.pwrite(_whereabouts, struct.pack("q", position), 0)
         try:
-            return self._cut(self.source[position], batch, row)
+            return self._resized(self.source[position], batch, row)
         except Exception as error:  # A damaged file can raise nearly anything, and the mend is the same.
             raise Unreadable(
                 f"{self.source.name(position)} cannot be read ({error}): replace it; the same command goes on"
             ) from error
 
-    def _cut(self, image: np.ndarray, batch: int, row: int) -> np.ndarray:
-        size, channels = self._image_shape[:2], self._image_shape[2]
+    def _resized(self, image: np.ndarray, batch: int, row: int) -> np.ndarray:
+        height, width, channels = self._image_shape
         if image.ndim != 3 or image.shape[2] != channels:
             raise ValueError(f"its shape is {image.shape}, and {channels} channels are expected")
+        if not self._rule and image.shape[:2] != (height, width):
+            found = "{1} x {0}".format(*image.shape)
+            raise ValueError(f"it has {found} pixels, the first image has {width} x {height}, and data.image_size is 0")
         if self._crops:
             key = [self._crops.seed, self._crops.first_step + batch, self._crops.places[row]]
-            return crops.random_crop(image, size, np.random.default_rng(key))
-        return image if image.shape == self._image_shape else crops.middle_crop(image, size)
+            rule = self._rule or ResizeRule(height, width)
+            return crops.random_crop(_as_pillow(image), rule, np.random.default_rng(key))
+        return image if image.shape == self._image_shape else self._rule.apply(_as_pillow(image))
+
+
+def _as_pillow(image: np.ndarray) -> Image.Image:
+    """uint8[h,w,c] of 1 or 3 channels as Pillow has it."""
+    return Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
 
 
 def _begin_work(folder: str, parent: int, worker: int, workers: int) -> None:

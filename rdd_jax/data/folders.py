@@ -1,0 +1,112 @@
+"""Folders of image files: one folder for each class, and which files in it count."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from rdd_jax.errors import UserError
+
+# Of Pillow: with 8 bits a channel, or a palette of such.
+_MODES = frozenset(("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"))
+_SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
+_MOST_HEADERS = 10_000  # Some seconds on a local disk; of a larger folder every so many-th header is read.
+
+
+class Files:
+    """The image files of a folder with one folder for each class, in the order of their paths, as RGB.
+
+    `paths` and `labels` are the files and their classes' positions in `class_names`.
+    """
+
+    def __init__(self, folder: Path, class_names: tuple[str, ...]):
+        self.paths, labels = [], []  # Of str, which travel to other processes ten times as fast as Path.
+        for label, class_name in enumerate(class_names):
+            paths = sorted(_image_files(folder / class_name))
+            if not paths:
+                suffixes = ", ".join(sorted(_SUFFIXES))
+                raise UserError(
+                    f"{folder / class_name} holds no images ({suffixes}): put some there, or leave that class out"
+                )
+            self.paths += paths
+            labels += len(paths) * [label]
+        self._labels = np.array(labels, np.int32)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, position: int) -> np.ndarray:
+        return np.asarray(read_image(self.paths[position]))
+
+    def labels(self) -> np.ndarray:
+        """See `sources.Source`."""
+        return self._labels
+
+    def name(self, position: int) -> str:
+        """See `sources.Source`."""
+        return self.paths[position]
+
+
+def read_image(path: str | os.PathLike[str]) -> Image.Image:
+    """Decodes an image file, whatever its colours, into mode "RGB".
+
+    Transparency is dropped, and what EXIF says of the orientation is ignored.
+
+    Raises:
+        ValueError: for pixels of other than 8 bits a channel.
+        Exception: whatever Pillow raises for a damaged file.
+    """
+    with Image.open(path) as image:
+        if image.mode not in _MODES:
+            raise ValueError(f"its pixels are {image.mode}, and 8 bits a channel are expected")
+        return image.convert("RGB")
+
+
+def common_size(paths: Sequence[str]) -> tuple[int, int]:
+    """Returns the height and width that all image files have, from their headers alone.
+
+    Of more than 10,000 files a tenth thousand, evenly spread, is read; whoever decodes the others has to check them.
+
+    Raises:
+        UserError: where two files differ, or one is no image.
+    """
+    first = None
+    for path in paths[:: -(-len(paths) // _MOST_HEADERS)]:
+        size = _header_size(path)
+        first = first or size
+        if size != first:
+            raise UserError(
+                f"{path} has {size[0]} x {size[1]} pixels and {paths[0]} {first[0]} x {first[1]}: set "
+                "--config.data.image_size to the size to which all are scaled, as in 32 or 224"
+            )
+    return first[::-1]
+
+
+def _header_size(path: str) -> tuple[int, int]:
+    """Width and height of an image file."""
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path} cannot be read ({error}): replace it, or take it away") from error
+
+
+def _image_files(folder: Path) -> Iterator[str]:
+    """The images in a folder and in those within it; what is hidden is left out, links are followed."""
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f"{error.filename} cannot be read ({error.strerror}): give this program the right to")
+
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            path = os.path.join(place, name)
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in _SUFFIXES and os.path.isfile(path):
+                yield path
+
+
+def class_folders(folder: Path) -> tuple[str, ...]:
+    """The classes of a folder of images: the names of the folders in it, in alphabetical order."""
+    return tuple(sorted(place.name for place in folder.iterdir() if place.is_dir() and not place.name.startswith(".")))
