@@ -1,7 +1,7 @@
-"""Loss and accuracy on a whole split, on all devices, exact whatever the size of the last batch."""
+"""Loss, accuracy and top-5 accuracy on a whole split, on all devices, exact whatever the size of the last batch."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -16,21 +16,55 @@ from rdd_jax.types import Array
 
 EVALUATION_BATCH = 500
 
-# (variables, images uint8[n,h,w,c], labels i32[n]) -> {"loss": nats, "accuracy": percent}
+# (variables, images uint8[n,h,w,c], labels i32[n]) -> {"loss": nats, "accuracy": percent, "top5_accuracy": percent};
+# with no more than 5 classes there is no top5_accuracy.
 Evaluate = Callable[[dict[str, Any], Array | Stream, Array], dict[str, float]]
 
 
+def accuracies(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Picks the accuracies, in percent, out of the metrics of an evaluation."""
+    return {name: metrics[name] for name in ("accuracy", "top5_accuracy") if name in metrics}
+
+
+def correct_predictions(logits: Array, labels: Array) -> dict[str, Array]:
+    """Tells which rows are classified correctly.
+
+    Args:
+        logits: f32[b,classes].
+        labels: i32[b].
+
+    Returns:
+        {"accuracy": bool[b], "top5_accuracy": bool[b]}: the label has the largest logit; it is among the five largest,
+        which is left out with no more than 5 classes. Of equal logits that of the lower class counts as the larger.
+    """
+    correct = {"accuracy": jnp.argmax(logits, axis=-1) == labels}
+    if logits.shape[-1] > 5:
+        _, largest = jax.lax.top_k(logits, 5)
+        correct["top5_accuracy"] = jnp.any(largest == labels[:, None], axis=-1)
+    return correct
+
+
 def make_evaluate(model: nn.Module, normalize: Callable[[Array], Array]) -> Evaluate:
-    """The evaluation of a network on replicated or streamed images; `normalize` makes f32[b,h,w,c] of uint8 ones."""
+    """Makes the evaluation of a network on replicated or streamed images.
+
+    Args:
+        model: its `apply` returns (logits, Features).
+        normalize: uint8[b,h,w,c] -> f32[b,h,w,c].
+    """
 
     def evaluate_batch(feed, variables, images, labels, indices):
         logits, _ = model.apply(variables, normalize(feed.rows(images, indices)), train=False)
         losses = optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels[indices])
-        correct = jnp.argmax(logits, axis=-1) == labels[indices]
         counted = indices >= 0
-        sums = jnp.stack([jnp.sum(losses * counted), 100.0 * jnp.sum(correct & counted), jnp.sum(counted)])
-        loss, accuracy, count = jax.lax.psum(sums, parallel.AXIS)
-        return {"loss": Average(loss, count), "accuracy": Average(accuracy, count)}
+        correct = correct_predictions(logits, labels[indices])
+        sums = {
+            "loss": jnp.sum(losses * counted),
+            **{name: 100.0 * jnp.sum(rows & counted) for name, rows in correct.items()},
+            "count": jnp.sum(counted, dtype=jnp.float32),
+        }
+        sums = jax.lax.psum(sums, parallel.AXIS)
+        count = sums.pop("count")
+        return {name: Average(total, count) for name, total in sums.items()}
 
     @functools.cache
     def batch_metrics(feed):

@@ -29,13 +29,13 @@ def normalizer(dataset: datasets.Dataset) -> Callable[[Array], Array]:
 
 
 def measure(network: Network, dataset: datasets.Dataset) -> dict[str, float]:
-    """{"loss": nats, "accuracy": percent} of a network on the test images."""
+    """Evaluates a network on the test images: {"loss": nats, "accuracy": percent, ...}, see `evaluate.Evaluate`."""
     on_test_images = make_evaluate(network.model, normalizer(dataset))
     return on_test_images(network.variables, feeds.place(dataset.test_images), parallel.replicate(dataset.test_labels))
 
 
 def evaluate(workdir: Path) -> dict[str, float]:
-    """{"loss": nats, "accuracy": percent} of the latest student in `workdir`, on the test images of its data set.
+    """Evaluates the latest student in `workdir` on the test images of its data set; returns what `measure` does.
 
     Raises:
         UserError: where there is no run, or its checkpoint or the data cannot be read.

@@ -10,6 +10,7 @@ import ml_collections
 
 from rdd_jax import models, runs
 from rdd_jax.data import choice
+from rdd_jax.evaluate import accuracies
 from rdd_jax.experiment import Experiment
 from rdd_jax.metrics import RunLog
 
@@ -19,12 +20,12 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 def summarize(config: ml_collections.ConfigDict, experiment: Experiment, log: RunLog) -> dict[str, Any]:
     """The results of a run that has come to its end; accuracies are in percent."""
     last = log.lines[-1]
-    student = {"name": config.student.name, "accuracy": last["accuracy"], "best_accuracy": log.best_accuracy()}
+    student = {"name": config.student.name, **accuracies(last), "best_accuracy": log.best_accuracy()}
     teacher = None
     if experiment.teacher:
         model, variables = experiment.teacher
-        accuracy = experiment.evaluate(model)(variables, *experiment.test)["accuracy"]
-        teacher = {"name": config.teacher.name, "accuracy": accuracy, **_cost(model, config)}
+        measured = experiment.evaluate(model)(variables, *experiment.test)
+        teacher = {"name": config.teacher.name, **accuracies(measured), **_cost(model, config)}
     return {
         "method": runs.method_name(config),
         "dataset": choice.name(config),

@@ -5,14 +5,14 @@ import jax
 import numpy as np
 import pytest
 import scipy.special
-from tiny import CLASSES
 
 from rdd_jax import parallel
-from rdd_jax.evaluate import EVALUATION_BATCH, make_evaluate
+from rdd_jax.evaluate import EVALUATION_BATCH, correct_predictions, make_evaluate
 from rdd_jax.refresh import is_due, make_embed
 from rdd_jax.types import Features
 
 SHAPE = (2, 2, 1)
+CLASSES = 7
 
 
 class Linear(nn.Module):
@@ -48,8 +48,24 @@ def test_every_example_counts_once(size):
     np.testing.assert_allclose(result["loss"], losses.mean(), rtol=1e-5)
     assert result["accuracy"] == 100.0 * np.sum(logits.argmax(1) == labels) / size
 
+    top5 = np.argsort(-logits, axis=1, kind="stable")[:, :5]
+    assert result["top5_accuracy"] == 100.0 * np.sum(top5 == labels[:, None]) / size
+
     embeddings = make_embed(Linear(), normalize)(*placed[:2])
     np.testing.assert_array_equal(embeddings, normalize(images).reshape(size, -1))
+
+
+@pytest.mark.parametrize("classes", [2, 5, 6, 20])
+def test_top5_accuracy_counts_the_five_largest_logits(classes):
+    generator = np.random.default_rng(classes)
+    logits = generator.integers(0, 4, (200, classes)).astype(np.float32)  # with many ties
+    labels = generator.integers(0, classes, 200)
+    correct = correct_predictions(logits, labels)
+    order = np.argsort(-logits, axis=1, kind="stable")
+    np.testing.assert_array_equal(correct["accuracy"], order[:, 0] == labels)
+    assert ("top5_accuracy" in correct) == (classes > 5)
+    if classes > 5:
+        np.testing.assert_array_equal(correct["top5_accuracy"], (order[:, :5] == labels[:, None]).any(axis=1))
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,22 @@ def test_page_shows_the_numbers(workdir):
     assert "jax 0.7.1" in text
 
 
+def test_page_shows_top5_accuracy_where_it_was_measured(workdir):
+    assert "op-5" not in _prose(report.write(workdir))
+    lines = [line | ({"top5_accuracy": 99.5} if line["split"] == "test" else {}) for line in _metrics(12)]
+    _write_lines(workdir / "metrics.jsonl", lines)
+    _update(
+        workdir / "summary.json",
+        student={**STUDENT, "top5_accuracy": 99.5},
+        teacher={**TEACHER, "top5_accuracy": 99.75},
+    )
+    text = _prose(report.write(workdir))
+    assert "Name Test accuracy Top-5 accuracy Parameters" in text
+    assert "Teacher resnet20 98.00 % 99.75 % 270,000" in text
+    assert "Student resnet8 93.10 % 99.50 % 90,000" in text
+    assert "12 9.083 0.5000 91.20 % 91.20 % 99.50 % 0.08333" in text
+
+
 def test_table_holds_the_last_ten_epochs(workdir):
     rows = re.findall(r"<tr>\s*<td>(\d+)</td>", report.write(workdir).read_text())
     assert rows == [str(epoch) for epoch in range(3, 13)]

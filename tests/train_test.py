@@ -31,6 +31,8 @@ def test_a_run_leaves_what_the_design_promises(straight):
     tests = [line for line in lines if line["split"] == "test"]
     assert [line["step"] for line in tests] == [5, 10, 15]
     assert summary["student"]["accuracy"] == tests[-1]["accuracy"]
+    assert summary["student"]["top5_accuracy"] == tests[-1]["top5_accuracy"]
+    assert summary["teacher"]["accuracy"] <= summary["teacher"]["top5_accuracy"] <= 100
     assert summary["student"]["best_accuracy"] == max(line["accuracy"] for line in tests)
     assert summary["teacher"]["name"] == "resnet8"
     assert [line["epoch"] for line in read_lines(straight / "histograms.jsonl")] == [1, 2]
