@@ -1,4 +1,4 @@
-"""Updates a second: what a step takes, how many images that is, what of the device's peak; and PyTorch's beside it."""
+"""Seconds of a training step, images a second and the share of the device's peak, in JAX and in PyTorch."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -18,15 +18,15 @@ def prepare(
     remembered: bool,
     torch: Any = None,
 ) -> dict[timing.Work, Any]:
-    """What is to be timed of the preset cifar100: `steps` updates of each name in one call.
+    """Prepares the training steps to be timed, of the preset cifar100.
 
     Args:
-        names: of methods, or "teacher", the training of the teacher from labels.
+        names: methods, or "teacher" for the training of the teacher from labels.
         batch_size: over all devices.
         dtype: of the networks' computation.
-        steps: that the devices do without the host in between.
-        remembered: also with the teacher's views remembered, where there is a teacher.
-        torch: the module of PyTorch's workloads; None without them.
+        steps: updates in one call.
+        remembered: whether to time each distilling method also with the teacher's outputs read from memory.
+        torch: the module `torch_workloads`; None to time JAX alone.
     """
     candidates: dict[timing.Work, Any] = {}
     options = {"batch_size": batch_size, "dtype": dtype}
@@ -42,12 +42,12 @@ def prepare(
 
 
 def measure(candidates: dict[timing.Work, Any], *, rounds: int, steps: int, batch_size: int) -> list[dict[str, Any]]:
-    """Times calls by turns, and tells what one of their `steps` updates took.
+    """Times calls of `steps` updates each.
 
     Returns:
-        The rows of `timing.seconds` with the seconds of an update, and {"batch_size", "flops": of each device in an
-        update}. A multiply-add is two of these FLOPs, and a gradient costs two forward passes. What a distiller adds
-        does not count, as in the usual model FLOPs utilisation.
+        The rows of `timing.seconds`, with the seconds of one update, and {"batch_size", "flops": of each device in one
+        update}. A multiply-add counts as two FLOPs and a gradient as two forward passes; the distillation loss itself
+        is not counted, as usual in model FLOPs utilisation.
     """
     rows = timing.seconds(candidates, rounds)
     for row in rows:
@@ -60,7 +60,7 @@ def measure(candidates: dict[timing.Work, Any], *, rounds: int, steps: int, batc
 
 
 def table(rows: list[dict[str, Any]], peak: float = 0.0) -> str:
-    """Markdown: a row for each workload; with a device's peak in TFLOP/s, what share of it the networks reach."""
+    """Formats the rows as Markdown; with a device's `peak` in TFLOP/s also the share of it that is reached."""
     columns = ["work", "jax, ms", "compiled in, s", "images/s", "torch, ms", "torch / jax"]
     columns += ["of the peak", "torch's"] if peak else []
     lines = [f"| {' | '.join(columns)} |", "|" + " --- |" * len(columns)]

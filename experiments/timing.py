@@ -1,4 +1,4 @@
-"""Medians of times that are taken by turns."""
+"""Medians of wall-clock times, with the candidates interleaved."""
 
 import statistics
 import time
@@ -7,11 +7,15 @@ from typing import Any
 
 from tqdm import tqdm
 
-Work = tuple[str, str]  # What is done, and by whom: ("kd step", "jax").
+Work = tuple[str, str]  # (workload, library), as in ("kd step", "jax")
 
 
 def seconds(candidates: dict[Work, Callable[[], Any]], rounds: int) -> list[dict[str, Any]]:
-    """[{"work", "seconds": {"jax": {"first", "median", "least"}, ...}}]; "first" includes the compilation."""
+    """Runs every candidate once per round, one after the other, after a first round that includes compilation.
+
+    Returns:
+        One row per workload: [{"work", "seconds": {"jax": {"first", "median", "least"}, ...}}].
+    """
     times: dict[Work, list[float]] = {work: [] for work in candidates}
     with tqdm(total=(1 + rounds) * len(candidates)) as progress:
         for _ in range(1 + rounds):

@@ -16,6 +16,7 @@ from torch.nn import functional
 Workload = Callable[[], None]
 _DEVICE = torch.device("cuda" if jax.default_backend() == "gpu" else "cpu")
 torch.backends.cudnn.benchmark = True  # XLA tries its convolutions out as well.
+_METHODS = ("teacher", "ce", "kd", "crd", "rdd", "rdd_alone")
 _CLASSES, _EXAMPLES, _DIM, _NEGATIVES, _POOL, _TEMPERATURE = 100, 50_000, 128, 16_384, 1_024, 0.07
 
 
@@ -92,18 +93,22 @@ class Contrast(nn.Module):
 
 
 def train_step(method: str, *, batch_size: int, dtype: str = "float32", steps: int = 1) -> Workload:
-    """`steps` updates of resnet8x4 by resnet32x4 on images of CIFAR-100's size, with "ce", "kd", "crd" or "rdd".
+    """Prepares `steps` updates of resnet8x4 by resnet32x4 on images of CIFAR-100's size.
 
-    "teacher" is the training of resnet32x4 from labels; `dtype` is that of the networks' computation.
+    Args:
+        method: "ce", "kd", "crd", "rdd" or "rdd_alone", weighted as in configs/, or "teacher": resnet32x4 from labels.
+        batch_size: of one update.
+        dtype: of the networks' computation, "float32" or "bfloat16".
+        steps: updates in one call.
 
     Raises:
         ValueError: for another method.
     """
-    if method not in ("teacher", "ce", "kd", "crd", "rdd"):
-        raise ValueError(f'no PyTorch step is written for "{method}": there are teacher, ce, kd, crd and rdd')
+    if method not in _METHODS:
+        raise ValueError(f'no PyTorch step is written for "{method}", only for {", ".join(_METHODS)}')
     student = _network(32 if method == "teacher" else 8).train()
     teacher = None if method in ("teacher", "ce") else _network(32).eval().requires_grad_(False)
-    contrast = Contrast(method == "crd").to(_DEVICE) if method in ("crd", "rdd") else None
+    contrast = Contrast(method == "crd").to(_DEVICE) if method in ("crd", "rdd", "rdd_alone") else None
     parameters = [*student.parameters(), *(contrast.parameters() if contrast else [])]
     optimizer = torch.optim.SGD(parameters, lr=0.05, momentum=0.9, weight_decay=5e-4)
     images = torch.randint(256, (_EXAMPLES, 3, 32, 32), dtype=torch.uint8, device=_DEVICE)
@@ -117,9 +122,10 @@ def train_step(method: str, *, batch_size: int, dtype: str = "float32", steps: i
                 with torch.no_grad():
                     teacher_logits, teacher_embedding = teacher(views)
         loss = functional.cross_entropy(logits.float(), labels[indices])
-        if method == "kd":
+        if method in ("kd", "rdd"):
             pair = functional.log_softmax(logits.float() / 4, 1), functional.softmax(teacher_logits.float() / 4, 1)
-            loss = 0.1 * loss + 0.9 * 16 * functional.kl_div(*pair, reduction="batchmean")
+            weight = 0.1 if method == "kd" else 1.0
+            loss = weight * loss + 0.9 * 16 * functional.kl_div(*pair, reduction="batchmean")
         if contrast:
             loss = loss + 0.8 * contrast((embedding.float(), teacher_embedding.float()), indices)
         optimizer.zero_grad()

@@ -1,4 +1,4 @@
-"""What the benchmark times, in JAX: each function prepares a workload and returns one that does it once and waits."""
+"""The benchmark's workloads in JAX. Each function prepares one and returns a callable that runs it and waits."""
 
 import importlib
 from collections.abc import Callable
@@ -18,11 +18,10 @@ from rdd_jax.train_step import make_train_call, make_train_step
 
 
 class TrainStep:
-    """Some updates in one call. Called, it does them, waits, and returns the steps done so far and their metrics.
+    """A number of updates in one call; calling it runs them and waits for the result.
 
-    state: before the next call, which takes its buffers over.
-    constants: what every call reads, replicated: (what the teacher teaches from, images, labels).
-    multiply_adds: of the networks in one update, the gradients' among them.
+    state: the train state before the next call, which donates its buffers.
+    multiply_adds: of the networks in one update, those of the gradients included.
     """
 
     def __init__(
@@ -33,51 +32,36 @@ class TrainStep:
         batches: np.ndarray,
         *,
         steps_per_call: int,
-        seeds: int,
         multiply_adds: int,
     ):
         self.state = state
         self.multiply_adds = multiply_adds
-        self.constants = constants
+        self._constants = constants  # (the teacher's variables or outputs, images, labels), replicated
         self._call = call
         self._batches = batches
         self._steps_per_call = steps_per_call
-        self._seeds = seeds
         self._position = 0
 
-    def __call__(self) -> tuple[np.ndarray, dict[str, Any]]:
-        """-> (the state's step, the metrics so far), of each seed."""
-        self.state, progress = self._call(*self._arguments())
+    def __call__(self) -> tuple[int, dict[str, Any]]:
+        """-> (the number of updates so far, their mean loss and accuracy)."""
+        places = np.arange(self._position, self._position + self._steps_per_call)
+        rows = parallel.split_rows(np.take(self._batches, places, axis=0, mode="wrap"))
+        self.state, progress = self._call(self.state, *self._constants, rows, np.int32(self._steps_per_call))
         self._position += self._steps_per_call
         jax.block_until_ready(self.state)
-        return jax.device_get(self.state.step), progress
-
-    def compile(self) -> jax.stages.Compiled:
-        """The program that a call runs; a call that follows does not compile it again."""
-        return self._call.lower(*self._arguments()).compile()
-
-    def _arguments(self) -> tuple:
-        places = np.arange(self._position, self._position + self._steps_per_call)
-        if self._seeds > 1:  # Each has batches of its own.
-            places = places + np.arange(self._seeds)[:, None]
-        rows = np.take(self._batches, places, axis=0, mode="wrap")
-        return self.state, *self.constants, parallel.split_rows(rows), np.int32(self._steps_per_call)
+        return int(self.state.step), progress
 
 
 class Mining(NamedTuple):
-    """One mining of embeddings f32[n,d]. Called, it does it, waits, and returns the table."""
+    """One mining of embeddings f32[n,d]; calling it mines and waits."""
 
     student: np.ndarray
     teacher: np.ndarray | rdx.Ranked
     pool_size: int
 
     def __call__(self) -> rdx.ContrastTable:
-        """-> the table."""
+        """-> the mined table."""
         return jax.block_until_ready(rdx.mine(self.student, self.teacher, pool_size=self.pool_size))
-
-    def compile(self) -> jax.stages.Compiled:
-        """The program that a call runs; a call that follows does not compile it again."""
-        return rdx.mine.lower(self.student, self.teacher, pool_size=self.pool_size).compile()
 
 
 def train_step(
@@ -88,14 +72,18 @@ def train_step(
     steps_per_call: int = 1,
     remembered: bool = False,
     dtype: str = "float32",
-    seeds: int = 1,
 ) -> TrainStep:
-    """`steps_per_call` updates of the preset's student by a method's own configuration; pixels and teacher are random.
+    """Prepares `steps_per_call` updates of a preset's student by configs/`method`.py.
 
-    "teacher" is the training of the preset's teacher from labels. The speed does not depend on what the pixels and the
-    weights are; data set, banks and table have their full size. With `remembered` the teacher has seen the views
-    before, as in later runs with a cache of them; `dtype` is that of the networks' computation. Several seeds are
-    trained at once, one state for each on a leading axis.
+    Pixels and teacher are random, as the speed does not depend on them; data set and banks have their full size.
+
+    Args:
+        method: a file of configs/; "teacher" trains the preset's teacher from labels.
+        preset: the data set and the networks.
+        batch_size: over all devices.
+        steps_per_call: updates in one call.
+        remembered: whether the teacher's outputs are read from memory, as with `teacher.cache=views`.
+        dtype: of the networks' computation.
     """
     config = importlib.import_module(f"configs.{method}").get_config(preset)
     info = datasets.describe(config.dataset)
@@ -117,13 +105,9 @@ def train_step(
     step = make_train_step(student, teach, distiller, optimizer, views.show_random, axis_name=parallel.AXIS)
     call = make_train_call(step, steps_per_call)
 
-    def create(seed):
-        return train_state.create(seed, info.image_shape, student, teacher, distiller, optimizer)
-
-    if seeds > 1:
-        call, create = jax.vmap(call, in_axes=(0, None, None, None, 0, None)), jax.vmap(create)
     call = parallel.data_parallel(call, in_axes=(None, None, None, None, 0, None), donated=(0,))
-    state = parallel.replicate(jax.jit(create)(np.arange(seeds) if seeds > 1 else 0))
+    create = jax.jit(lambda seed: train_state.create(seed, info.image_shape, student, teacher, distiller, optimizer))
+    state = parallel.replicate(create(0))
     if remembered:
         logits, features = train_state.output_shapes(teacher, info.image_shape)
         knowledge = teaching.Lessons(
@@ -134,8 +118,8 @@ def train_step(
     constants = parallel.replicate((knowledge, images, labels))
     batches = epoch_batches(info.num_train, batch_size, seed=0, epoch=0)
     passes = 3 * _multiply_adds(student, info.image_shape) + asks_teacher * _multiply_adds(teacher, info.image_shape)
-    cost = {"steps_per_call": steps_per_call, "seeds": seeds, "multiply_adds": passes * batch_size}
-    return TrainStep(call, state, constants, batches, **cost)
+    cost = passes * batch_size
+    return TrainStep(call, state, constants, batches, steps_per_call=steps_per_call, multiply_adds=cost)
 
 
 def _multiply_adds(network: nn.Module, image_shape: tuple[int, int, int]) -> int:

@@ -1,4 +1,4 @@
-"""The benchmark's bookkeeping, on workloads that take no time; and that its own workloads run."""
+"""The benchmark: its tables on made-up times, its workloads on the digits, and its command line."""
 
 import json
 import sys
@@ -30,7 +30,7 @@ def test_table():
     assert benchmark.table(rows).splitlines()[2:] == ["| a | 2.00 | 3.0 | 3.00 | 1.50 |", "| b | 1.00 | 0.0 |  |  |"]
 
 
-def test_steps_of_one_call_are_told_by_the_update(monkeypatch):
+def test_seconds_of_a_call_are_divided_by_its_updates(monkeypatch):
     taken = {"jax": {"first": 10.0, "median": 4.0, "least": 2.0}, "torch": {"first": 9.0, "median": 8.0, "least": 8.0}}
     monkeypatch.setattr(timing, "seconds", lambda *_: [{"work": "a", "seconds": taken}])
     step = types.SimpleNamespace(multiply_adds=10)
@@ -74,22 +74,21 @@ def test_a_step_is_an_update_and_can_be_taken_again(steps_per_call):
     assert start["loss"] != end["loss"]
 
 
-def test_a_seed_learns_the_same_among_others_as_alone():
-    options = {"preset": "digits", "batch_size": 16}
-    together, alone = workloads.train_step("rdd", **options, seeds=2), workloads.train_step("rdd", **options)
-    (steps, found), (_, expected) = together(), alone()
-    assert steps.tolist() == [1, 1]
-    np.testing.assert_allclose(found["loss"][0], expected["loss"], rtol=1e-5)
-    assert found["loss"][0] != found["loss"][1]
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [("step --methods=kdd", 'unknown method "kdd"'), ("step --methods=kd --against=torch", "pip install torch")],
+    [
+        ("step --methods=kdd", 'unknown method "kdd"'),
+        ("step --methods=kd --against=torch", "pip install torch"),
+        ("step --batch_size=62", "--batch_size must be a multiple of the 4 devices; got 62"),
+        ("step --rounds=0", "--rounds must be at least 1"),
+        ("mine --sizes=50,many", '--sizes takes whole numbers above 0 with commas between them; got "50,many"'),
+        ("mine --sizes=5000,100", "--pool_size must be in [1, 99]"),
+    ],
 )
-def test_mistakes_are_told(monkeypatch, capsys, arguments, words):
+def test_mistakes_are_refused_before_anything_is_timed(monkeypatch, capsys, arguments, words):
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, "experiments.torch_workloads", raising=False)
+    monkeypatch.setattr(timing, "seconds", lambda *_: pytest.fail("something was timed"))
     monkeypatch.setattr(workloads, "train_step", lambda *_, **__: lambda: None)
     monkeypatch.setattr(sys, "argv", ["benchmark", *arguments.split()])
     with pytest.raises(SystemExit) as exit_code:

@@ -8,7 +8,8 @@ from experiments import torch_workloads  # noqa: E402 (wants torch)
 
 
 @pytest.mark.parametrize(
-    ("method", "dtype"), [("ce", "float32"), ("kd", "bfloat16"), ("crd", "float32"), ("rdd", "bfloat16")]
+    ("method", "dtype"),
+    [("ce", "float32"), ("kd", "bfloat16"), ("crd", "float32"), ("rdd", "bfloat16"), ("rdd_alone", "float32")],
 )
 def test_an_update_moves_what_it_trains(method, dtype, monkeypatch):
     monkeypatch.setattr(torch_workloads, "_EXAMPLES", 64)
