@@ -203,10 +203,7 @@ def _restore(folder: Path, item: str, like: Any) -> Any:
         if (leaf.shape, leaf.dtype) != (wanted.shape, wanted.dtype):
             name = f"{item}{jax.tree_util.keystr(path)}"
             raise ValueError(f"{name} is {leaf.dtype}{leaf.shape}, and {wanted.dtype}{wanted.shape} is wanted")
-    checksums = folder / _CHECKSUMS / "metadata"
-    if not checksums.parent.exists():  # Of a version that had none.
-        return tree
-    expected = json.loads(checksums.read_bytes())[item]
+    expected = json.loads((folder / _CHECKSUMS / "metadata").read_bytes())[item]
     wrong = sorted(name for name, checksum in _checksums(tree).items() if expected.get(name) != checksum)
     if wrong:
         raise ValueError(f"{len(wrong)} arrays are not what was saved, the first is {item}{wrong[0]}")

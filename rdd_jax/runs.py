@@ -29,8 +29,6 @@ UNREAD_BY_TEACHERS = {
     "keep_all_checkpoints": False,
     "steps_per_call": 0,
 }
-# What the configurations of earlier versions had not, as they were run.
-_LATER = {"data": choice.options(), "augment": {"resized_crop": False}, "pair": "", "on_nan": "stop"}
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
@@ -95,22 +93,11 @@ def read_config(workdir: Path) -> ml_collections.ConfigDict:
     try:
         content = json.loads(path.read_text())
         content["student"]["name"], content["dataset"]
-        return ml_collections.ConfigDict(_completed(content, _LATER))
+        return ml_collections.ConfigDict(content)
     except OSError:
         raise UserError(f"there is no run in {workdir}: it has no {files.CONFIG}") from None
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is damaged ({error}): choose another workdir") from None
-
-
-def _completed(content: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """The content, with the defaults where it has nothing."""
-    missing = {key: value for key, value in defaults.items() if key not in content}
-    nested = {
-        key: _completed(content[key], value)
-        for key, value in defaults.items()
-        if key in content and isinstance(value, dict)
-    }
-    return content | missing | nested
 
 
 def write_config(config: ml_collections.ConfigDict, workdir: Path) -> None:

@@ -186,12 +186,6 @@ def test_what_is_no_checkpoint_is_passed_over(tmp_path, content):
         assert int(checkpoints.restore(shapes()).step) == 2
 
 
-def test_a_checkpoint_from_before_there_were_checksums_is_read(tmp_path):
-    save(tmp_path, [50.0])
-    shutil.rmtree(tmp_path / "checkpoints" / "1" / "checksums")
-    assert restore_student(tmp_path, shapes().student)["params"]["kernel"].mean() == 1
-
-
 def test_another_network_is_refused(tmp_path):
     save(tmp_path, [50.0])
     wider = {"params": {"kernel": jax.ShapeDtypeStruct((3, 5), jnp.float32)}}

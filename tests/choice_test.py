@@ -1,6 +1,5 @@
 """What a configuration chooses to stream: folders and prepared data sets, and what does not go together."""
 
-import json
 import pickle
 import re
 import shutil
@@ -248,15 +247,6 @@ def test_a_teacher_for_images_of_another_stem_is_refused(folder, tmp_path):
     large_images.teacher.checkpoint = str(tmp_path / "teacher")
     with pytest.raises(UserError, match=r"for \(64, 64, 3\) a resnet18 has other parameters"):
         checks.check(large_images, tmp_path / "run")
-
-
-def test_a_run_of_an_earlier_version_goes_on(tmp_path):
-    chosen = base.get_config("digits")
-    earlier = chosen.to_dict()
-    del earlier["data"], earlier["augment"]["resized_crop"], earlier["on_nan"], earlier["pair"]
-    (tmp_path / "config.json").write_text(json.dumps(earlier))
-    assert not runs.differences(runs.read_config(tmp_path), chosen)
-    checks.check(chosen, tmp_path)
 
 
 def test_images_that_differ_in_size_want_one(folder, tmp_path):

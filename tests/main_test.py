@@ -331,16 +331,6 @@ def test_a_run_without_a_teacher_is_explained_against_another(capsys, tmp_path):
     assert "--against=WORKDIR" in refusal(capsys, "--mode=explain", "--workdir=alone")
 
 
-def test_a_configuration_of_another_version_is_explained_against_another(capsys, tmp_path):
-    config = left_by_a_run(tmp_path / "old")
-    with config.unlocked():
-        del config.teacher.seed
-    runs.write_config(config, tmp_path / "old")
-    line = refusal(capsys, "--mode=explain", "--workdir=old")
-    assert "another version's" in line
-    assert "--against=WORKDIR" in line
-
-
 def test_a_kept_teacher_of_another_recipe_is_not_taken_unasked(capsys, tmp_path):
     place = tmp_path / "runs" / "teacher-digits-resnet20-seed0"
     config = rdd.get_config("digits")

@@ -91,12 +91,7 @@ def _sides(workdir: Path, against: str) -> tuple[_Side, _Side]:
         return student, _student(Path(against), "other model")
     if not config.teacher.name:
         raise UserError(f"the run in {workdir} has no teacher: name another run by --against=WORKDIR")
-    try:
-        place = runs.teacher_place(config)
-    except (AttributeError, KeyError) as error:
-        raise UserError(
-            f"the configuration in {workdir} is another version's ({error}): name the teacher by --against=WORKDIR"
-        ) from error
+    place = runs.teacher_place(config)
     if not os.path.exists(place):
         raise UserError(f"the teacher of {workdir} is not in {place}: put it there, or give --against=WORKDIR")
     return student, _Side("teacher", config.teacher.name, place, config, lambda: load_teacher(config))
