@@ -6,7 +6,8 @@ runs under `jax.jit` and `jax.vmap`. Nothing is differentiable: ranks are intege
 """
 
 import functools
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -94,6 +95,25 @@ def confusion(affinities: Affinities, exclude: Array) -> Array:
     return jnp.mean(affinities.teacher_unique + affinities.student_unique, axis=1, where=~exclude)
 
 
+def _refuse_nonfinite(mined: Callable[..., Any]) -> Callable[..., Any]:
+    """Wraps a function of (student, teacher) so that it raises ValueError for embeddings with NaN or infinity.
+
+    Ranks of those would be finite, and mean nothing. Inside of `jax.jit` values are not known: there the tables' float
+    columns become NaN.
+    """
+
+    @functools.wraps(mined)
+    def checked(student, teacher, **arguments):
+        rows = {"student": student, "teacher": teacher.embeddings if isinstance(teacher, Ranked) else teacher}
+        for name, embeddings in rows.items():
+            if not isinstance(embeddings, jax.core.Tracer) and not jnp.isfinite(embeddings).all():
+                raise ValueError(f"{name} embeddings {embeddings.shape} are not finite: there is nothing to rank")
+        return mined(student, teacher, **arguments)
+
+    return checked
+
+
+@_refuse_nonfinite
 @functools.partial(jax.jit, static_argnames=("pool_size", "block_size", "axis_name"))
 def mine(
     student: Array,
@@ -137,6 +157,7 @@ def mine(
     return _map_blocks(reduce_block, student, teacher, anchors, block_size, axis_name)
 
 
+@_refuse_nonfinite
 @functools.partial(jax.jit, static_argnames=("block_size", "axis_name"))
 def mine_triplets(
     student: Array,
@@ -166,6 +187,7 @@ def mine_triplets(
     return _map_blocks(reduce_block, student, teacher, anchors, block_size, axis_name)
 
 
+@_refuse_nonfinite
 @functools.partial(jax.jit, static_argnames=("neighbors", "block_size", "axis_name"))
 def difficulty(
     student: Array,
@@ -188,6 +210,7 @@ def difficulty(
     return _difficulty(_largest_differences(student, teacher, neighbors, anchors, block_size, axis_name), gamma, beta)
 
 
+@_refuse_nonfinite
 @functools.partial(jax.jit, static_argnames=("neighbors", "block_size", "axis_name"))
 def difficulty_order(
     student: Array,
@@ -272,14 +295,16 @@ def _largest_differences(student, teacher, neighbors, anchors, block_size, axis_
 def _map_blocks(reduce_block, student, teacher, anchors, block_size, axis_name):
     """Applies `reduce_block(ratio f32[b,m], is_self bool[b,m], columns i32[m])` to all n rows, b at a time.
 
-    Returns what it returns, with leaves [n,...] for [b,...].
+    Returns what it returns, with leaves [n,...] for [b,...]. Of embeddings that are not finite the ratio is NaN.
     """
     columns = (jnp.arange(len(student)) if anchors is None else anchors).astype(jnp.int32)
     student_ranks, teacher_ranks = (row_blocks.ranker(model, anchors) for model in (student, teacher))
+    embeddings = (student, teacher.embeddings if isinstance(teacher, Ranked) else teacher)
+    finite = jnp.isfinite(embeddings[0]).all() & jnp.isfinite(embeddings[1]).all()
 
     def one_block(rows):
         is_self = rows[:, None] == columns
         ratio = relative_difference(student_ranks(rows, is_self), teacher_ranks(rows, is_self))
-        return reduce_block(ratio, is_self, columns)
+        return reduce_block(jnp.where(finite, ratio, jnp.nan), is_self, columns)
 
     return row_blocks.map_row_blocks(one_block, len(student), block_size, axis_name)

@@ -144,7 +144,8 @@ class _Run:
         if step == begin:
             state = train_state.start_epoch(state)
             state, extra = self._look_around(state, epoch, step, progress)
-        batches = experiment.sampler.batches(epoch, jax.device_get(state.scores))
+        scores, labels = jax.device_get((state.scores, experiment.train.labels))
+        batches = experiment.sampler.batches(epoch, scores, labels)
         teaching, views = experiment.lessons(begin, batches)
         calls = [batches[first - begin : stop - begin] for first, stop in self._calls(step, end)]
         started, first = time.perf_counter(), step

@@ -9,7 +9,7 @@ import pytest
 from golden import MEMORY
 from tiny import BATCH, EMBEDDINGS, EXAMPLES, LABELS, SMALL, STUDENT, TEACHER, compiled, create, start
 
-from rdd_jax import rdx
+from rdd_jax import methods, rdx
 from rdd_jax.losses.contrastive import bank_scores, nce, relational_contrast
 from rdd_jax.memory import FifoQueue, momentum_update, normalize
 from rdd_jax.methods.contrast import project
@@ -288,3 +288,22 @@ def test_impossible_anchors_are_refused(name, least):
     for anchors in (-1, least - 1, EXAMPLES + 1):
         with pytest.raises(ValueError, match=rf"^{name}: anchors must be in \[{least}, {EXAMPLES}\].*got {anchors}$"):
             create(name, anchors=anchors)
+
+
+@pytest.mark.parametrize("name", MINERS)
+def test_embeddings_of_another_number_of_examples_are_refused(name):
+    distiller = create(name)
+    _, state = start(distiller)
+    student, teacher = EMBEDDINGS
+    for pair in ((student[:12], teacher[:12]), (student, rdx.ranked(teacher[:12]))):
+        with pytest.raises(
+            ValueError, match=rf"^{name}: refresh needs an embedding of each of the {EXAMPLES} training"
+        ):
+            distiller.refresh(state, *pair, None)
+
+
+@pytest.mark.parametrize("name", ["crd", "rdd", "rrd", "rdx_triplet"])
+@pytest.mark.parametrize("labels", [np.eye(EXAMPLES, 4), LABELS.astype(np.float32), LABELS[:0]])
+def test_labels_that_are_no_class_numbers_are_refused(name, labels):
+    with pytest.raises(ValueError, match=rf"^{name}: training_labels must be integers \[N\]; got"):
+        methods.METHODS[name](labels)

@@ -326,3 +326,30 @@ def test_the_order_of_difficulty_tells_apart_what_its_sum_cannot():
     saturated = order[sums[order] == sums.max()]
     assert len(saturated) > 500
     assert abs(np.corrcoef(saturated, np.arange(len(saturated)))[0, 1]) < 0.15
+
+
+MINERS = {
+    "mine": functools.partial(rdx.mine, pool_size=3),
+    "mine_triplets": rdx.mine_triplets,
+    "difficulty": functools.partial(rdx.difficulty, gamma=0.1, beta=0.8),
+    "difficulty_order": rdx.difficulty_order,
+}
+
+
+@pytest.mark.parametrize("name", MINERS)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_embeddings_that_are_not_finite_are_refused(embeddings, name, value):
+    student, teacher = (array.copy() for array in embeddings)
+    teacher[7, 2] = value
+    with pytest.raises(ValueError, match=r"^teacher embeddings \(90, 10\) are not finite"):
+        MINERS[name](student, teacher)
+    with pytest.raises(ValueError, match=r"^student embeddings \(90, 10\) are not finite"):
+        MINERS[name](teacher, student)
+
+
+def test_inside_jit_one_nan_makes_the_confusion_nan(embeddings):
+    student, teacher = (array.copy() for array in embeddings)
+    teacher[7, 2] = np.nan
+    mined = jax.jit(mine)
+    assert np.isnan(mined(student, teacher).confusion).all()
+    assert np.isfinite(mined(*embeddings).confusion).all()

@@ -54,6 +54,31 @@ def test_rdx_goes_from_the_easiest_to_the_hardest_of_the_easy():
     np.testing.assert_array_equal(SCORES[batches.ravel()], np.arange(40))
 
 
+def test_rdx_shuffled_visits_the_same_examples_in_another_order_each_epoch():
+    ordered = sampler("rdx", fraction=0.4).batches(7, SCORES)
+    shuffled = [sampler("rdx", fraction=0.4, shuffle=True).batches(epoch, SCORES) for epoch in (7, 8)]
+    # 41 examples are chosen and 40 fit into batches: another order leaves out another one.
+    assert all(len(set(batches.ravel()) - set(ordered.ravel())) <= 1 for batches in shuffled)
+    assert (np.diff(SCORES[shuffled[0].ravel()]) < 0).any()
+    assert (shuffled[0] != shuffled[1]).any()
+
+
+@pytest.mark.parametrize("kind", sampling.RANKED)
+def test_balanced_the_easiest_of_each_class_are_chosen_in_its_share_of_the_set(kind):
+    # Class 0 has 61 examples and the lowest scores, class 1 has 32, class 2 has 10 and the highest.
+    labels = np.repeat([0, 1, 2], [61, 32, 10]).astype(np.int32)
+    scores = np.random.default_rng(1).permutation(EXAMPLES).astype(np.float32) + 1000 * labels
+    one = Sampler(kind, EXAMPLES, 1, fraction=0.4, start_fraction=0.4, balance=True)
+    chosen = one.batches(0, scores, labels).ravel()
+    for label, count in ((0, 24), (1, 13), (2, 4)):
+        own = np.flatnonzero(labels == label)
+        assert set(chosen[labels[chosen] == label]) == set(own[np.argsort(scores[own])[:count]])
+    unbalanced = one._replace(balance=False).batches(0, scores, labels).ravel()
+    assert set(labels[unbalanced]) == {0}
+    if kind == "rdx":
+        assert (np.diff(scores[chosen]) > 0).all()
+
+
 def test_rdx_may_go_through_all_of_them():
     one = sampler("rdx", fraction=1.0)
     assert one.scores_are_due(0)

@@ -36,10 +36,13 @@ class Sampler(NamedTuple):
     """A way to visit `num_examples` examples in batches of `batch_size`, keyed by `seed`.
 
     kind: "full": all of them, in random order. "random": a random `fraction`, drawn anew every `refresh_epochs` (0:
-        once). "rdx": the `fraction` of lowest score, from the easiest to the hardest. "curriculum": the easiest
-        `start_fraction` at first, growing linearly to all over `pace_epochs`, in random order (Irakiza & Mugisha
-        2026 for the last two). "rho": all, in batches `candidates` times as large, of which the step keeps the most
-        worthwhile (Mindermann et al. 2022). "even", "odd": every other one, for networks that shall judge the rest.
+        once). "rdx": the `fraction` of lowest score. "curriculum": the easiest `start_fraction` at first, growing
+        linearly to all over `pace_epochs`, in random order (Irakiza & Mugisha 2026 for the last two). "rho": all, in
+        batches `candidates` times as large, of which the step keeps the most worthwhile (Mindermann et al. 2022).
+        "even", "odd": every other one, for networks that shall judge the rest.
+    shuffle: "rdx" in random order, a new one each epoch, instead of from the easiest to the hardest.
+    balance: "rdx" and "curriculum" choose the easiest of each class, in the classes' shares of the whole set, instead
+        of the easiest of all, among which some classes are rare.
     """
 
     kind: str
@@ -51,6 +54,8 @@ class Sampler(NamedTuple):
     pace_epochs: int = 100
     refresh_epochs: int = 0
     candidates: int = 10
+    shuffle: bool = False
+    balance: bool = False
 
     def steps(self, epoch: int) -> int:
         """Batches of that epoch (from 0)."""
@@ -61,25 +66,38 @@ class Sampler(NamedTuple):
         used = self.kind == "rdx" or (self.kind == "curriculum" and self._visited(epoch) < self.num_examples)
         return used and (epoch % self.refresh_epochs == 0 if self.refresh_epochs else epoch == 0)
 
-    def batches(self, epoch: int, scores: np.ndarray | None = None) -> np.ndarray:
+    def batches(self, epoch: int, scores: np.ndarray | None = None, labels: np.ndarray | None = None) -> np.ndarray:
         """The epoch's batches of positions, i32[steps, batch_size], or `candidates` times as wide.
 
         Args:
             epoch: from 0.
             scores: f32[num_examples], low is easy; for the kinds that rank.
+            labels: i32[num_examples]; for `balance`.
         """
         visited = self._visited(epoch)
         if self.kind == "random":
             period = epoch // self.refresh_epochs if self.refresh_epochs else 0
             chosen = np.random.default_rng([self.seed, period, visited]).permutation(self.num_examples)[:visited]
         elif self.kind in RANKED:
-            # Of equal scores the lower position is the easier.
-            chosen = np.argsort(scores, kind="stable")[:visited]
+            chosen = self._easiest(scores, labels, visited)
         else:
             chosen = np.arange(self.num_examples)[_PARTS.get(self.kind, slice(None))]
-        if self.kind != "rdx":
+        if self.kind != "rdx" or self.shuffle:
             chosen = chosen[epoch_order(visited, self.seed, epoch)]
         return _batches(chosen.astype(np.int32), self._rows)
+
+    def _easiest(self, scores: np.ndarray, labels: np.ndarray | None, count: int) -> np.ndarray:
+        """The `count` positions of lowest score, of all or of each class, in ascending order of the score."""
+        # Of equal scores the lower position is the easier.
+        order = np.argsort(scores, kind="stable")
+        if self.balance:
+            quantile = np.empty(len(order))
+            for label in np.unique(labels):
+                own = order[labels[order] == label]
+                quantile[own] = (np.arange(len(own)) + 0.5) / len(own)
+            chosen = np.argsort(quantile[order], kind="stable")[:count]
+            return order[np.sort(chosen)]
+        return order[:count]
 
     @property
     def _rows(self) -> int:

@@ -2,11 +2,16 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rdd_jax.collectives import all_gather, mean
 from rdd_jax.memory import MemoryBank, momentum_update, normalize
 from rdd_jax.methods.heads import Head, linear
+from rdd_jax.rdx import Ranked
 from rdd_jax.types import Array, Batch
+
+# exp(1 / temperature), summed over a bank and multiplied by its size, has to stay below float32's 3e38.
+_LOWEST_TEMPERATURE = 0.02
 
 
 def project(head: Head, embedding: Array) -> Array:
@@ -47,9 +52,27 @@ def check_options(name: str, *, dim: int, num_negatives: int, temperature: float
     """Raises ValueError, in one line, where the options that the methods share are impossible."""
     if dim < 1 or num_negatives < 1:
         raise ValueError(f"{name}: dim and num_negatives must be at least 1; got {dim} and {num_negatives}")
-    if not temperature > 0:
-        raise ValueError(f"{name}: temperature must be above 0; got {temperature}")
+    if not temperature >= _LOWEST_TEMPERATURE:
+        raise ValueError(f"{name}: temperature must be at least {_LOWEST_TEMPERATURE}; got {temperature}")
     check_momentum(name, momentum)
+
+
+def check_labels(name: str, training_labels: np.ndarray) -> np.ndarray:
+    """Returns the labels as i32[N]; raises ValueError where they are not class numbers, one an example."""
+    labels = np.asarray(training_labels)
+    if labels.ndim != 1 or not labels.size or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"{name}: training_labels must be integers [N]; got {labels.dtype}{list(labels.shape)}")
+    return labels.astype(np.int32)
+
+
+def check_embeddings(name: str, student: Array, teacher: Array | Ranked, num_examples: int) -> None:
+    """Raises ValueError unless both hold one embedding for each of the `num_examples` of the training set."""
+    teacher = teacher.embeddings if isinstance(teacher, Ranked) else teacher
+    if len(student) != num_examples or len(teacher) != num_examples:
+        raise ValueError(
+            f"{name}: refresh needs an embedding of each of the {num_examples} training examples; got student "
+            f"{student.shape} and teacher {teacher.shape}"
+        )
 
 
 def check_momentum(name: str, momentum: float) -> None:

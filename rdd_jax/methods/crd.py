@@ -9,7 +9,7 @@ import numpy as np
 from rdd_jax.collectives import row_keys
 from rdd_jax.losses.contrastive import all_scores, nce
 from rdd_jax.memory import MemoryBank, init_bank
-from rdd_jax.methods.contrast import check_options, project, settle_normalizer, update_bank
+from rdd_jax.methods.contrast import check_labels, check_options, project, settle_normalizer, update_bank
 from rdd_jax.methods.heads import init_head
 from rdd_jax.types import Array, Distiller
 
@@ -32,10 +32,13 @@ def crd(
 ) -> Distiller:
     """Contrasts each image with itself in the other network's bank, against images of other classes. Weight 0.8.
 
+    Negatives are drawn with replacement. RepDistiller draws without replacement where the other classes have K images
+    or more, as those of CIFAR-100 have: the same expected loss, with a little less variance.
+
     Args:
         training_labels: i32[N], the labels of the whole training set: it sizes the bank and tells the classes apart.
         dim: d of the projected unit vectors.
-        num_negatives: K, drawn with replacement for every anchor.
+        num_negatives: K, drawn for every anchor.
         temperature: T of exp(q . v / T).
         momentum: share of the old vector kept in the bank.
 
@@ -43,8 +46,9 @@ def crd(
         ValueError: for an impossible option, or where there is but one class.
     """
     check_options("crd", dim=dim, num_negatives=num_negatives, temperature=temperature, momentum=momentum)
-    num_examples = len(training_labels)
-    draw = _other_class_sampler(np.asarray(training_labels), num_negatives)
+    labels = check_labels("crd", training_labels)
+    num_examples = len(labels)
+    draw = _other_class_sampler(labels, num_negatives)
 
     def init(rng, student_shapes, teacher_shapes):
         student_rng, teacher_rng, bank_rng = jax.random.split(rng, 3)

@@ -12,6 +12,8 @@ from rdd_jax.losses.contrastive import bank_scores, nce, products
 from rdd_jax.memory import MemoryBank, init_bank
 from rdd_jax.methods.contrast import (
     check_anchors,
+    check_embeddings,
+    check_labels,
     check_mining,
     check_options,
     draw_anchors,
@@ -65,9 +67,20 @@ def rdd(
 ) -> Distiller:
     """CRD-style contrast whose positives, negatives and anchor weights come from the mined table. Weight 0.8.
 
-    Until the first refresh an image is its own positive and its pool is random. A hard negative of the pool stands
-    for as many of the K draws as it would get on average: the loss of 16,384 draws from 1,024 rows, without the
-    draws. The uniform negatives are drawn anew every step and shared by the batch.
+    Until the first refresh an image is its own positive and its pool is random. Each hard negative of the pool is
+    weighted by the number of draws, of K in all, that it gets on average: the loss of 16,384 draws from 1,024 rows,
+    without the draws. The uniform negatives are drawn anew every step and shared by the batch. Draws of the anchor
+    itself or of its positive do not count, neither in the loss nor in the noise ratio q.
+
+    The paper's text leaves open what follows; this is how it is read here (docs/rdd.md has what was measured of it):
+    - The confusion c_i is the mean of A01 + A10, as in the authors' release. It is 2 where the models agree, and with
+      beta = 0.8 hardly more elsewhere, so that the anchors weigh nearly the same. gamma and beta act through these
+      weights alone, as selection goes by the rank difference before gamma: without `anchor_weighting` they change
+      nothing.
+    - Figure 1 "weights negatives by A10". Here A10 selects the pool, and all rows of a pool weigh the same.
+    - Hard negatives may be of the anchor's class, as in the release.
+    - The teacher's head is a fixed random projection of embeddings that are not centred, as in the release, unless
+      `both_directions` trains it.
 
     Args:
         training_labels: i32[N], the labels of the whole training set.
@@ -77,8 +90,8 @@ def rdd(
         uniform_negatives: share of the K that come from the whole bank, in [0, 1] (the authors' release: 0).
         temperature: T of exp(q . v / T).
         momentum: share of the old vector kept in the bank.
-        gamma: sharpness of the rank difference.
-        beta: sharpness of the affinities (the authors' release: 5).
+        gamma: sharpness of the rank difference, for the anchor weights.
+        beta: sharpness of the affinities, for the anchor weights (the authors' release: 5).
         positives: "a01", the teacher-unique neighbour, or "self", the image itself.
         anchor_weighting: whether an anchor counts by its confusion over the mean (no effect in the authors' release).
         both_directions: whether the teacher's projections are contrasted with the student's bank as well, which
@@ -92,11 +105,11 @@ def rdd(
         ValueError: for an impossible option.
     """
     check_options("rdd", dim=dim, num_negatives=num_negatives, temperature=temperature, momentum=momentum)
-    num_examples = len(training_labels)
+    labels = check_labels("rdd", training_labels)
+    num_examples = len(labels)
     check_mining("rdd", gamma=gamma, beta=beta, block_size=block_size)
     _check(num_examples, pool_size, uniform_negatives, positives)
     check_anchors("rdd", anchors, least=pool_size + 1, num_examples=num_examples)
-    labels = np.asarray(training_labels, np.int32)
     num_uniform = round(num_negatives * uniform_negatives)
     draws_per_negative = np.ones(pool_size + num_uniform, np.float32)
     draws_per_negative[:pool_size] = (num_negatives - num_uniform) / pool_size
@@ -144,6 +157,7 @@ def rdd(
         return value, (state, metrics)
 
     def refresh(state, student_embeddings, teacher_embeddings, rng, *, axis_name=None):
+        check_embeddings("rdd", student_embeddings, teacher_embeddings, num_examples)
         table = rdx.mine(
             student_embeddings,
             teacher_embeddings,

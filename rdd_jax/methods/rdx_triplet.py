@@ -1,4 +1,4 @@
-"""RDX triplets (after the release of Irakiza & Mugisha 2026): nearer to whom the teacher groups one with."""
+"""RDX triplet loss, after the release of Irakiza & Mugisha 2026."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,14 @@ from rdd_jax import rdx
 from rdd_jax.collectives import all_gather
 from rdd_jax.losses import contrastive
 from rdd_jax.memory import momentum_update, normalize
-from rdd_jax.methods.contrast import check_anchors, check_mining, check_momentum, draw_anchors
+from rdd_jax.methods.contrast import (
+    check_anchors,
+    check_embeddings,
+    check_labels,
+    check_mining,
+    check_momentum,
+    draw_anchors,
+)
 from rdd_jax.types import Array, Distiller
 
 
@@ -30,10 +37,13 @@ def rdx_triplet(
     block_size: int = 512,
     anchors: int = 0,
 ) -> Distiller:
-    """Pulls an embedding to its strongest teacher-unique neighbour and away from its student-unique. Weight 0.8.
+    """Pulls an embedding to its strongest teacher-unique neighbour and away from its student-unique one. Weight 0.8.
 
-    The loss is 0 until the first refresh, as in the release. Positives and negatives are the student's own, from a
-    memory moved by momentum; the release embeds the two images anew every step, at three times the cost.
+    Three departures from the release. The embeddings are scaled to unit length, where the release takes distances of
+    raw features, on whose scale the slope of the softplus depends. Positives and negatives come from a memory of the
+    student's embeddings, moved by momentum, where the release embeds both images anew every step, at three times the
+    cost. The loss is 0 until the first refresh, where the release's is the softplus of the distance between two
+    augmentations of the anchor, about log 2.
 
     Args:
         training_labels: i32[N], of the whole training set: its length sizes the memory.
@@ -48,7 +58,7 @@ def rdx_triplet(
     """
     check_mining("rdx_triplet", gamma=gamma, beta=beta, block_size=block_size)
     check_momentum("rdx_triplet", momentum)
-    num_examples = len(training_labels)
+    num_examples = len(check_labels("rdx_triplet", training_labels))
     check_anchors("rdx_triplet", anchors, least=2, num_examples=num_examples)
 
     def init(rng, student_shapes, teacher_shapes):
@@ -68,6 +78,7 @@ def rdx_triplet(
         return state.mined * value, (state._replace(vectors=vectors), {})
 
     def refresh(state, student_embeddings, teacher_embeddings, rng, *, axis_name=None):
+        check_embeddings("rdx_triplet", student_embeddings, teacher_embeddings, num_examples)
         table = rdx.mine_triplets(
             student_embeddings,
             teacher_embeddings,

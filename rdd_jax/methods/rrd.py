@@ -9,7 +9,7 @@ import numpy as np
 from rdd_jax.collectives import all_gather
 from rdd_jax.losses.contrastive import products, relational_contrast
 from rdd_jax.memory import FifoQueue, enqueue, init_queue, momentum_update, normalize, random_vectors
-from rdd_jax.methods.contrast import check_options, project
+from rdd_jax.methods.contrast import check_labels, check_options, project
 from rdd_jax.methods.heads import Head, init_head
 from rdd_jax.types import Array, Batch, Distiller
 
@@ -54,7 +54,7 @@ def rrd(
         check_options("rrd", dim=dim, num_negatives=num_negatives, temperature=temperature, momentum=momentum)
     if memory not in ("queue", "momentum"):
         raise ValueError(f'rrd: memory must be "queue" or "momentum"; got "{memory}"')
-    num_examples = len(training_labels)
+    num_examples = len(check_labels("rrd", training_labels))
 
     def init(rng, student_shapes, teacher_shapes):
         student_rng, teacher_rng, memory_rng = jax.random.split(rng, 3)
