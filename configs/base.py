@@ -99,10 +99,12 @@ def get_config(preset: str = "digits") -> ml_collections.ConfigDict:
     config.dtype = "float32"  # of the networks' computation; or "bfloat16"
 
     config.dataset = "digits"
-    # "memory" for the sets that fit there; or "stream": of any TFDS data set of images with labels, or of the `folder`
-    # DIR with DIR/train/CLASS/*.jpg and DIR/test (or val, validation: `test_split`). Images are scaled so that their
-    # centre crop of `image_size` pixels (0: all have one size) keeps `crop_share` of the shorter side (0: 0.875 from 128
-    # pixels on, else 1), by threads or by so many `workers`, processes of their own.
+    # Where images are: in "memory", or read as they are needed ("stream"). They are of a `dataset` here or of TFDS, or
+    # of a `folder` DIR with DIR/train/CLASS/*.jpg and DIR/test (or val, validation: `test_split`), or with
+    # DIR/CLASS/*.jpg. They are scaled so that their centre crop of `image_size` pixels (0: all have one size) keeps
+    # `crop_share` of the shorter side (0: 0.875 from 128 pixels on, else 1). The share `validation` of the training
+    # images is held out to choose the best epoch by, or to test on where there is no split for that. `workers` are
+    # processes that read what is streamed; 0: threads of this one.
     config.data = ml_collections.ConfigDict(choice.options())
     # Zero-padding on each side before the crop; mirror images or not; random parts, scaled, of streamed images.
     config.augment = ml_collections.ConfigDict({"pad": 0, "flip": False, "resized_crop": False})

@@ -11,11 +11,9 @@ from PIL import Image
 
 from configs import base
 from rdd_jax import checks, runs
-from rdd_jax.data import choice, prepared, small
-from rdd_jax.data.folders import Files
+from rdd_jax.data import choice, origins, prepared, small
 from rdd_jax.data.resize import ResizeRule
 from rdd_jax.data.sources import Arrays, Chosen
-from rdd_jax.data.stream import Stream
 from rdd_jax.errors import UserError
 
 
@@ -37,34 +35,6 @@ def test_a_folder_is_read_by_class_and_path(folder):
     expected = np.stack([rule.apply(Image.fromarray(prepared_imagenet.picture(number))) for number in range(5)])
     np.testing.assert_array_equal(loaded.train_images[:5], expected)
     np.testing.assert_array_equal(loaded.test_images[5:], expected)
-
-
-def test_what_is_hidden_or_no_file_is_no_image_and_links_are_followed(tmp_path):
-    place = tmp_path / "a"
-    (place / ".thumbnails").mkdir(parents=True)
-    (place / "folder.png").mkdir()
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    for path in (place / "1.png", place / "._1.png", place / ".thumbnails" / "2.png", elsewhere / "3.png"):
-        Image.fromarray(prepared_imagenet.picture(1)).save(path)
-    (place / "broken.png").symlink_to(tmp_path / "nothing.png")
-    (place / "linked").symlink_to(elsewhere)
-    assert Files(tmp_path, ("a",)).paths == [str(place / "1.png"), str(place / "linked" / "3.png")]
-
-
-def test_pixels_of_16_bits_are_refused_by_name(tmp_path):
-    (tmp_path / "a").mkdir()
-    path = tmp_path / "a" / "deep.png"
-    Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000).save(path)
-    with pytest.raises(UserError, match=rf"{re.escape(str(path))} cannot be read \(its pixels are I;16"):
-        Stream(Files(tmp_path, ("a",)), (8, 8, 3))[:1]
-
-
-def test_gray_files_are_read_as_rgb(tmp_path):
-    (tmp_path / "a").mkdir()
-    gray = np.arange(64, dtype=np.uint8).reshape(8, 8)
-    Image.fromarray(gray).save(tmp_path / "a" / "gray.png")
-    np.testing.assert_array_equal(Files(tmp_path, ("a",))[0], np.stack([gray] * 3, axis=-1))
 
 
 def test_imagenet_is_found_described_and_read(imagenet):
@@ -113,7 +83,7 @@ def lose_records(folder):
 @pytest.mark.parametrize("damage", [cut_records, cut_description, lose_records])
 def test_a_damaged_data_set_is_named(imagenet, damage):
     damage(imagenet)
-    choice._find.cache_clear()
+    origins.find.cache_clear()
     with pytest.raises(
         UserError, match=f"the data set in {re.escape(str(imagenet))} cannot be read .*prepare it again"
     ):
@@ -121,15 +91,15 @@ def test_a_damaged_data_set_is_named(imagenet, damage):
 
 
 def test_a_split_without_labels_is_refused(monkeypatch):
-    origin = choice._find("digits", "", "", None, None)
+    origin = origins.find("digits", "", "", 0.0, None, None)
     without = Arrays("digits test", np.zeros((360, 8, 8, 1), np.uint8), np.full(360, -1, np.int32))
-    monkeypatch.setattr(choice, "_find", lambda *_: origin._replace(test=without))
+    monkeypatch.setattr(origins, "find", lambda *_: origin._replace(test=without))
     with pytest.raises(UserError, match=r"image 0 of digits test and 359 more have no label.*data.test_split"):
         choice.load(config())
 
 
 def test_records_go_to_other_processes_closed(imagenet):
-    source = choice._find_records(imagenet, "", imagenet).train
+    source = origins.find_records(imagenet, "", imagenet).train
     image = source[2]
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(source))[2], image)
 
@@ -148,8 +118,8 @@ def test_small_is_the_same_part_of_a_streamed_set():
     names = tuple(f"filler{number}" for number in range(40)) + small.CLASSES + ("filler",) * 40
     labels = np.random.default_rng(0).integers(0, 100, 300).astype(np.int32)
     images = np.arange(300, dtype=np.uint8).repeat(3).reshape(300, 1, 1, 3)
-    origin = choice._Origin("", *2 * (Arrays("x", images, labels),), names, (1, 1, 3), (), ())
-    cut = choice._find_small(origin).test
+    origin = origins.Origin("", *2 * (Arrays("x", images, labels),), names, (1, 1, 3), (), ())
+    cut = origins.cut_small(origin).test
     assert isinstance(cut, Chosen)
     positions = np.flatnonzero((labels >= 40) & (labels < 60))
     assert [cut[place][0, 0, 0] for place in range(len(cut))] == (positions % 256).tolist()
@@ -183,7 +153,7 @@ def lose_test(folder):
         (remove_class, r"must hold the same folders, one for each class \(b\)"),
         (empty_class, r"train/a holds no images"),
         (lose_train, "there is no folder .*DIR/train/CLASS"),
-        (lose_test, "no split train, or none to test on"),
+        (lose_test, "has no folder test, val or validation: set --config.data.validation=0.2"),
     ],
 )
 def test_a_folder_of_another_layout_is_refused(folder, damage, message):
@@ -201,7 +171,9 @@ def test_a_folder_of_another_layout_is_refused(folder, damage, message):
         ({"data.loading": "streams"}, 'unknown data.loading "streams"; did you mean "stream"'),
         ({"data.loading": "memory", "data.image_size": 32}, "data.image_size is for streamed data"),
         ({"data.loading": "memory", "augment.resized_crop": True}, "augment.resized_crop is for streamed data"),
-        ({"data.loading": "memory", "data.folder": "x"}, "data.folder is for streamed data"),
+        ({"data.loading": "memory", "dataset": "my.npz"}, 'unknown data set "my.npz".*--config.data.folder=DIR'),
+        ({"dataset": ""}, "which images.*--config.data.folder=DIR"),
+        ({"data.validation": 1.0}, r"data.validation is a share in \[0, 1\)"),
         ({"sampler.kind": "rho"}, "sampler.kind=rho chooses among images on the devices"),
         ({"teacher.cache": "views", "teacher.name": "resnet8"}, "a cache of views is for images in memory"),
     ],
@@ -223,7 +195,7 @@ def test_data_that_have_changed_since_a_run_began_are_refused(folder, tmp_path):
     runs.write_config(chosen, tmp_path / "run")
     checks.check(chosen, tmp_path / "run")
     Image.fromarray(prepared_imagenet.picture(9)).save(folder / "train" / "a" / "new.png")
-    choice._find.cache_clear()
+    origins.find.cache_clear()
     with pytest.raises(UserError, match=r"the data have changed since .*run began \(images: 10 then, 11 now\)"):
         checks.check(chosen, tmp_path / "run")
 

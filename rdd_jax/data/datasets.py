@@ -41,6 +41,7 @@ class Dataset(NamedTuple):
     train_images, test_images: uint8[n,h,w,c], or a `stream.Stream` of such.
     train_labels, test_labels: i32[n], positions in class_names.
     mean, std: per channel, of training pixels scaled to [0, 1].
+    validation_images, validation_labels: as those, held out of the training images; None without such.
     """
 
     name: str
@@ -51,6 +52,11 @@ class Dataset(NamedTuple):
     class_names: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    validation_images: np.ndarray | Stream | None = None
+    validation_labels: np.ndarray | None = None
+
+
+_ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")  # What a cache holds, besides names.
 
 
 class _Spec(NamedTuple):
@@ -264,7 +270,7 @@ def _read_cache(name: str, path: Path) -> Dataset | None:
 
 def _write_cache(dataset: Dataset, path: Path) -> None:
     """Writes the cache; without room or permission for it, a warning is all."""
-    arrays = {field: getattr(dataset, field) for field in Dataset._fields if field.endswith(("images", "labels"))}
+    arrays = {field: getattr(dataset, field) for field in _ARRAYS}
     try:
         with replacing(path) as file:
             np.savez(file, **arrays, class_names=np.array(dataset.class_names))

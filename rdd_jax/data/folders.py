@@ -1,7 +1,7 @@
 """Folders of image files: one folder for each class, and which files in it count."""
 
+import functools
 import os
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ class Files:
     def __init__(self, folder: Path, class_names: tuple[str, ...]):
         self.paths, labels = [], []  # Of str, which travel to other processes ten times as fast as Path.
         for label, class_name in enumerate(class_names):
-            paths = sorted(_image_files(folder / class_name))
+            paths = _image_files(folder / class_name)
             if not paths:
                 suffixes = ", ".join(sorted(_SUFFIXES))
                 raise UserError(
@@ -64,7 +64,8 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
         return image.convert("RGB")
 
 
-def common_size(paths: Sequence[str]) -> tuple[int, int]:
+@functools.lru_cache(maxsize=8)
+def common_size(paths: tuple[str, ...]) -> tuple[int, int]:
     """Returns the height and width that all image files have, from their headers alone.
 
     Of more than 10,000 files a tenth thousand, evenly spread, is read; whoever decodes the others has to check them.
@@ -93,18 +94,33 @@ def _header_size(path: str) -> tuple[int, int]:
         raise UserError(f"{path} cannot be read ({error}): replace it, or take it away") from error
 
 
-def _image_files(folder: Path) -> Iterator[str]:
-    """The images in a folder and in those within it; what is hidden is left out, links are followed."""
+def _image_files(folder: Path) -> list[str]:
+    """The images in a folder and in those within it, each once.
+
+    Hidden files and folders are left out. Links to folders are not followed, as they may lead anywhere, or back here.
+    Links to files are: of several to one file, and that file itself where it is in this folder, one counts.
+    """
 
     def refuse(error: OSError) -> None:
         raise UserError(f"{error.filename} cannot be read ({error.strerror}): give this program the right to")
 
-    for place, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
+    files, links = set(), []
+    for place, folders, names in os.walk(os.path.realpath(folder), onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
+        for name in sorted(names):
             path = os.path.join(place, name)
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in _SUFFIXES and os.path.isfile(path):
-                yield path
+            if name.startswith(".") or os.path.splitext(name)[1].lower() not in _SUFFIXES or not os.path.isfile(path):
+                continue
+            if os.path.islink(path):
+                links.append(path)
+            else:
+                files.add(path)
+    targets = {}
+    for path in sorted(links):
+        targets.setdefault(os.path.realpath(path), path)
+    found = [*files, *(path for target, path in targets.items() if target not in files)]
+    root = os.path.realpath(folder)
+    return sorted(str(folder) + path.removeprefix(root) for path in found)
 
 
 def class_folders(folder: Path) -> tuple[str, ...]:

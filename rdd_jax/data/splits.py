@@ -1,0 +1,32 @@
+"""A share of the images, held out of training."""
+
+import numpy as np
+
+from rdd_jax.errors import UserError
+
+
+def hold_out(labels: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Divides images into those that are trained on and those that are held out, class by class.
+
+    The division is a function of the arguments alone, so that all seeds, all methods and their teacher share it. Of
+    each class round(share * n) images are held out, but at least one, and at least one is kept.
+
+    Args:
+        labels: i32[n].
+        share: in (0, 1).
+
+    Returns:
+        (positions i64[kept], positions i64[held out]), both ascending.
+
+    Raises:
+        UserError: if a class has a single image.
+    """
+    held_out = np.zeros(len(labels), bool)
+    # RandomState and not Generator: NumPy promises that its stream never changes.
+    shuffled = np.random.RandomState(0).permutation(len(labels))
+    for label in np.unique(labels):
+        members = shuffled[labels[shuffled] == label]
+        if len(members) < 2:
+            raise UserError(f"class {label} (from 0) has a single image, and data.validation wants two: add one")
+        held_out[members[: np.clip(round(share * len(members)), 1, len(members) - 1)]] = True
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
