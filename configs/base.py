@@ -63,6 +63,19 @@ PRESETS = {
     },
     "cifar100_resnet32x4_shufflev2": _CIFAR100
     | {"pair": "resnet32x4_shufflev2", "student": {"name": "shufflev2"}, "learning_rate": 0.01},
+    # One's own folder of images: some hundred of them take minutes on a CPU. Negatives are at most all other images.
+    "folder": {
+        "dataset": "",
+        "data": {"image_size": 32, "validation": 0.2},
+        "augment": {"pad": 4, "flip": True},
+        "epochs": 60,
+        "batch_size": 32,
+        "teacher": {"name": "resnet20", "epochs": 60},
+        "student": {"name": "resnet8"},
+        "negatives": {"num_negatives": 256, "pool_size": 32},
+        "refresh": {"epochs": 10},
+        "sampler": {"pace_epochs": 24, "refresh_epochs": 10},
+    },
     # PyTorch's recipe, which CRD's table of ImageNet follows.
     "imagenet2012": {
         "dataset": "imagenet2012",

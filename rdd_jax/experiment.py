@@ -55,6 +55,7 @@ class Experiment(NamedTuple):
     """The data, the networks and the compiled functions of a run; how each is called stands where it is made."""
 
     train: Split
+    validation: Split | None
     test: Split
     student: nn.Module
     teacher: Network | None
@@ -111,6 +112,9 @@ def build(config: ml_collections.ConfigDict, shared: Path = runs.RUNS) -> Experi
     views = augment.Views(config.augment.pad, config.augment.flip, normalize)
     train = Split(feeds.place(dataset.train_images), parallel.replicate(dataset.train_labels))
     test = Split(feeds.place(dataset.test_images), parallel.replicate(dataset.test_labels))
+    validation = None
+    if dataset.validation_images is not None:
+        validation = Split(feeds.place(dataset.validation_images), parallel.replicate(dataset.validation_labels))
     teach, lessons = _teaching(config, teacher, train.images, views, shared / files.VIEWS)
     steps_per_call = _steps_per_call(config, sampler, dataset)
     rho = config.sampler.kind == "rho"
@@ -125,6 +129,7 @@ def build(config: ml_collections.ConfigDict, shared: Path = runs.RUNS) -> Experi
         train_step = skip_poison(train_step)
     return Experiment(
         train=train,
+        validation=validation,
         test=test,
         student=student,
         teacher=teacher,

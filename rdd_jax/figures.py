@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 # Okabe and Ito's palette: told apart under every common colour blindness.
-_BLUE, _ORANGE, _RED, _INK = "#0072B2", "#E69F00", "#D55E00", "#333333"
-_TERM_COLORS = (_INK, "#009E73", "#CC79A7", "#56B4E9", _RED, _BLUE, _ORANGE)
+_BLUE, _ORANGE, _RED, _GREEN, _INK = "#0072B2", "#E69F00", "#D55E00", "#009E73", "#333333"
+_TERM_COLORS = (_INK, _GREEN, "#CC79A7", "#56B4E9", _RED, _BLUE, _ORANGE)
 STYLE = {
     "axes.edgecolor": "#999999",
     "axes.grid": True,
@@ -87,7 +87,7 @@ def _curves(metrics: Lines, teacher_accuracy: float | None) -> tuple[bytes, str]
     axes = figure.subplot_mosaic([["accuracy", panel] for panel in side], width_ratios=(3, 2), sharex=True)
     axes["accuracy"].set_xlim(0, max([1, *(line["epoch"] for line in metrics)]) + 0.5)
 
-    for split, color in (("train", _ORANGE), ("test", _BLUE)):
+    for split, color in (("train", _ORANGE), ("validation", _GREEN), ("test", _BLUE)):
         _plot(axes["accuracy"], metrics, split, "accuracy", color=color, label=split)
         _plot(axes["loss"], metrics, split, "loss", color=color, label=split)
     if teacher_accuracy is not None:

@@ -2,6 +2,7 @@
 
 import collections
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ class RunLog:
         return self.lines[-1]["seconds"] if self.lines else 0.0
 
     def scalars(self, step: int, epoch: int, split: str, values: dict[str, float]) -> None:
-        """Writes one line: `epoch` epochs done, `split` "train" or "test"."""
+        """Writes one line: `epoch` epochs done, `split` "train", "validation" or "test"."""
         line = {"step": step, "epoch": epoch, "split": split, **values}
         self.lines.append(line)
         if not self._events:
@@ -68,8 +69,18 @@ class RunLog:
         self._events.add_histogram(name, values, step + 1)
 
     def best_accuracy(self) -> float:
-        """The highest test accuracy written so far, in percent."""
-        return float(np.nanmax([line["accuracy"] for line in self.lines if line["split"] == "test"]))
+        """Returns the test accuracy, in percent, after the best epoch written so far.
+
+        The best epoch is that of the highest accuracy on the validation images, or, where none are held out, on the
+        test images themselves.
+        """
+        test, validation = (
+            {line["step"]: line["accuracy"] for line in self.lines if line["split"] == split}
+            for split in ("test", "validation")
+        )
+        ranking = validation or test
+        steps = [step for step in ranking if step in test and np.isfinite(ranking[step])]
+        return test[max(steps, key=ranking.get)] if steps else math.nan
 
 
 class Progress:

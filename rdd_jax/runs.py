@@ -41,7 +41,8 @@ def method_name(config: ml_collections.ConfigDict) -> str:
 def run_name(config: ml_collections.ConfigDict) -> str:
     """<method>-<preset>[-<pair>]-seed<seed>, or teacher-<preset>-<network>-seed<seed>."""
     dataset = choice.name(config)
-    data = config.preset if dataset == config.preset else f"{config.preset}-{dataset}"
+    # The preset `folder` is for whatever folder is given, whose name says more.
+    data = dataset if config.preset in (dataset, "folder") else f"{config.preset}-{dataset}"
     data = f"{data}-{config.pair}" if config.pair else data
     if not config.trains_teacher:
         return f"{method_name(config)}-{data}-seed{config.seed}"

@@ -270,7 +270,10 @@ class _Run:
         return train_state.with_metrics(state, drift), bool(max(drift.values()) >= options.threshold)
 
     def _record(self, state: TrainState, epoch: int, step: int, extra: dict[str, float]) -> float | None:
-        """Writes the lines of a finished epoch (from 1); returns the test accuracy where it was measured."""
+        """Writes the lines of a finished epoch (from 1); returns the accuracy that ranks it, where measured.
+
+        That is the accuracy on the validation images, or on the test images where none are held out.
+        """
         averages = jax.device_get(state.metrics)
         metrics = {name: float(average.compute()) for name, average in averages.items() if average.count}
         if "loss" not in metrics:  # Every single update was left out.
@@ -279,9 +282,13 @@ class _Run:
         self._write(step, epoch, "train", {**metrics, "learning_rate": rate, **extra})
         if epoch % self._config.eval_every_epochs and epoch != self._config.epochs:
             return None
+        ranking = None
+        if self._experiment.validation:
+            ranking = self._evaluate(state.student, *self._experiment.validation)
+            self._write(step, epoch, "validation", ranking)
         metrics = self._evaluate(state.student, *self._experiment.test)
         self._write(step, epoch, "test", metrics)
-        return metrics["accuracy"]
+        return (ranking or metrics)["accuracy"]
 
     def _write(self, step: int, epoch: int, split: str, values: dict[str, float]) -> None:
         """Writes a line, with what was compiled since the one before and the seconds of the run so far."""

@@ -41,8 +41,12 @@ ROWS = 4
 IMAGENET = datasets.DatasetInfo(1_281_167, 50_000, (224, 224, 3), 1000)
 
 
+# The preset `folder` names no data set; some hundred images of one's own may be these.
+INFOS = {"imagenet2012": IMAGENET, "": datasets.DatasetInfo(384, 96, (32, 32, 3), 4)}
+
+
 def describe(dataset):
-    return IMAGENET if dataset == "imagenet2012" else datasets.describe(dataset)
+    return INFOS.get(dataset) or datasets.describe(dataset)
 
 
 @functools.cache
@@ -81,6 +85,13 @@ def test_samplers_come_with_kd(name, kind):
     config = importlib.import_module(f"configs.{name}").get_config("cifar100")
     assert runs.method_name(config) == f"kd-{kind}"
     assert (config.sampler.fraction, config.sampler.start_fraction, config.sampler.pace_epochs) == (0.15, 0.3, 100)
+
+
+def test_runs_of_the_preset_folder_are_called_by_the_folder():
+    config = importlib.import_module("configs.kd").get_config("folder")
+    config.data.folder = "/some/where/My pictures"
+    assert runs.run_name(config) == "kd-My_pictures-seed0"
+    assert runs.run_name(runs.teacher_config(config)) == "teacher-My_pictures-resnet20-seed0"
 
 
 @pytest.mark.parametrize("preset", base.PRESETS)
