@@ -17,7 +17,10 @@ from rdd_jax.models.state_dict import Mismatch
 from rdd_jax.types import Outputs
 
 # What makes a kept teacher the one that a run asks for; the rest of its recipe is its own affair.
-_TEACHER_KEYS = ("dataset", "data.folder", "data.image_size", "student.name", "seed", "epochs", "learning_rate")
+_TEACHER_KEYS = (
+    *("dataset", "data.folder", "data.image_size", "data.crop_share", "data.validation"),
+    *("student.name", "seed", "epochs", "learning_rate"),
+)
 _FREE_KEYS = ("data.workers",)  # They change nothing about a run: who stopped it may go on with another value.
 _MOST_PROBES = 4096  # Comparing pools takes time with the third power.
 _SEEDS = 2**31  # seeds are i32, and so is whatever is counted
@@ -44,8 +47,9 @@ def check(config: ml_collections.ConfigDict, workdir: Path, mend: str = "choose 
         _check_sampler(config, choice.describe(config).num_train)
         if (workdir / files.CONFIG).exists():
             differences = runs.differences(runs.read_config(workdir), config)
-            _check_same({key: pair for key, pair in differences.items() if key not in _FREE_KEYS}, workdir, mend)
-            _check_same_data(config, workdir)
+            free = _free_keys(config, workdir)
+            _check_same({key: pair for key, pair in differences.items() if key not in free}, workdir, mend)
+            check_same_data(config, workdir)
         if not runs.is_finished(workdir):
             _check_prerequisites(config, workdir)
     except UserError:
@@ -202,7 +206,8 @@ def _check_prerequisites(config: ml_collections.ConfigDict, workdir: Path) -> No
             raise ValueError(f"{workdir} is where this run's teacher is trained first: give another --workdir")
         if runs.is_finished(place):
             differences = runs.differences(runs.read_config(place), wanted)
-            own = {key: pair for key, pair in differences.items() if key in _TEACHER_KEYS}
+            own_keys = set(_TEACHER_KEYS) - set(_free_keys(wanted, place))
+            own = {key: pair for key, pair in differences.items() if key in own_keys}
             data = any(key.startswith("data") for key in own)
             _check_same(
                 own,
@@ -211,6 +216,7 @@ def _check_prerequisites(config: ml_collections.ConfigDict, workdir: Path) -> No
                 if data
                 else f"--config.teacher.checkpoint={place} takes it as it is, or delete it",
             )
+            check_same_data(wanted, place, mend=f"delete {place}")
         else:
             check(wanted, place, mend=f"finish that run with its own settings, or delete {place}")
 
@@ -227,30 +233,35 @@ def _check_given_teacher(config: ml_collections.ConfigDict, place: Path) -> None
     if (place / files.EXPORTED_WEIGHTS).is_file():
         raise UserError(f"{place} is an export: set --config.teacher.checkpoint={place / files.EXPORTED_WEIGHTS}")
     found = runs.read_config(place)
-    if choice.name(found) != choice.name(config):
+    if choice.name(found) != choice.name(config) and not _has_same_images(config, place):
         raise UserError(f"the teacher in {place} was trained on {choice.name(found)}, not on {choice.name(config)}")
     if found.student.name != config.teacher.name:
         raise UserError(f"{place} holds a {found.student.name}: set --config.teacher.name={found.student.name}")
-    _check_fits(config, found, place)
+    if found.data.validation != config.data.validation:
+        raise UserError(
+            f"the teacher in {place} was trained with data.validation={found.data.validation} and may have seen what "
+            f"is held out here: set --config.data.validation={found.data.validation}, or give another teacher"
+        )
+    _check_fits(config, found.student.name, place)
     if not runs.is_finished(place):
         raise UserError(f"the teacher in {place} is not trained to its end: finish its run, or give another")
     checkpoint.latest_step(place)
 
 
-def _check_fits(config: ml_collections.ConfigDict, found: ml_collections.ConfigDict, place: Path) -> None:
-    """Whether a teacher of another run is one for these classes and images."""
-    ours, theirs = choice.describe(config), choice.describe(found)
-    if choice.class_names(config, ours) != choice.class_names(found, theirs):
+def _check_fits(config: ml_collections.ConfigDict, network: str, place: Path) -> None:
+    """Raises UserError unless the `network` of another run is one for these classes and images."""
+    ours, (theirs, class_names) = choice.describe(config), runs.described_data(place)
+    if choice.class_names(config, ours) != class_names:
         raise UserError(
             f"the teacher in {place} was trained on other classes than {choice.name(config)} has: give another"
         )
     if ours.image_shape != theirs.image_shape:
-        networks = ((models.create(found.student.name, info.num_classes), info) for info in (ours, theirs))
+        networks = ((models.create(network, info.num_classes), info) for info in (ours, theirs))
         one, other = (models.variable_shapes(network, info.image_shape) for network, info in networks)
         if one != other:
             raise UserError(
                 f"the teacher in {place} was trained on images of {theirs.image_shape}, and for {ours.image_shape} a "
-                f"{found.student.name} has other parameters: give another"
+                f"{network} has other parameters: give another"
             )
 
 
@@ -262,13 +273,24 @@ def _check_weights(config: ml_collections.ConfigDict, path: Path) -> None:
         raise UserError(f"{error}; set --config.teacher.name and --config.dataset to what the file holds") from error
 
 
-def _check_same_data(config: ml_collections.ConfigDict, workdir: Path) -> None:
-    now = choice.fingerprint(config)
-    for key, then in runs.read_data(workdir).items():
-        if now.get(key) != then:
+def _has_same_images(config: ml_collections.ConfigDict, workdir: Path) -> bool:
+    """Whether the run in `workdir` began with the images that are where `config` says, wherever they were then."""
+    return choice.fingerprint(config) == runs.read_data(workdir) != {}
+
+
+def _free_keys(config: ml_collections.ConfigDict, workdir: Path) -> tuple[str, ...]:
+    """The keys that may differ from those of the run in `workdir`: of a folder that has been moved, its place."""
+    return (*_FREE_KEYS, "data.folder") if _has_same_images(config, workdir) else _FREE_KEYS
+
+
+def check_same_data(config: ml_collections.ConfigDict, workdir: Path, mend: str = "choose another --workdir") -> None:
+    """Raises UserError where the images that `config` names are not those that the run in `workdir` began with."""
+    then, now = runs.read_data(workdir), choice.fingerprint(config)
+    for key in then | now:
+        if now.get(key) != then.get(key):
             raise UserError(
-                f"the data have changed since {workdir} began ({key}: {then} then, {now.get(key)} now): put them back, "
-                "or choose another --workdir"
+                f"the data have changed since {workdir} began ({key}: {then.get(key)} then, {now.get(key)} now): put "
+                f"them back, or {mend}"
             )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.linen as nn
+import ml_collections
 import numpy as np
 import safetensors.numpy
 
@@ -38,13 +39,17 @@ class Exported(NamedTuple):
     description: dict[str, Any]
 
 
-def save(workdir: Path) -> Path:
+def save(workdir: Path, config: ml_collections.ConfigDict | None = None) -> Path:
     """Writes the student of a finished run into the folder `export` of its workdir, and returns that folder.
+
+    Args:
+        workdir: of the run.
+        config: of the run; by default as it stands in its workdir.
 
     Raises:
         UserError: where there is no run, it is not finished, or its checkpoint or the data cannot be read.
     """
-    config = runs.read_config(workdir)
+    config = config or runs.read_config(workdir)
     if not runs.is_finished(workdir):
         raise UserError(f"the student in {workdir} is not trained to its end: finish its run")
     step = checkpoint.latest_step(workdir)

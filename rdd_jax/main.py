@@ -14,7 +14,7 @@ import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
-from rdd_jax import export, files, hosts, runs
+from rdd_jax import export, files, hosts, reopen, runs
 from rdd_jax.errors import UserError, is_text
 from rdd_jax.explain import command
 from rdd_jax.networks import evaluate
@@ -72,9 +72,9 @@ def configuration(arguments: list[str]) -> ml_collections.ConfigDict:
 
 
 class _Command(NamedTuple):
-    """What is asked for: `config` is None where the run has left its own, `workdir` "" where it is the usual one."""
+    """What is asked for: `workdir` is "" where it is the usual one."""
 
-    config: ml_collections.ConfigDict | None
+    config: ml_collections.ConfigDict
     workdir: str
     mode: str
     explain: command.Options
@@ -85,14 +85,16 @@ def _run(asked: _Command) -> int:
     mode, folder = asked.mode, Path(asked.workdir or runs.RUNS / runs.run_name(asked.config))
     if asked.place != hosts.Place() and mode != "train":
         raise UserError(f"--coordinator, --processes and --process are for training, and not for --mode={mode}")
+    if mode != "train":
+        config = reopen.configuration(folder, asked.config, mode, named=not asked.workdir)
     if mode == "evaluate":
-        print(json.dumps(evaluate(folder)))
+        print(json.dumps(evaluate(folder, config)))
         return 0
     if mode == "export":
-        print(export.save(folder))
+        print(export.save(folder, config))
         return 0
     if mode == "explain":
-        print(command.run(folder, asked.explain))
+        print(command.run(folder, asked.explain, config))
         return 0
     hosts.join(asked.place)
     summary = train(asked.config, folder)
@@ -107,7 +109,7 @@ def _run(asked: _Command) -> int:
 def _parse(arguments: list[str]) -> _Command:
     """Reads the command line. A mistake, of whatever kind to the libraries, becomes a UserError.
 
-    Whatever is done to a workdir but training needs no config: the run has left its own.
+    Whatever is done to a workdir but training starts from the configuration that the run has left there.
 
     In two passes, as the file named by --config decides which --config.KEY there are.
     """
@@ -123,10 +125,13 @@ def _parse(arguments: list[str]) -> _Command:
         if known.help:
             print(f"{__doc__}\n{known.main_module_help()}")
             raise SystemExit(0)
-        config = None
-        if known.config or known.mode == "train" or not known.workdir:
-            config = _load(known.config)
-            config_flags.DEFINE_config_dict("config", config, flag_values=keys, sys_argv=rest)
+        if known.mode != "train" and known.config and known.workdir:
+            raise UserError(
+                f"--mode={known.mode} reads the configuration in the workdir: leave out --config={known.config}"
+            )
+        has_left_one = known.mode != "train" and known.workdir
+        config = runs.read_config(Path(known.workdir)).lock() if has_left_one else _load(known.config)
+        config_flags.DEFINE_config_dict("config", config, flag_values=keys, sys_argv=rest)
         rest = keys(rest)
         _check_texts(config)
         _resolve(config)
@@ -151,16 +156,16 @@ def _parse(arguments: list[str]) -> _Command:
     return _Command(config, known.workdir, known.mode, _explain_options(known), place)
 
 
-def _check_texts(config: ml_collections.ConfigDict | None) -> None:
+def _check_texts(config: ml_collections.ConfigDict) -> None:
     """Names and places become parts of paths, where NUL and what is no text raise errors of many kinds."""
-    for key, value in files.flatten(config.to_dict() if config else {}):
+    for key, value in files.flatten(config.to_dict()):
         if isinstance(value, str) and not is_text(value):
             raise UserError(f"{key} must be text without control characters; got {value!r}")
 
 
-def _resolve(config: ml_collections.ConfigDict | None) -> None:
+def _resolve(config: ml_collections.ConfigDict) -> None:
     """Makes the folder of data the same however it was written, and wherever the run is looked at later."""
-    if config and config.data.folder:
+    if config.data.folder:
         try:
             config.data.folder = str(Path(config.data.folder).expanduser().resolve())
         except (OSError, RuntimeError) as error:  # A loop of links, or nobody's home.

@@ -34,13 +34,13 @@ def measure(network: Network, dataset: datasets.Dataset) -> dict[str, float]:
     return on_test_images(network.variables, feeds.place(dataset.test_images), parallel.replicate(dataset.test_labels))
 
 
-def evaluate(workdir: Path) -> dict[str, float]:
+def evaluate(workdir: Path, config: ml_collections.ConfigDict | None = None) -> dict[str, float]:
     """Evaluates the latest student in `workdir` on the test images of its data set; returns what `measure` does.
 
     Raises:
         UserError: where there is no run, or its checkpoint or the data cannot be read.
     """
-    config = runs.read_config(workdir)
+    config = config or runs.read_config(workdir)
     return measure(load_network(workdir, config.dtype), choice.load(config))
 
 
@@ -59,13 +59,13 @@ def load_teacher(config: ml_collections.ConfigDict) -> Network:
 
 
 def load_network(workdir: Path, dtype: str) -> Network:
-    """The trained student of a run, from its workdir alone.
+    """The trained student of a run, from its workdir alone: its data may be elsewhere by now.
 
     Raises:
         UserError: where the run or its checkpoint is missing or damaged.
     """
     config = runs.read_config(workdir)
-    info = choice.describe(config)
+    info, _ = runs.described_data(workdir)
     model = make_model(config.student.name, info, dtype)
     return Network(model, restore_student(workdir, models.variable_shapes(model, info.image_shape)))
 

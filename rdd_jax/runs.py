@@ -9,6 +9,7 @@ import ml_collections
 
 from rdd_jax import files, methods
 from rdd_jax.data import choice, sampling
+from rdd_jax.data.datasets import DatasetInfo
 from rdd_jax.errors import UserError
 
 RUNS = Path("runs")
@@ -103,9 +104,9 @@ def read_config(workdir: Path) -> ml_collections.ConfigDict:
 
 def write_config(config: ml_collections.ConfigDict, workdir: Path) -> None:
     """Makes the workdir this run's own, and that of its data where those may change."""
-    files.write_json(workdir / files.CONFIG, config.to_dict())
     if data := choice.fingerprint(config):
         files.write_json(workdir / files.DATA, data)
+    files.write_json(workdir / files.CONFIG, config.to_dict())
 
 
 def read_data(workdir: Path) -> dict[str, Any]:
@@ -119,6 +120,26 @@ def read_data(workdir: Path) -> dict[str, Any]:
         return dict(json.loads(path.read_text())) if path.exists() else {}
     except (TypeError, ValueError) as error:
         raise UserError(f"{path} is damaged ({error}): choose another workdir") from None
+
+
+def described_data(workdir: Path) -> tuple[DatasetInfo, tuple[str, ...]]:
+    """The sizes and the classes of the data that the run began with, whether they are still in their place or not.
+
+    Raises:
+        UserError: where there is no run, or its record is damaged.
+    """
+    data = read_data(workdir)
+    if not data:
+        config = read_config(workdir)
+        info = choice.describe(config)
+        return info, choice.class_names(config, info)
+    try:
+        class_names = tuple(data["class_names"])
+        return DatasetInfo(
+            data["images"], data["test_images"], tuple(data["image_shape"]), len(class_names)
+        ), class_names
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{workdir / files.DATA} is damaged ({error}): choose another workdir") from None
 
 
 def is_finished(workdir: Path) -> bool:

@@ -51,6 +51,8 @@ def train(
     compilation.keep(shared / files.COMPILATIONS)
     checks.check(config, workdir)
     if runs.is_finished(workdir):
+        if hosts.is_first() and runs.read_config(workdir).data.folder != config.data.folder:
+            runs.write_config(config, workdir)  # The folder has been moved.
         _complete(workdir)
         return runs.read_summary(workdir)
     for needed, place in runs.prerequisites(config):

@@ -74,7 +74,9 @@ def fingerprint(config: ml_collections.ConfigDict) -> dict[str, Any]:
         "test_images": len(origin.test),
         "version": "" if origin.files else Path(origin.place).name,
         "resize": resize_rule(config)._asdict(),
-        "names": hashlib.sha256(json.dumps([origin.class_names, files]).encode()).hexdigest(),
+        "image_shape": list(_image_shape(config, origin)),
+        "class_names": list(origin.class_names),
+        "files": hashlib.sha256(json.dumps(files).encode()).hexdigest(),
     }
 
 

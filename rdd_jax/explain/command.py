@@ -61,13 +61,13 @@ class _Seen(NamedTuple):
     about: dict[str, Any]
 
 
-def run(workdir: Path, options: Options) -> Path:
+def run(workdir: Path, options: Options, config: ml_collections.ConfigDict | None = None) -> Path:
     """Writes workdir/explain-<the other's name>/ and returns the path of its index.html.
 
     Raises:
         UserError: for whatever is missing, damaged or does not fit; before anything is compiled or written.
     """
-    sides = _sides(workdir, options.against)
+    sides = _sides(workdir, options.against, config or runs.read_config(workdir))
     _check(sides, options)
     seen = _see(sides, options)
     student, teacher = seen.embeddings
@@ -83,12 +83,14 @@ def run(workdir: Path, options: Options) -> Path:
     )
 
 
-def _sides(workdir: Path, against: str) -> tuple[_Side, _Side]:
+def _sides(workdir: Path, against: str, config: ml_collections.ConfigDict) -> tuple[_Side, _Side]:
     """The student, and what it is compared with."""
-    config = runs.read_config(workdir)
-    student = _student(workdir, "student")
+    student = _student(workdir, "student", config)
     if against:
-        return student, _student(Path(against), "other model")
+        other = runs.read_config(Path(against))
+        if other.data.folder == runs.read_config(workdir).data.folder:  # It has been moved for both.
+            other.data.folder = config.data.folder
+        return student, _student(Path(against), "other model", other)
     if not config.teacher.name:
         raise UserError(f"the run in {workdir} has no teacher: name another run by --against=WORKDIR")
     place = runs.teacher_place(config)
@@ -97,8 +99,7 @@ def _sides(workdir: Path, against: str) -> tuple[_Side, _Side]:
     return student, _Side("teacher", config.teacher.name, place, config, lambda: load_teacher(config))
 
 
-def _student(workdir: Path, title: str) -> _Side:
-    config = runs.read_config(workdir)
+def _student(workdir: Path, title: str, config: ml_collections.ConfigDict) -> _Side:
     return _Side(title, config.student.name, workdir, config, lambda: load_network(workdir, config.dtype))
 
 
