@@ -1,7 +1,6 @@
 """What summary.json says of a finished run."""
 
-import platform
-from importlib import metadata
+from datetime import UTC, datetime
 from typing import Any
 
 import flax.linen as nn
@@ -13,8 +12,7 @@ from rdd_jax.data import choice
 from rdd_jax.evaluate import accuracies
 from rdd_jax.experiment import Experiment
 from rdd_jax.metrics import RunLog
-
-_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+from rdd_jax.versions import versions
 
 
 def summarize(config: ml_collections.ConfigDict, experiment: Experiment, log: RunLog) -> dict[str, Any]:
@@ -38,7 +36,8 @@ def summarize(config: ml_collections.ConfigDict, experiment: Experiment, log: Ru
         "student": {**student, **_cost(experiment.student, config)},
         "devices": f"{jax.device_count()} x {jax.local_devices()[0].device_kind}",
         "processes": jax.process_count(),
-        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions(),
     }
 
 

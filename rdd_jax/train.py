@@ -25,6 +25,7 @@ from rdd_jax.refresh import is_due
 from rdd_jax.stops import Poisoned, Stopped, StopRequests
 from rdd_jax.summary import summarize
 from rdd_jax.train_state import TrainState
+from rdd_jax.versions import versions
 
 _is_finite = jax.jit(train_state.is_finite)
 
@@ -47,6 +48,7 @@ def train(
             cannot be written; and for a loss that is not finite, where `on_nan` has no other way.
         Stopped: on SIGTERM or SIGINT, when all is saved.
     """
+    versions()  # Looks up the commit now: the source may be edited during the run.
     shared = workdir.absolute().parent
     compilation.keep(shared / files.COMPILATIONS)
     checks.check(config, workdir)

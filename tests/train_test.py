@@ -10,6 +10,7 @@ import pytest
 import safetensors.numpy
 from program import assert_same_to_the_bit, assert_same_up_to_rounding, final_arrays, finish, history, kill_at
 
+import rdd_jax
 from configs import rdd
 from rdd_jax import experiment, networks, parallel
 from rdd_jax.data import datasets
@@ -24,8 +25,9 @@ def views_computed(workdir):
 
 def test_a_run_leaves_what_the_design_promises(straight):
     summary = json.loads((straight / "summary.json").read_text())
-    assert {"method", "dataset", "seed", "epochs", "steps", "wall_seconds", "versions"} <= summary.keys()
+    assert {"method", "dataset", "seed", "epochs", "steps", "wall_seconds", "finished", "versions"} <= summary.keys()
     assert summary["method"] == "rdd"
+    assert summary["versions"]["rdd_jax"].startswith(rdd_jax.__version__)
     assert summary["steps"] == 15
     lines = read_lines(straight / "metrics.jsonl")
     tests = [line for line in lines if line["split"] == "test"]
