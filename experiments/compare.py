@@ -21,6 +21,7 @@ from pathlib import Path
 from experiments import comparison, grid
 from experiments.published import read_published
 from rdd_jax import files
+from rdd_jax.data import choice
 from rdd_jax.errors import UserError
 from rdd_jax.main import exit_code, leave
 
@@ -53,6 +54,7 @@ def compare(rows: Sequence[grid.Row], arguments: argparse.Namespace, overrides: 
         "command": command,
         "preset": arguments.preset,
         "dataset": points[0].config.dataset,
+        "test_images": choice.describe(points[0].config).num_test,
         "baseline": baseline,
         "device": " and ".join(filter(None, devices)),
         "labels": labels,

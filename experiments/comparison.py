@@ -7,28 +7,19 @@ import base64
 import math
 import re
 import statistics
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jinja2
 
-from experiments import comparison_figures, significance
+from experiments import comparison_figures, comparison_notes, significance
 from experiments import published as papers
-from experiments.comparison_figures import Json, Pictures, accuracies, runs_of, teachers
+from experiments.comparison_data import Json, accuracies, means, runs_of, teachers
+from experiments.comparison_figures import Pictures
 from rdd_jax import files
 
 _NONE = "–"
-_LAST_EPOCH_COUNTS = (
-    "Test accuracy in percent: mean ± sample deviation over the seeds, and the 95 % interval of the mean. The last "
-    "epoch is what counts, as RepDistiller reports it; the best epoch is picked with the test set and flatters. The "
-    "interval is that of the bootstrap's percentiles: of three seeds it goes from the least to the greatest accuracy, "
-    "and misses in a quarter of all cases. Whether methods differ is told by the paired t-test instead."
-)
-_LIKENESS = (
-    "Minutes and seconds are medians over the seeds; all else is mean ± sample deviation. CKA, rank agreement and "
-    "neighbours shared compare the student's embeddings of the test images with the teacher's; transfer is the "
-    "accuracy in percent of a linear probe of the student's embeddings on another data set."
-)
 
 
 def write(folder: Path, results: Json, published: Mapping[str, Mapping[int, float]] | None = None) -> Path:
@@ -53,11 +44,16 @@ def write(folder: Path, results: Json, published: Mapping[str, Mapping[int, floa
 
 def markdown(results: Json) -> str:
     """The comparison in words and tables: what was compared, accuracies, verdicts, cost, what is missing."""
-    parts = [f"# Comparison on {results['preset']}", f"{_literal(_setting(results))}.", f"    {results['command']}"]
-    parts += ["## Accuracy", _LAST_EPOCH_COUNTS, accuracy_table(results)]
+    command = textwrap.indent(results["command"], "    ")
+    parts = [f"# Comparison on {results['preset']}", f"{_literal(_setting(results))}.", command]
+    parts += [_literal(comparison_notes.source(results)), "## Accuracy", comparison_notes.accuracy_note(results)]
+    parts += [accuracy_table(results)]
     parts += [papers.NOTE] if _has_published(results) else []
+    parts += [_literal(comparison_notes.conditions(results))]
     parts += ["\n".join(f"- {_literal(sentence)}" for sentence in verdicts(results))]
-    parts += ["## Cost, and likeness to the teacher", _LIKENESS, cost_table(results)] if results["runs"] else []
+    if results["runs"]:
+        note = comparison_notes.cost_note(_cost_rows(results)[0])
+        parts += ["## Cost, and likeness to the teacher", note, cost_table(results)]
     parts += ["## Missing", _literal(missing(results))] if missing(results) else []
     return "\n\n".join(filter(None, parts)) + "\n"
 
@@ -93,19 +89,13 @@ def _setting(results: Json) -> str:
     taught = ", ".join(f"{name} ({_mean(values)} %)" for name, values in teachers(results).items())
     taught += " -> " if taught else ""
     students = ", ".join(dict.fromkeys(summary["student"]["name"] for summary in summaries))
-    means = sorted(_means(results).values()) or [math.nan]
-    reached = " to ".join(dict.fromkeys((f"{means[0]:.2f}", f"{means[-1]:.2f}")))
+    ordered = sorted(means(results).values()) or [math.nan]
+    reached = " to ".join(dict.fromkeys((f"{ordered[0]:.2f}", f"{ordered[-1]:.2f}")))
     epochs = " or ".join(str(count) for count in sorted({summary["epochs"] for summary in summaries}))
     return (
         f"{taught}{students} ({reached} %): {', '.join(results['labels'])}; "
         f"{epochs} epochs, {_seeds(results['seeds'])}, on {results['device']}"
     )
-
-
-def _means(results: Json) -> dict[str, float]:
-    """The mean accuracy after the last epoch, in percent, of every label that has one."""
-    spreads = {label: significance.spread(list(accuracies(results, label).values())) for label in results["labels"]}
-    return {label: spread.mean for label, spread in spreads.items() if spread.count}
 
 
 def _differences(results: Json) -> dict[str, significance.Difference]:
@@ -172,17 +162,20 @@ def _costs(results: Json, runs: Sequence[Json]) -> dict[str, str]:
 def _html(results: Json, pictures: Pictures) -> str:
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    costs = _cost_rows(results) if results["runs"] else []
     return environment.get_template("comparison.html.j2").render(
         preset=results["preset"],
         setting=_setting(results).replace("->", "→"),
         command=results["command"],
         cards=_cards(results),
-        accuracy_note=_LAST_EPOCH_COUNTS,
+        source=comparison_notes.source(results),
+        accuracy_note=comparison_notes.accuracy_note(results),
+        conditions=comparison_notes.conditions(results),
         accuracies=_accuracy_rows(results),
         published_note=papers.NOTE if _has_published(results) else "",
         verdicts=verdicts(results),
-        cost_note=_LIKENESS,
-        costs=_cost_rows(results) if results["runs"] else [],
+        cost_note=comparison_notes.cost_note(costs[0]) if costs else "",
+        costs=costs,
         missing=missing(results),
         pictures=[(base64.b64encode(png).decode(), caption) for png, caption in pictures.values()],
     )
@@ -190,16 +183,16 @@ def _html(results: Json, pictures: Pictures) -> str:
 
 def _cards(results: Json) -> list[tuple[str, str, str]]:
     """The numbers to see first: what each is, its value, a remark."""
-    cards, means, baseline = [], _means(results), results["baseline"]
-    first = max(means, key=means.get, default=baseline)
+    cards, by_label, baseline = [], means(results), results["baseline"]
+    first = max(by_label, key=by_label.get, default=baseline)
     if first != baseline:
         difference = _differences(results)[first]
         relation = "from" if difference.verdict == "not distinguishable" else "than"
         remark = f"{first}, {difference.verdict} {relation} {baseline}" if difference.pairs else first
-        cards.append(("Highest mean", f"{means[first]:.2f} %", remark))
-    if baseline in means:
-        remark = f"{baseline}, and no mean is higher" if first == baseline and len(means) > 1 else baseline
-        cards.append(("Baseline", f"{means[baseline]:.2f} %", remark))
+        cards.append(("Highest mean", f"{by_label[first]:.2f} %", remark))
+    if baseline in by_label:
+        remark = f"{baseline}, and no mean is higher" if first == baseline and len(by_label) > 1 else baseline
+        cards.append(("Baseline", f"{by_label[baseline]:.2f} %", remark))
     cards += [("Teacher", f"{_mean(values)} %", name) for name, values in teachers(results).items()]
     asked = len(results["labels"]) * len(results["seeds"])
     return [*cards, ("Runs finished", f"{len(results['runs'])} of {asked}", _seeds(results["seeds"]))]

@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
 from experiments import significance
+from experiments.comparison_data import Json, accuracies, runs_of, teachers
 from experiments.published import usual_name
 from rdd_jax.figures import STYLE, png, verbatim
 
@@ -35,7 +36,6 @@ _DISTANCES = (5, 16, 28, 42, 60, 85, 115)
 _DIRECTIONS = ((1, 1), (1, -1), (-1, 1), (-1, -1), (1, 0), (-1, 0), (0, 1), (0, -1))
 _BESIDE = {"textcoords": "offset points", "ha": "center", "va": "center", "fontsize": "small", "color": _INK}
 _LEADER = {"arrowstyle": "-", "color": "#999999", "linewidth": 0.7, "shrinkA": 0, "shrinkB": 4}
-Json = dict[str, Any]
 Curves = Mapping[str, Mapping[int, float]]
 Pictures = dict[str, tuple[bytes, str]]
 
@@ -70,25 +70,6 @@ def draw(results: Json, published: Curves) -> Pictures:
         if len(looks) > 1:
             pictures["cost"] = _cost(results, looks)
     return pictures
-
-
-def runs_of(results: Json, label: str) -> list[Json]:
-    """The finished runs of a label."""
-    return [run for run in results["runs"] if run["label"] == label]
-
-
-def accuracies(results: Json, label: str) -> dict[int, float]:
-    """A label's test accuracy after the last epoch, in percent, by seed."""
-    return {run["seed"]: run["summary"]["student"]["accuracy"] for run in runs_of(results, label)}
-
-
-def teachers(results: Json) -> dict[str, list[float]]:
-    """The networks that taught, each with its distinct accuracies in percent: one, unless every seed has its own."""
-    found: dict[str, set[float]] = {}
-    for run in results["runs"]:
-        if teacher := run["summary"]["teacher"]:
-            found.setdefault(teacher["name"], set()).add(teacher["accuracy"])
-    return {name: sorted(values) for name, values in found.items()}
 
 
 def _name(label: str) -> str:

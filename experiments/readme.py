@@ -1,19 +1,20 @@
 """README's tables of results, from the results that are kept: `python -m experiments.readme` renews them in place.
 
-A table stands between <!-- FILE.json PART --> and <!-- end -->, where PART is accuracy, cost or verdicts of a
-comparison's results, or staleness.
+A table stands between <!-- FILE.json PART --> and <!-- end -->, where PART is accuracy, conditions, cost or verdicts of
+a comparison's results, or staleness.
 """
 
 import json
 import re
 from pathlib import Path
 
-from experiments import comparison, staleness
+from experiments import comparison, comparison_notes, staleness
 
 ROOT = Path(__file__).parent.parent
 _BLOCK = re.compile(r"(<!-- (\S+\.json) (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _PARTS = {
     "accuracy": comparison.accuracy_table,
+    "conditions": comparison_notes.conditions,
     "cost": comparison.cost_table,
     "verdicts": lambda results: "\n".join(f"- {sentence}" for sentence in comparison.verdicts(results)),
     "staleness": staleness.table,

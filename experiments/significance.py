@@ -1,7 +1,7 @@
-"""What accuracies over a few seeds allow one to say: their spread, and whether two methods differ.
+"""Statistics of accuracies over a few seeds: means with 95 % intervals, and paired tests against a baseline.
 
-Methods are compared with a baseline seed by seed, since a seed fixes what is random in both. A value that is not finite
-is that of a run that has diverged: it is left out and counted.
+Intervals and tests are Student's. Methods are compared with a baseline seed by seed, since a seed fixes what is random
+in both. A value that is not finite is that of a run that has diverged: it is left out and counted.
 """
 
 import math
@@ -13,7 +13,7 @@ from scipy import stats
 
 _LEVEL = 0.05
 # In points. Less than an image's share of any test set; more than float32 loses of a percentage.
-_ROUNDING = 1e-4
+ROUNDING = 1e-4
 
 Verdict = Literal["better", "worse", "not distinguishable"]
 
@@ -24,7 +24,7 @@ class Spread(NamedTuple):
     Attributes:
         mean: NaN where there is no finite value.
         deviation: the sample's (n - 1), None for fewer than two values.
-        interval: 95 % bootstrap interval of the mean, None for fewer than two values.
+        interval: 95 % interval of the mean by Student's t, None for fewer than two values.
         count: how many values are finite; all of the above is of these.
         diverged: how many are not.
     """
@@ -43,7 +43,8 @@ class Difference(NamedTuple):
         label: the method's.
         pairs: the seeds at which both have a finite accuracy; the mean, interval and deviation are of these.
         mean: NaN without pairs.
-        interval: 95 % bootstrap interval of the mean, None for fewer than two pairs.
+        interval: 95 % interval of the mean by Student's t, not corrected for the number of methods; None for fewer
+            than two pairs.
         p_value: two-sided, before any correction; None for fewer than two pairs or where a run has diverged.
         adjusted: the p-value after Holm's correction.
         verdict: "not distinguishable" unless the adjusted p-value is below 0.05.
@@ -65,23 +66,39 @@ class Difference(NamedTuple):
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Mean, deviation and bootstrap interval of a few values.
+    """Computes the mean of a few values, their deviation, and the 95 % interval of the mean.
 
-    The interval is of the percentiles of 9,999 resampled means, drawn alike in every call. From few values it is too
-    narrow: of three it goes from the least to the greatest, which misses the centre of a symmetric distribution in a
-    quarter of all cases instead of a twentieth. No verdict is drawn from it therefore. The corrected kind (BCa) is
-    no remedy: it estimates a bias and a skewness from the same few values, and is undefined where they are equal.
+    The interval is Student's: mean ± t * deviation / sqrt(n), t being the 97.5 % quantile with n - 1 degrees of
+    freedom. It assumes that the values are independent and normally distributed, and may pass 100 %. Where all values
+    are equal the deviation is 0 and the interval is a point; equal accuracies are then known to one test image, not
+    exactly.
 
     Args:
         values: [n], in any order; those that are not finite are left out and counted.
     """
     finite = np.sort([value for value in values if math.isfinite(value)])
-    diverged = len(values) - len(finite)
-    if len(finite) < 2:
-        return Spread(float(finite[0]) if len(finite) else math.nan, None, None, len(finite), diverged)
-    resampled = stats.bootstrap((finite,), np.mean, method="percentile", rng=np.random.default_rng(0))
-    low, high = resampled.confidence_interval
-    return Spread(float(finite.mean()), float(finite.std(ddof=1)), (float(low), float(high)), len(finite), diverged)
+    count, diverged = len(finite), len(values) - len(finite)
+    if count < 2:
+        return Spread(float(finite[0]) if count else math.nan, None, None, count, diverged)
+    mean, deviation = float(finite.mean()), float(finite.std(ddof=1))
+    half = standard_errors(count) * deviation / math.sqrt(count)
+    return Spread(mean, deviation, (mean - half, mean + half), count, diverged)
+
+
+def standard_errors(count: int) -> float:
+    """Returns the half-width of a 95 % interval of the mean of `count` values, at least 2, in its standard errors.
+
+    It is the 97.5 % quantile of Student's t: 12.7 for two values, 4.3 for three, 2.8 for five, 1.96 for many.
+    """
+    return float(stats.t.ppf(1 - _LEVEL / 2, count - 1))
+
+
+def binomial_error(accuracy: float, num_images: int) -> float:
+    """Returns the binomial standard error, in points, of an accuracy in percent on that many test images.
+
+    It tells how far the accuracy may be from that on all images of which the test set is a sample.
+    """
+    return math.sqrt(accuracy * (100 - accuracy) / num_images)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -151,9 +168,9 @@ def _difference(label: str, methods: Mapping[int, float], baselines: Mapping[int
 
 
 def _p_value(gains: Spread, methods: Sequence[float], baselines: Sequence[float]) -> float:
-    if gains.deviation > _ROUNDING:
+    if gains.deviation > ROUNDING:
         return float(stats.ttest_rel(methods, baselines).pvalue)
-    return 2.0 ** (1 - gains.count) if abs(gains.mean) > _ROUNDING else 1.0
+    return 2.0 ** (1 - gains.count) if abs(gains.mean) > ROUNDING else 1.0
 
 
 def _verdict(mean: float, adjusted: float) -> Verdict:
@@ -201,10 +218,14 @@ def _p_values(difference: Difference) -> list[str]:
 
 def _caveats(difference: Difference) -> str:
     caveats = []
-    if difference.deviation is not None and difference.deviation > max(_ROUNDING, abs(difference.mean)):
+    if difference.deviation is not None and difference.deviation > max(ROUNDING, abs(difference.mean)):
         caveats.append(f"the difference is smaller than its own spread over seeds, {difference.deviation:.2f} points")
-    if difference.p_value is not None and difference.deviation <= _ROUNDING:
-        caveats.append("the difference is the same at every seed, so that p is a sign test's")
+    if difference.deviation is not None and difference.deviation <= ROUNDING:
+        test = "" if difference.p_value is None else " and p a sign test's"
+        caveats.append(f"the difference is the same at every seed, so that the interval is a point{test}")
+    elif difference.pairs == 2:
+        errors = standard_errors(2)
+        caveats.append(f"from 2 seeds an interval is very wide, {errors:.1f} standard errors to either side")
     if difference.pairs == 1:
         caveats.append("one seed tells nothing about the spread over seeds, and so nothing about the methods")
     if difference.diverged:

@@ -1,23 +1,26 @@
 """The comparison: what its tables and sentences must say, what must be named as missing, and what must be escaped."""
 
 import copy
+import html
 import re
 import struct
 
 import matplotlib
 import pytest
 
-from experiments import comparison
+from experiments import comparison, comparison_notes
 from experiments.published import read_published
 
 TEACHER = {"name": "resnet20", "accuracy": 98.5, "parameters": 272_474, "multiply_adds": 2.5e6}
 MEASURES = {"cka": 0.9, "rank_agreement": 0.8, "neighbors_shared": 0.5, "transfer": 91.0, "transfer_dataset": "mnist"}
 
 
-def run(label, seed, accuracy, best=None, *, epochs=12, minutes=1.0, minings=0, measures=None, teacher=TEACHER):
+def run(
+    label, seed, accuracy, best=None, *, epochs=12, minutes=1.0, minings=0, measures=None, teacher=TEACHER, **summarized
+):
     student = {"name": "resnet8", "accuracy": accuracy, "best_accuracy": best or accuracy, "parameters": 77_754}
     summary = {"method": label, "dataset": "digits", "seed": seed, "epochs": epochs, "teacher": teacher}
-    summary |= {"student": student, "wall_seconds": 60 * minutes, "compile_seconds": 15 * minutes}
+    summary |= {"student": student, "wall_seconds": 60 * minutes, "compile_seconds": 15 * minutes} | summarized
     curve = [accuracy - 2 / epoch for epoch in range(1, epochs)] + [accuracy]
     lines = {"epochs": list(range(1, epochs + 1)), "test_accuracy": curve}
     mined = {"minings": minings, "mine_seconds": 0.25 * minings}
@@ -26,6 +29,7 @@ def run(label, seed, accuracy, best=None, *, epochs=12, minutes=1.0, minings=0, 
 
 def results(*runs, labels=("ce", "kd", "rdd"), seeds=3, preset="digits", baseline="kd"):
     shared = {"command": "python -m experiments.compare --methods=ce,kd,rdd", "preset": preset, "dataset": preset}
+    shared |= {"test_images": 360}
     asked = {"labels": list(labels), "seeds": list(range(seeds)), "baseline": baseline, "device": "1 x cpu"}
     return {**shared, **asked, "runs": list(runs)}
 
@@ -66,7 +70,7 @@ def test_accuracies_are_means_deviations_and_differences_by_seed():
         "method": "ce",
         "seeds": "3",
         "last epoch": "94.00 ± 1.00",
-        "95 % interval": "93.00 to 95.00",
+        "95 % interval": "91.52 to 96.48",
         "best epoch": "94.00 ± 1.00",
         "against kd": "-2.00",
         "p (Holm)": "0.074",
@@ -137,6 +141,76 @@ def test_the_text_says_what_was_compared_in_order():
     assert "Missing" not in text
 
 
+def test_the_note_on_intervals_is_for_the_number_of_seeds():
+    def note(*accuracies):
+        runs = [run("kd", seed, accuracy) for seed, accuracy in enumerate(accuracies)]
+        return comparison_notes.accuracy_note(results(*runs, labels=("kd",), seeds=len(accuracies)))
+
+    assert "of one seed: without a second there is no interval" in note(96.0)
+    assert "at 2 seeds is the mean ± 8.98 deviations" in note(96.0, 96.1)
+    assert "Intervals from 2 seeds are very wide" in note(96.0, 96.1)
+    assert "at 3 seeds is the mean ± 2.48 deviations" in note(95.0, 96.0, 97.0)
+    assert "at 5 seeds is the mean ± 1.24 deviations" in note(94.0, 95.0, 96.0, 97.0, 98.0)
+    assert "very wide" not in note(95.0, 96.0, 97.0)
+    for accuracies, said in [((96.0, 96.0, 96.0), "it is a point"), ((99.0, 98.0, 100.0), "may therefore pass 100 %")]:
+        assert said in note(*accuracies)
+        assert said not in note(95.0, 96.0, 97.0)
+    for accuracies in ((96.0,), (96.0, 96.1), (95.0, 96.0, 97.0)):
+        assert "best epoch is picked with the test set and flatters" in note(*accuracies)
+
+
+def test_conditions_are_the_teacher_the_machine_and_the_size_of_the_test_set():
+    text = comparison_notes.conditions(COMPLETE)
+    assert "over seeds alone: all runs share one teacher (resnet20, 98.50 %), one kind of machine (1 x cpu)" in text
+    assert "one set of 360 test images" in text
+    # sqrt(0.94 * 0.06 / 360) and sqrt(0.971 * 0.029 / 360).
+    assert "binomial standard error of 1.25 points at 94.00 % and 0.88 points at 97.10 %" in text
+    assert text in comparison.markdown(COMPLETE)
+    large = comparison_notes.conditions(COMPLETE | {"test_images": 10_000})
+    assert "one set of 10,000 test images" in large
+    assert "0.24 points at 94.00 %" in large
+
+
+def test_conditions_count_the_teachers():
+    taught = [run("kd", seed, 96.0, teacher=TEACHER | {"accuracy": 98.0 + seed}) for seed in range(2)]
+    text = comparison_notes.conditions(results(*taught, labels=("kd",), seeds=2))
+    assert "share 2 teachers (resnet20, 98.00 %; resnet20, 99.00 %), one kind of machine" in text
+    assert "standard error of 1.03 points at 96.00 %;" in text
+    alone = comparison_notes.conditions(results(run("kd", 0, 96.0, teacher=None), labels=("kd",), seeds=1))
+    assert alone.startswith("All runs share one kind of machine (1 x cpu) and one set of 360 test images.")
+    assert comparison_notes.conditions(results()) == ""
+
+
+def test_the_cost_note_explains_the_columns_that_there_are():
+    assert "Transfer is" in comparison.markdown(COMPLETE)
+    untransferred = {key: value for key, value in MEASURES.items() if "transfer" not in key}
+    text = comparison.markdown(results(run("kd", 0, 96.0, measures=untransferred)))
+    assert "CKA, rank agreement and neighbours shared compare" in text
+    assert "ransfer" not in text
+    assert "CKA" not in comparison.markdown(results(run("kd", 0, 96.0)))
+
+
+def test_the_source_that_trained_the_runs_is_named():
+    def source(*trained):
+        runs = [
+            run(label, seed, 96.0, versions={"rdd_jax": version} if version else {}, finished=f"{day}T23:59:00+00:00")
+            for seed, (label, version, day) in enumerate(trained)
+        ]
+        given = results(*runs, seeds=len(runs))
+        assert comparison_notes.source(given) in comparison.markdown(given)
+        return comparison_notes.source(given)
+
+    first, later = ("ce", "0.1.0+aaa", "2026-11-20"), ("ce", "0.1.0+aaa", "2026-11-21")
+    assert source(first) == "All finished runs were trained by rdd_jax 0.1.0+aaa (2026-11-20)."
+    assert source(later, first).endswith("rdd_jax 0.1.0+aaa (2026-11-20 to 2026-11-21).")
+    assert source(first, ("kd", "0.1.0+bbb", "2026-11-20"), later) == (
+        "The runs were trained by 2 different versions of the source (2026-11-20 to 2026-11-21): "
+        "rdd_jax 0.1.0+aaa: ce (2 runs); rdd_jax 0.1.0+bbb: kd (1 run)."
+    )
+    assert "by a commit that they have not recorded" in source(("ce", "", "2026-11-20"))
+    assert comparison_notes.source(results()) == ""
+
+
 def test_missing_runs_are_named():
     unfinished = copy.deepcopy(COMPLETE)
     unfinished["runs"] = [run for run in COMPLETE["runs"] if (run["label"], run["seed"]) not in {("ce", 2), ("kd", 0)}]
@@ -189,7 +263,9 @@ def test_the_page_shows_the_numbers(tmp_path):
     text = prose(comparison.write(tmp_path, COMPLETE))
     assert "Highest mean 97.10 % rdd, better than kd Baseline 96.00 % kd Teacher 98.50 % resnet20" in text
     assert "Runs finished 9 of 9 seeds 0, 1, 2" in text
-    assert "ce 3 94.00 ± 1.00 93.00 to 95.00 94.00 ± 1.00 -2.00 0.074" in text
+    assert "ce 3 94.00 ± 1.00 91.52 to 96.48 94.00 ± 1.00 -2.00 0.074" in text
+    for note in (comparison_notes.accuracy_note, comparison_notes.conditions):
+        assert note(COMPLETE) in html.unescape(text)
     assert "rdd is better than kd by 1.10 points" in text
     assert "rdd 1.00 0.25 6 1.5 0.900 ± 0.000" in text
     assert COMPLETE["command"] in text
@@ -226,7 +302,7 @@ def test_everything_is_escaped(tmp_path):
     ids=["many long labels", "one of everything", "few epochs"],
 )
 def test_grids_of_any_size_are_drawn(tmp_path, labels, seeds, epochs, figures):
-    runs = [run(label, seed, 90.0 + i, epochs=epochs) for i, label in enumerate(labels) for seed in range(seeds)]
+    runs = [run(label, seed, 80.0 + i, epochs=epochs) for i, label in enumerate(labels) for seed in range(seeds)]
     comparison.write(tmp_path, results(*runs, labels=labels, seeds=seeds, baseline=labels[0]))
     assert {path.stem for path in (tmp_path / "figures").iterdir()} == figures
 

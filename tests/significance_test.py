@@ -42,28 +42,47 @@ def test_spread_has_the_sample_s_deviation():
     assert spread.diverged == 0
 
 
-@pytest.mark.parametrize("count", range(2, 11))
-def test_interval_lies_around_the_mean_and_within_the_values(count):
-    values = np.random.default_rng(count).normal(98.0, 0.4, count)
-    mean, _, (low, high), *_ = significance.spread(values)
-    assert values.min() - 1e-9 <= low < mean < high <= values.max() + 1e-9
+def test_interval_is_the_textbook_s():
+    # R's t.test(extra) of the first drug, as ?sleep prints it.
+    spread = significance.spread(DEXTRO)
+    assert (spread.mean, spread.deviation) == pytest.approx((0.75, 1.789010), abs=1e-6)
+    assert spread.interval == pytest.approx((-0.5297804, 2.0297804), abs=1e-7)
 
 
-def test_interval_of_three_values_goes_from_the_least_to_the_greatest():
-    # The least alone is drawn with probability 1/27, more often than in one case of forty.
-    assert significance.spread([98.0, 97.0, 99.5]).interval == pytest.approx((97.0, 99.5))
+def test_interval_of_a_difference_is_the_textbook_s():
+    # R's t.test(extra ~ group, data = sleep, paired = TRUE).
+    found = significance.differences({"laevo": by_seed(LAEVO), "dextro": by_seed(DEXTRO)}, "dextro")["laevo"]
+    assert found.interval == pytest.approx((0.7001142, 2.4598858), abs=1e-7)
 
 
-def test_interval_holds_the_mean_of_many_values_nineteen_times_of_twenty():
-    values = np.random.default_rng(0).normal(0.0, 1.0, 400)
+@pytest.mark.parametrize(
+    ("values", "half"),
+    [
+        # The tables' t for 1, 2 and 4 degrees of freedom; 97.5 % of Cauchy's distribution is tan(0.475 pi).
+        ([97.0, 99.0], math.tan(0.475 * math.pi)),
+        ([98.0, 97.0, 99.0], 4.302653 / math.sqrt(3)),
+        ([96.0, 97.0, 98.0, 99.0, 100.0], 2.776445 * math.sqrt(2.5 / 5)),
+    ],
+)
+def test_interval_is_as_wide_as_the_tables_of_t_say(values, half):
+    assert significance.spread(values).interval == pytest.approx((98.0 - half, 98.0 + half), abs=1e-5)
+
+
+def test_interval_of_many_values_is_the_normal_one():
+    values = np.random.default_rng(0).normal(0.0, 1.0, 4000)
     low, high = significance.spread(values).interval
-    assert high - low == pytest.approx(2 * 1.96 * values.std() / math.sqrt(400), rel=0.05)
+    assert high - low == pytest.approx(2 * 1.96 * values.std() / math.sqrt(4000), rel=0.001)
 
 
-def test_interval_is_reproducible_whatever_the_order():
+def test_interval_does_not_depend_on_the_order():
     values = [98.3, 97.1, 99.2, 98.9, 98.4, 97.7, 99.9, 98.0]
-    assert significance.spread(values) == significance.spread(values)
     assert significance.spread(values[::-1]) == significance.spread(values)
+
+
+def test_binomial_error_by_hand():
+    assert significance.binomial_error(50.0, 2500) == pytest.approx(1.0)
+    assert significance.binomial_error(56.0, 2000) == pytest.approx(1.11, abs=0.005)
+    assert significance.binomial_error(100.0, 360) == 0.0
 
 
 @pytest.mark.filterwarnings("error")
@@ -155,11 +174,10 @@ def test_correction_can_take_a_verdict_away():
     assert many.verdict == "not distinguishable"
 
 
-def test_narrow_interval_gives_no_verdict():
-    found = compare([0.1, 0.5, 0.9])
-    assert found.interval[0] > 0
-    assert found.p_value > 0.1
-    assert found.verdict == "not distinguishable"
+def test_interval_of_a_difference_agrees_with_its_p_value_before_the_correction():
+    for gains, above_zero in [([0.1, 0.5, 0.9], False), ([0.4, 0.5, 0.6], True)]:
+        found = compare(gains)
+        assert (found.interval[0] > 0) == (found.p_value < 0.05) == above_zero
 
 
 def test_only_seeds_of_both_count():
@@ -259,15 +277,27 @@ def test_sentence_without_a_common_seed():
 
 def test_sentence_counts_diverged_runs():
     words = significance.sentence(compare([5.0, math.nan, math.nan, 5.2]), "kd")
-    assert words.startswith("rdd is not distinguishable from kd at 2 seeds (+5.10 points, 95 % interval 5.00 to 5.20)")
+    assert words.startswith("rdd is not distinguishable from kd at 2 seeds (+5.10 points, 95 % interval 3.83 to 6.37)")
     assert "a run has diverged at 2 seeds" in words
     assert "a run has diverged at 1 seed" in significance.sentence(compare([math.nan]), "kd")
 
 
 def test_sentence_tells_of_the_sign_test():
     words = significance.sentence(equal_but_for_rounding(3), "kd")
-    assert "95 % interval 0.28 to 0.28, p = 0.250); the difference is the same at every seed" in words
+    assert (
+        "95 % interval 0.28 to 0.28, p = 0.250); the difference is the same at every seed, so that the interval is "
+        in words
+    )
+    assert words.endswith("a point and p a sign test's.")
     assert "spread" not in words
+
+
+def test_sentence_says_that_an_interval_from_two_seeds_is_wide():
+    wide = "from 2 seeds an interval is very wide, 12.7 standard errors to either side"
+    assert wide in significance.sentence(compare([0.56, 3.61]), "kd")
+    assert "95 % interval -17.29 to 21.46, p = 0.402" in significance.sentence(compare([0.56, 3.61]), "kd")
+    for gains in ([0.56, 3.61, 2.0], [1.0, 1.0]):
+        assert wide not in significance.sentence(compare(gains), "kd")
 
 
 def test_sentence_calls_rounding_no_spread():
