@@ -2,9 +2,7 @@
 
     python -m rdd_jax.main --config=configs/crd.py[:PRESET]
 
-digits: 98.56 ± 0.60 % (resnet20 -> resnet8, 5 seeds), 30 s a run on two CPU cores after the teacher.
-cifar100_small: 55.87 ± 0.67 % (3 seeds). cifar100: 75.51 % (RepDistiller's table), 75.45 % (the RDD paper's);
-not run here.
+Published for cifar100: 75.51 % (RepDistiller's table), 75.45 % (the RDD paper's).
 """
 
 from configs import base

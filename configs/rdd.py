@@ -4,6 +4,8 @@
 
 The paper, section 2.3: "L = gamma L_CE + alpha L_KD + beta L_RDD"; section 3: "the combined loss weights are
 gamma = 1.0, alpha = 0.9, beta = 0.8". The contrastive term without KD is configs/rdd_alone.py.
+
+Published for cifar100: 75.58 % (the paper's).
 """
 
 from configs import rdd_alone
