@@ -1,7 +1,12 @@
-"""What others have published: accuracies of resnet32x4 -> resnet8x4 on CIFAR-100 in 240 epochs, and curves.
+"""Published accuracies of resnet32x4 -> resnet8x4 on CIFAR-100 after 240 epochs, and a reader of published curves.
 
-The first accuracy, in percent, is of Tian et al. 2020 (RepDistiller's table), the one after the stroke of Irakiza &
-Mugisha 2026; rdd and the samplers are of the latter, rrd is of Giakoumoglou & Stathaki 2024.
+Accuracies are in percent. The first is of Tian et al. 2020 (RepDistiller's table), the one after the stroke of Irakiza
+& Mugisha 2026. Those of rdd and of the samplers are of the latter, that of rrd is of Giakoumoglou & Stathaki 2024.
+
+Irakiza & Mugisha's text calls its accuracies means of 5 runs. Their release contradicts it: it has the log of one run
+for each of kd, curriculum, crd and rkd, and their last epochs are exactly the text's 72.93, 72.96, 75.45 and 71.55.
+The 59.49 of the rdx sampler is the last epoch of the second of two runs, the one with refresh; the first, without,
+ends at 54.53. The release has no log of rdd, so that nothing supports or contradicts its 75.58.
 """
 
 import csv
@@ -30,7 +35,8 @@ ACCURACIES = {
 }
 NOTE = (
     "Published, of 240 epochs: Tian et al. (2020), RepDistiller's table; after the stroke, and for rdd and the "
-    "samplers, Irakiza & Mugisha (2026); rrd: Giakoumoglou & Stathaki (2024)."
+    "samplers, Irakiza & Mugisha (2026); rrd: Giakoumoglou & Stathaki (2024). Irakiza & Mugisha's are means of 5 runs by "
+    "their text, but single runs by the logs of their release, which has no log of rdd's 75.58."
 )
 # The authors' names of two runs, which are KD with another sampler.
 _SAMPLERS = {"rdd_sampling": "kd sampler.kind=rdx", "rdd_curriculum": "kd sampler.kind=curriculum"}
