@@ -35,8 +35,8 @@ ACCURACIES = {
 }
 NOTE = (
     "Published, of 240 epochs: Tian et al. (2020), RepDistiller's table; after the stroke, and for rdd and the "
-    "samplers, Irakiza & Mugisha (2026); rrd: Giakoumoglou & Stathaki (2024). Irakiza & Mugisha's are means of 5 runs by "
-    "their text, but single runs by the logs of their release, which has no log of rdd's 75.58."
+    "samplers, Irakiza & Mugisha (2026); rrd: Giakoumoglou & Stathaki (2024). Irakiza & Mugisha's are means of 5 runs "
+    "by their text, but single runs by the logs of their release, which has no log of rdd's 75.58."
 )
 # The authors' names of two runs, which are KD with another sampler.
 _SAMPLERS = {"rdd_sampling": "kd sampler.kind=rdx", "rdd_curriculum": "kd sampler.kind=curriculum"}
