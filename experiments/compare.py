@@ -55,6 +55,7 @@ def compare(rows: Sequence[grid.Row], arguments: argparse.Namespace, overrides: 
         "preset": arguments.preset,
         "dataset": points[0].config.dataset,
         "test_images": choice.describe(points[0].config).num_test,
+        "validation": points[0].config.data.validation,
         "baseline": baseline,
         "device": " and ".join(filter(None, devices)),
         "labels": labels,

@@ -16,10 +16,8 @@ _TRANSFER = "Transfer is the accuracy in percent of a linear probe of the studen
 
 def accuracy_note(results: Json) -> str:
     """Explains the columns of the table of accuracies, for the number of seeds that were asked for."""
-    epochs = (
-        "The last epoch is what counts, as RepDistiller reports it; the best epoch is picked with the test set and "
-        "flatters."
-    )
+    picked = "held-out training images" if results["validation"] else "the test set and flatters"
+    epochs = f"The last epoch is what counts, as RepDistiller reports it; the best epoch is picked with {picked}."
     if len(results["seeds"]) == 1:
         return f"Test accuracy in percent, of one seed: without a second there is no interval. {epochs}"
     tests = (

@@ -29,7 +29,7 @@ def run(
 
 def results(*runs, labels=("ce", "kd", "rdd"), seeds=3, preset="digits", baseline="kd"):
     shared = {"command": "python -m experiments.compare --methods=ce,kd,rdd", "preset": preset, "dataset": preset}
-    shared |= {"test_images": 360}
+    shared |= {"test_images": 360, "validation": 0.0}
     asked = {"labels": list(labels), "seeds": list(range(seeds)), "baseline": baseline, "device": "1 x cpu"}
     return {**shared, **asked, "runs": list(runs)}
 
@@ -157,6 +157,8 @@ def test_the_note_on_intervals_is_for_the_number_of_seeds():
         assert said not in note(95.0, 96.0, 97.0)
     for accuracies in ((96.0,), (96.0, 96.1), (95.0, 96.0, 97.0)):
         assert "best epoch is picked with the test set and flatters" in note(*accuracies)
+    held_out = comparison_notes.accuracy_note(COMPLETE | {"validation": 0.2})
+    assert "best epoch is picked with held-out training images." in held_out
 
 
 def test_conditions_are_the_teacher_the_machine_and_the_size_of_the_test_set():

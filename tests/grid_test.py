@@ -92,6 +92,7 @@ def test_a_run_that_diverges_is_left_and_counts_as_tried(tmp_path, monkeypatch, 
     diverged, finished = grid.results(points)
     assert math.isnan(diverged["summary"]["student"]["accuracy"])
     assert finished["summary"]["student"]["accuracy"] > 0
-    asked = {"preset": "digits", "command": "", "device": "cpu", "labels": [row.label for row in rows], "seeds": [0]}
+    asked = {"preset": "digits", "command": "", "device": "cpu", "test_images": 360, "validation": 0.0}
+    asked |= {"labels": [row.label for row in rows], "seeds": [0]}
     told = comparison.markdown({"baseline": rows[1].label, "runs": [diverged, finished], **asked})
     assert "a run has diverged at 1 seed" in told
