@@ -18,10 +18,11 @@ import tqdm
 
 from configs import base
 from experiments import measures
-from rdd_jax import checks, files, main, metrics, runs
+from rdd_jax import checks, files, main, runs
 from rdd_jax.errors import Diverged, Occupied, UserError
 from rdd_jax.experiment import make_sampler
 from rdd_jax.hosts import tell
+from rdd_jax.progress import ImageBar, Progress
 from rdd_jax.train import train
 
 _CONFIGS = Path(base.__file__).parent
@@ -126,7 +127,7 @@ def run(points: Sequence[Point], shard: tuple[int, int] = (1, 1)) -> None:
     shared = {place: config for point in own for config, place in runs.prerequisites(point.config)}
     work = [(config, place) for place, config in shared.items()] + [(point.config, point.workdir) for point in own]
     work = [(config, place) for config, place in work if not _is_over(place)]
-    with metrics.image_bar(sum(_count_images(config) for config, _ in work)) as bar:
+    with ImageBar(sum(_count_images(config) for config, _ in work)) as bar:
         for number, (config, place) in enumerate(work, start=1):
             show = partial(_progress, f"[{number}/{len(work)}]", bar)
             if place in shared:
@@ -142,8 +143,8 @@ def _is_over(place: Path) -> bool:
     return runs.is_finished(place) or (place / _DIVERGED).exists()
 
 
-def _progress(part: str, bar: tqdm.tqdm, title: str, **images: int) -> metrics.Progress:
-    return metrics.Progress(f"{part} {title}", bar=bar, **images)
+def _progress(part: str, bar: ImageBar, title: str, **images: int) -> Progress:
+    return Progress(f"{part} {title}", bar=bar, **images)
 
 
 def _train(config: ml_collections.ConfigDict, place: Path, show: partial) -> None:

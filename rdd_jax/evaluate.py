@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import flax.linen as nn
 import jax
@@ -12,13 +12,20 @@ from clu.metrics import Average
 
 from rdd_jax import feeds, parallel
 from rdd_jax.data.stream import Stream
-from rdd_jax.types import Array
+from rdd_jax.types import Array, OnBatch
 
-EVALUATION_BATCH = 500
 
-# (variables, images uint8[n,h,w,c], labels i32[n]) -> {"loss": nats, "accuracy": percent, "top5_accuracy": percent};
-# with no more than 5 classes there is no top5_accuracy.
-Evaluate = Callable[[dict[str, Any], Array | Stream, Array], dict[str, float]]
+class Evaluate(Protocol):
+    """The evaluation of one network."""
+
+    def __call__(
+        self, variables: dict[str, Any], images: Array | Stream, labels: Array, on_batch: OnBatch | None = None
+    ) -> dict[str, float]:
+        """Measures the network on images uint8[n,h,w,c] with labels i32[n].
+
+        Returns:
+            {"loss": nats, "accuracy": percent, "top5_accuracy": percent}, the last for more than 5 classes only.
+        """
 
 
 def accuracies(metrics: Mapping[str, Any]) -> dict[str, float]:
@@ -70,13 +77,12 @@ def make_evaluate(model: nn.Module, normalize: Callable[[Array], Array]) -> Eval
     def batch_metrics(feed):
         return parallel.data_parallel(functools.partial(evaluate_batch, feed), in_axes=(None, feed.in_axis, None, 0))
 
-    def evaluate(variables, images, labels):
-        batches, feed = parallel.padded_batches(len(labels), EVALUATION_BATCH), feeds.of(images)
-        measure = batch_metrics(type(feed))
+    def evaluate(variables, images, labels, on_batch=None):
+        measure = batch_metrics(type(feeds.of(images)))
         # One after the other: images that are streamed must not pile up before the devices.
         parts = [
             jax.device_get(measure(variables, shown, labels, indices))
-            for indices, shown in zip(batches, feed.evaluated(batches), strict=True)
+            for indices, shown in feeds.evaluation_batches(images, on_batch)
         ]
         totals = {name: functools.reduce(Average.merge, (part[name] for part in parts)) for name in parts[0]}
         # Divided in Python's floats: a sum of up to 2**24 is exact in float32, its quotient is not.

@@ -27,7 +27,7 @@ from rdd_jax.refresh import Embed, make_embed, make_rank, make_refresh, make_sco
 from rdd_jax.teaching import Teach
 from rdd_jax.train_state import TrainState
 from rdd_jax.train_step import make_train_call, make_train_step, skip_poison
-from rdd_jax.types import Array
+from rdd_jax.types import Array, OnBatch
 from rdd_jax.view_cache import ViewCache
 
 _STREAMED_BYTES = 2**26  # Of images that a call is sent.
@@ -43,11 +43,11 @@ class Split(NamedTuple):
 class Probe(NamedTuple):
     """The few images by which drift is told.
 
-    embed: the student's variables -> its embeddings of them, f32[p,d].
+    embed: (the student's variables, on_batch) -> its embeddings of them, f32[p,d].
     drift: (those when the table was mined, those now) -> what `drift.measure` tells.
     """
 
-    embed: Callable[[dict[str, Any]], Array]
+    embed: Callable[[dict[str, Any], OnBatch], Array]
     drift: Callable[[Array, Array], dict[str, Array]]
 
 
@@ -68,11 +68,12 @@ class Experiment(NamedTuple):
     train_call: Callable[..., tuple[TrainState, dict[str, Array]]]
     evaluate: Callable[[nn.Module], Evaluate]
     embed: Callable[[nn.Module], Embed]
-    embed_teacher: Callable[[], Array | rdx.Ranked]
+    embed_teacher: Callable[..., Array]  # (on_batch=None)
+    rank: Callable[[Array], rdx.Ranked] | None  # The teacher's neighbours, once for all minings, where that fits.
     refresh: Callable[[TrainState, Array, Array | rdx.Ranked], TrainState] | None
     probe: Probe | None
     score: Callable[[Array, Array | rdx.Ranked], Array]
-    irreducible_losses: Callable[[], Array] | None
+    irreducible_losses: Callable[[OnBatch], Array] | None
     histograms: Callable[[Any], dict[str, Array]]
 
     def shown(self, first_step: int, calls: Sequence[np.ndarray]) -> Iterator[Any]:
@@ -152,7 +153,8 @@ def build(config: ml_collections.ConfigDict, shared: Path = runs.RUNS) -> Experi
         train_call=_compiled(make_train_call(train_step, steps_per_call, feed), feed),
         evaluate=partial(make_evaluate, normalize=normalize),
         embed=partial(make_embed, normalize=normalize),
-        embed_teacher=partial(_embed_teacher, config, teacher, train.images, normalize),
+        embed_teacher=partial(_embed_teacher, teacher, train.images, normalize),
+        rank=make_rank() if _ranks_once(config, len(train.images)) else None,
         refresh=make_refresh(distiller) if distiller.refresh else None,
         probe=_make_probe(config, student, teacher, train.images, normalize) if adaptive else None,
         score=make_score(),
@@ -198,10 +200,10 @@ def _teaching(
 ) -> tuple[Teach | None, GiveLessons]:
     """How a step has the teacher's outputs, and what an epoch's steps have them from."""
     if not teacher or methods.label(config.distill.to_dict()) == methods.LABELS_ALONE:
-        return None, lambda first_step, batches: ({}, {})
+        return None, lambda first_step, batches, on_batch=None: ({}, {})
     model, variables = teacher
     if config.teacher.cache == "none":
-        return teaching.live(model), lambda first_step, batches: (variables, {})
+        return teaching.live(model), lambda first_step, batches, on_batch=None: (variables, {})
     embedding = train_state.output_shapes(model, images.shape[1:])[1].embedding
     sizes = {
         "num_examples": len(images),
@@ -223,14 +225,18 @@ def _teaching(
 
 
 def _embed_teacher(
-    config: ml_collections.ConfigDict, teacher: Network, images: Array | Stream, normalize: Callable[[Array], Array]
-) -> Array | rdx.Ranked:
-    """The teacher's embeddings of the training images, ranked once for all minings where that fits."""
-    embeddings = make_embed(teacher.model, normalize)(teacher.variables, images)
-    fits = rdx.ranks_nbytes(len(images)) <= config.refresh.ranks_gigabytes * 1e9
-    # Who mines against anchors has no use for ranks among all.
+    teacher: Network, images: Array | Stream, normalize: Callable[[Array], Array], on_batch: OnBatch | None = None
+) -> Array:
+    """The teacher's embeddings f32[n,d] of the training images."""
+    return make_embed(teacher.model, normalize)(teacher.variables, images, on_batch)
+
+
+def _ranks_once(config: ml_collections.ConfigDict, num_examples: int) -> bool:
+    """Whether the ranks of the teacher's embeddings are kept for all minings."""
+    fits = rdx.ranks_nbytes(num_examples) <= config.refresh.ranks_gigabytes * 1e9
+    # Mining against anchors has no use for ranks among all examples.
     anchored = any(options.weight and options.get("anchors") for options in config.distill.values())
-    return make_rank()(embeddings) if fits and not anchored else embeddings
+    return fits and not anchored
 
 
 def _make_probe(
@@ -244,17 +250,20 @@ def _make_probe(
     embed, measure_drift = make_embed(student, normalize), drift.make_measure(config.refresh.probe)
     embed_teacher = functools.cache(lambda: make_embed(teacher.model, normalize)(teacher.variables, shown))
     return Probe(
-        embed=lambda variables: embed(variables, shown),
+        embed=lambda variables, on_batch: embed(variables, shown, on_batch),
         drift=lambda before, now: measure_drift(before, now, embed_teacher()),
     )
 
 
-def _irreducible_losses(config: ml_collections.ConfigDict, train: Split, normalize: Callable[[Array], Array]) -> Array:
+def _irreducible_losses(
+    config: ml_collections.ConfigDict, train: Split, normalize: Callable[[Array], Array], on_batch: OnBatch
+) -> Array:
     """The cross-entropy f32[n] of every training image by the network that was trained on the other half of them."""
     losses = {}
     for part in ("even", "odd"):
         network = load_network(runs.RUNS / runs.run_name(runs.holdout_config(config, part)), config.dtype)
-        logits = make_embed(network.model, normalize, show=lambda outputs: outputs[0])(network.variables, train.images)
+        judge = make_embed(network.model, normalize, show=lambda outputs: outputs[0])
+        logits = judge(network.variables, train.images, on_batch)
         losses[part] = optax.losses.softmax_cross_entropy_with_integer_labels(logits, train.labels)
     is_even = jnp.arange(len(train.labels)) % 2 == 0
     return parallel.replicate(jnp.where(is_even, losses["odd"], losses["even"]))

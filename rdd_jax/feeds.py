@@ -8,7 +8,9 @@ import numpy as np
 
 from rdd_jax import parallel
 from rdd_jax.data.stream import Stream
-from rdd_jax.types import Array
+from rdd_jax.types import Array, OnBatch
+
+EVALUATION_BATCH = 500
 
 
 class Resident:
@@ -94,6 +96,18 @@ def of(images: Array | Stream) -> Feed:
 def place(images: np.ndarray | Stream) -> Array | Stream:
     """Images as a feed wants them: arrays replicated, streams as they are."""
     return images if is_streamed(images) else parallel.replicate(images)
+
+
+def evaluation_batches(images: Array | Stream, on_batch: OnBatch | None = None) -> Iterator[tuple[np.ndarray, Any]]:
+    """Yields all images in order: positions i32[local devices,b], padded with -1, and what the feed gives for them.
+
+    `on_batch` is called when the next batch is asked for, and so once the work on the batch before has been sent off.
+    """
+    batches = parallel.padded_batches(len(images), EVALUATION_BATCH)
+    for number, pair in enumerate(zip(batches, of(images).evaluated(batches), strict=True), start=1):
+        yield pair
+        if on_batch:
+            on_batch(round(number / len(batches) * len(images)), len(images))
 
 
 class Clocked(Iterator[Any]):

@@ -12,7 +12,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
 from rdd_jax import parallel
 from rdd_jax.collectives import all_gather, row_keys
@@ -23,8 +22,9 @@ from rdd_jax.train_step import step_keys
 from rdd_jax.types import Array
 from rdd_jax.view_cache import ViewCache
 
-# (first step of an epoch, its batches i32[steps,b]) -> (what its steps are taught from, replicated; what to log of it)
-GiveLessons = Callable[[int, np.ndarray], tuple[Any, dict[str, float]]]
+# (first step of an epoch, its batches i32[steps,b], on_batch=None) -> (what its steps are taught from, replicated; what
+# to log of it)
+GiveLessons = Callable[..., tuple[Any, dict[str, float]]]
 
 
 def make_lessons(
@@ -45,24 +45,24 @@ def make_lessons(
     def draw(step, rows):
         return views.draw(row_keys(step_keys(seed, step)[0], rows, axis_name=None))
 
-    def compute(positions, drawn, batch_size):
+    def compute(positions, drawn, batch_size, on_batch):
         """The teacher's words, f32[n,classes+d], on views i32[n] of the images at positions i32[n]."""
-        whole_batches = np.resize(np.arange(len(positions)), (-(-len(positions) // batch_size), batch_size))
-        bar = tqdm(whole_batches, desc="teaching", unit="batch", leave=False, delay=5, disable=None)
-        parts = [
-            np.asarray(look(variables, images, parallel.split_rows(positions[rows]), parallel.split_rows(drawn[rows])))
-            for rows in bar
-        ]
-        return np.concatenate(parts)[: len(positions)]
+        total, parts = len(positions), []
+        for rows in np.resize(np.arange(total), (-(-total // batch_size), batch_size)):
+            indices, shown = (parallel.split_rows(values[rows]) for values in (positions, drawn))
+            parts.append(np.asarray(look(variables, images, indices, shown)))
+            if on_batch:
+                on_batch(min(len(parts) * batch_size, total), total)
+        return np.concatenate(parts)[:total]
 
-    def give(first_step, batches):
+    def give(first_step, batches, on_batch=None):
         started = time.perf_counter()
         positions, rows = batches.ravel(), batches.shape[1]
         drawn = np.concatenate([draw(np.int32(first_step + step), rows) for step in range(len(batches))])
         values, known = cache.read(positions, drawn)
         if not known.all():
             new = ~known
-            cache.write(positions[new], drawn[new], compute(positions[new], drawn[new], rows))
+            cache.write(positions[new], drawn[new], compute(positions[new], drawn[new], rows, on_batch))
             # Read back, so that the first run to meet a view sees it as all others will, rounded as the file rounds it.
             values[new], written = cache.read(positions[new], drawn[new])
             if not written.all():

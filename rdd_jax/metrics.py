@@ -1,21 +1,15 @@
-"""What a run writes down while it trains: metrics.jsonl, histograms.jsonl, TensorBoard events, the progress bar."""
+"""What a run writes down while it trains: metrics.jsonl, histograms.jsonl and TensorBoard events."""
 
-import collections
 import json
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import tensorboardX
-import tqdm
 
 from rdd_jax import hosts
 from rdd_jax.files import HISTOGRAMS, METRICS, read_lines, write_text
-
-LAG = 4  # Calls that the host is ahead of the devices.
 
 
 class RunLog:
@@ -30,10 +24,9 @@ class RunLog:
         self._events = None
         if hosts.is_first():
             _write(workdir / METRICS, self.lines)
-            # A table mined before a step belongs to that step: resuming from its start mines it again.
-            before = [line for line in read_lines(workdir / HISTOGRAMS) if line["step"] < step]
-            _write(workdir / HISTOGRAMS, before)
             self._events = tensorboardX.SummaryWriter(str(workdir / "events"), purge_step=step + 1)
+            # A table mined before a step belongs to that step: resuming from its start mines it again.
+            self.drop_histograms(step)
 
     def __enter__(self) -> "RunLog":
         return self
@@ -68,6 +61,16 @@ class RunLog:
         # Named by the step that it serves, so that a resume that mines again also purges it.
         self._events.add_histogram(name, values, step + 1)
 
+    def drop_histograms(self, step: int) -> None:
+        """Drops the histograms of what was mined before any update from `step` on."""
+        if self._events:
+            kept = [line for line in read_lines(self._workdir / HISTOGRAMS) if line["step"] < step]
+            _write(self._workdir / HISTOGRAMS, kept)
+
+    def last_test(self) -> dict[str, Any]:
+        """The last line of an evaluation; IndexError before the first."""
+        return [line for line in self.lines if line["split"] == "test"][-1]
+
     def best_accuracy(self) -> float:
         """Returns the test accuracy, in percent, after the best epoch written so far.
 
@@ -81,72 +84,6 @@ class RunLog:
         ranking = validation or test
         steps = [step for step in ranking if step in test and np.isfinite(ranking[step])]
         return test[max(steps, key=ranking.get)] if steps else math.nan
-
-
-class Progress:
-    """One bar over the whole run: epoch, loss, accuracy, images a second, time left.
-
-    It reads a call's loss only some calls later, so that the devices always have work while the host waits: this also
-    bounds how far the host runs ahead. A run of many is shown on the `bar` of them all.
-    """
-
-    def __init__(
-        self, title: str, *, total_images: int, done_images: int, lag: int = LAG, bar: tqdm.tqdm | None = None
-    ):
-        self._bar = image_bar(total_images) if bar is None else bar
-        self._closes = bar is None
-        if not self._bar.disable:  # What was done before is no part of the speed.
-            self._bar.initial += done_images
-            self._bar.n += done_images
-        self._title = title
-        self.loss = 0.0  # As it was read last.
-        self._waiting: collections.deque[tuple[str, int, dict[str, jax.Array]]] = collections.deque()
-        self._lag = lag
-
-    def __enter__(self) -> "Progress":
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        if self._closes:
-            self._bar.close()
-
-    def add(self, epoch: str, images: int, values: dict[str, jax.Array]) -> None:
-        """Takes note of a call that was sent off: `epoch` such as "3/30", its images, and its running metrics."""
-        self._waiting.append((epoch, images, values))
-        if len(self._waiting) > self._lag:
-            self._show(*self._waiting.popleft())
-
-    def say(self, activity: str) -> None:
-        """Shows what is done between the steps."""
-        self._bar.set_description_str(f"{self._title} {activity}")
-
-    def drain(self) -> None:
-        """Waits for all the calls sent off."""
-        while self._waiting:
-            self._show(*self._waiting.popleft())
-
-    def forget(self) -> None:
-        """Counts the calls sent off without looking at what they found."""
-        self._bar.update(sum(images for _, images, _ in self._waiting))
-        self._waiting.clear()
-        self.loss = 0.0
-
-    def _show(self, epoch: str, images: int, values: dict[str, jax.Array]) -> None:
-        self.loss, accuracy = float(values["loss"]), float(values["accuracy"])
-        shown = f"{self._title} epoch {epoch} loss {self.loss:.3f} accuracy {accuracy:.1f}%"
-        self._bar.set_description_str(shown, False)
-        self._bar.update(images)
-
-
-def image_bar(total_images: int) -> tqdm.tqdm:
-    """A bar that counts images."""
-    return tqdm.tqdm(
-        total=total_images,
-        unit="img",
-        disable=not hosts.is_first(),
-        dynamic_ncols=True,
-        mininterval=0.2 if sys.stderr.isatty() else 10.0,  # A log file wants few lines.
-    )
 
 
 def _write(path: Path, lines: list[dict[str, Any]]) -> None:

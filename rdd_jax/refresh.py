@@ -2,23 +2,25 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from tqdm import tqdm
 
-from rdd_jax import feeds, hosts, parallel, rdx
+from rdd_jax import feeds, parallel, rdx
 from rdd_jax.data.stream import Stream
-from rdd_jax.evaluate import EVALUATION_BATCH
 from rdd_jax.train_state import TrainState
-from rdd_jax.types import Array, Distiller, Outputs
+from rdd_jax.types import Array, Distiller, OnBatch, Outputs
 
 KINDS = ("once", "every", "adaptive")
 
-# (variables, images uint8[n,h,w,c]) -> embeddings f32[n,d]
-Embed = Callable[[dict[str, Any], Array | Stream], Array]
+
+class Embed(Protocol):
+    """The embedding of images by one network."""
+
+    def __call__(self, variables: dict[str, Any], images: Array | Stream, on_batch: OnBatch | None = None) -> Array:
+        """Returns the embeddings f32[n,d] of images uint8[n,h,w,c]."""
 
 
 def is_due(epoch: int, *, kind: str, start_epoch: int, epochs: int) -> bool:
@@ -48,15 +50,11 @@ def make_embed(
     def gathered(feed):
         return parallel.data_parallel(functools.partial(embed_batch, feed), in_axes=(None, feed.in_axis, 0))
 
-    def embed(variables, images):
-        batches, feed = parallel.padded_batches(len(images), EVALUATION_BATCH), feeds.of(images)
-        show_batch = gathered(type(feed))
-        # A large set takes minutes on a CPU; a small one is done before the bar would show.
-        hidden = None if hosts.is_first() else True
-        bar = tqdm(batches, desc="embedding", unit="batch", leave=False, delay=5, disable=hidden)
+    def embed(variables, images, on_batch=None):
+        show_batch = gathered(type(feeds.of(images)))
         parts = [
             jax.block_until_ready(show_batch(variables, shown, indices))
-            for indices, shown in zip(bar, feed.evaluated(batches), strict=True)
+            for indices, shown in feeds.evaluation_batches(images, on_batch)
         ]
         return jnp.concatenate(parts)[: len(images)]
 

@@ -16,7 +16,7 @@ class Stopped(Exception):
     """A run was asked to stop and has saved what it had; the message says so and how to go on."""
 
 
-class Poisoned(Exception):
+class NonFinite(Exception):
     """The state after update `step` must not be saved: its loss, or one of its arrays, is not finite."""
 
     def __init__(self, step: int):
@@ -56,4 +56,4 @@ class StopRequests:
         self.__exit__()
         self.asked = signal.Signals(number).name
         # Not print, whose buffer this may have interrupted.
-        os.write(2, f"\nrdd_jax: {self.asked}: stopping after this call; once more ends it at once\n".encode())
+        os.write(2, f"\nrdd_jax: {self.asked}: stopping; once more ends it at once\n".encode())

@@ -12,17 +12,28 @@ from rdd_jax.data import choice
 from rdd_jax.evaluate import accuracies
 from rdd_jax.experiment import Experiment
 from rdd_jax.metrics import RunLog
+from rdd_jax.train_state import SKIPPED
+from rdd_jax.types import OnBatch
 from rdd_jax.versions import versions
 
 
-def summarize(config: ml_collections.ConfigDict, experiment: Experiment, log: RunLog) -> dict[str, Any]:
-    """The results of a run that has come to its end; accuracies are in percent."""
-    last = log.lines[-1]
+def summarize(
+    config: ml_collections.ConfigDict, experiment: Experiment, log: RunLog, on_batch: OnBatch
+) -> dict[str, Any]:
+    """Returns the results of a finished run; accuracies are in percent, of the test images.
+
+    Args:
+        config: of the run.
+        experiment: of the run.
+        log: of the run, with the test of its last epoch.
+        on_batch: called while the teacher is evaluated.
+    """
+    last = log.last_test()
     student = {"name": config.student.name, **accuracies(last), "best_accuracy": log.best_accuracy()}
     teacher = None
     if experiment.teacher:
         model, variables = experiment.teacher
-        measured = experiment.evaluate(model)(variables, *experiment.test)
+        measured = experiment.evaluate(model)(variables, *experiment.test, on_batch)
         teacher = {"name": config.teacher.name, **accuracies(measured), **_cost(model, config)}
     return {
         "method": runs.method_name(config),
@@ -33,12 +44,23 @@ def summarize(config: ml_collections.ConfigDict, experiment: Experiment, log: Ru
         "wall_seconds": last["seconds"],
         "compile_seconds": sum(line["compile_seconds"] for line in log.lines),
         "teacher": teacher,
+        **({"skipped_updates": skipped_updates(log.lines)} if config.on_nan == "skip" else {}),
         "student": {**student, **_cost(experiment.student, config)},
         "devices": f"{jax.device_count()} x {jax.local_devices()[0].device_kind}",
         "processes": jax.process_count(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
     }
+
+
+def skipped_updates(lines: list[dict[str, Any]]) -> int:
+    """Counts the updates that were skipped, as they were not finite, from the lines of a run's metrics."""
+    skipped, begin = 0.0, 0
+    for line in lines:
+        if line["split"] == "train":
+            skipped += line.get(SKIPPED, 0.0) / 100 * (line["step"] - begin)
+            begin = line["step"]
+    return round(skipped)
 
 
 def _cost(model: nn.Module, config: ml_collections.ConfigDict) -> dict[str, int]:

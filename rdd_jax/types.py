@@ -9,6 +9,8 @@ Array = jax.Array
 Params = Any
 State = Any
 Metrics = dict[str, Array]
+# Called after each batch of a loop over many images with (images done, images in all); it may raise to end the loop.
+OnBatch = Callable[[int, int], None]
 
 
 class MapsWithheld(ValueError):

@@ -7,7 +7,8 @@ import pytest
 import scipy.special
 
 from rdd_jax import parallel
-from rdd_jax.evaluate import EVALUATION_BATCH, correct_predictions, make_evaluate
+from rdd_jax.evaluate import correct_predictions, make_evaluate
+from rdd_jax.feeds import EVALUATION_BATCH
 from rdd_jax.refresh import is_due, make_embed
 from rdd_jax.types import Features
 
