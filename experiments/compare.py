@@ -18,7 +18,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments import comparison, grid
+from experiments import comparison, grid, results_json
 from experiments.published import read_published
 from rdd_jax import files
 from rdd_jax.data import choice
@@ -62,7 +62,7 @@ def compare(rows: Sequence[grid.Row], arguments: argparse.Namespace, overrides: 
         "seeds": list(range(arguments.seeds)),
         "runs": finished,
     }
-    files.write_json(folder / _RESULTS, results)
+    files.write_text(folder / _RESULTS, results_json.dumps(results))
     return comparison.write(folder, results, published)
 
 
