@@ -1,41 +1,46 @@
 """A trained student for other programs, and back again.
 
-student.safetensors holds its weights by the names of RepDistiller's PyTorch networks; student.json says all else.
+student.safetensors holds its weights by the names of RepDistiller's PyTorch networks, and student.json describes
+everything else.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.linen as nn
+import jax
 import ml_collections
 import numpy as np
 import safetensors.numpy
 
-from rdd_jax import checkpoint, files, methods, models, runs
-from rdd_jax.data import augment, choice
-from rdd_jax.errors import UserError
+from rdd_jax import checkpoint, files, methods, models, preprocessing, runs
+from rdd_jax.data import choice
+from rdd_jax.errors import UserError, unknown
+from rdd_jax.evaluate import accuracies
 from rdd_jax.models import torch_import
 from rdd_jax.models.state_dict import to_state_dict
 from rdd_jax.networks import load_network, measure
+from rdd_jax.preprocessing import Preprocessing
 from rdd_jax.types import Array
 
-VERSION = 1
+VERSION = 2
 
 
 class Exported(NamedTuple):
     """A network from an export: `model.apply(variables, preprocess(images), train=False)` is (logits, Features).
 
-    preprocess: uint8[b,h,w,c] -> f32[b,h,w,c].
-    description: what student.json holds.
+    read: the path of an image file, or an image of Pillow's, of any size -> uint8[h,w,c]; see `Preprocessing.read`.
+    preprocess: such pixels uint8[b,h,w,c] -> f32[b,h,w,c]; see `Preprocessing.normalize`.
+    description: the content of student.json.
     """
 
     model: nn.Module
     variables: dict[str, Any]
-    preprocess: Callable[[Array], Array]
+    read: Callable[..., np.ndarray]
+    preprocess: Callable[[Array], jax.Array]
     description: dict[str, Any]
 
 
@@ -52,22 +57,23 @@ def save(workdir: Path, config: ml_collections.ConfigDict | None = None) -> Path
     config = config or runs.read_config(workdir)
     if not runs.is_finished(workdir):
         raise UserError(f"the student in {workdir} is not trained to its end: finish its run")
-    step = checkpoint.latest_step(workdir)
+    identity = _identity(workdir)
     network = load_network(workdir, "float32")  # Whatever it was trained in: whoever loads it computes so.
     dataset = choice.load(config)
+    steps = Preprocessing(choice.resize_rule(config), dataset.mean, dataset.std)
     weights = safetensors.numpy.save(to_state_dict(network.variables), metadata={"format": "pt"})
     description = {
         "version": VERSION,
         "network": config.student.name,
         "num_classes": len(dataset.class_names),
         "class_names": list(dataset.class_names),
-        "image_shape": list(dataset.test_images.shape[1:]),
-        "preprocessing": _preprocessing(dataset.mean, dataset.std),
+        "image_shape": list(steps.image_shape),
+        "preprocessing": steps.to_json(),
         "dataset": choice.name(config),
         "method": methods.label(config.distill),
         "seed": config.seed,
-        "step": step,
-        "accuracy": measure(network, dataset)["accuracy"],
+        **identity,
+        **accuracies(measure(network, dataset)),
         "parameters": models.count_parameters(network.variables),
         "sha256": hashlib.sha256(weights).hexdigest(),
     }
@@ -77,39 +83,79 @@ def save(workdir: Path, config: ml_collections.ConfigDict | None = None) -> Path
     return folder
 
 
+def save_if_needed(workdir: Path) -> Path:
+    """Returns the folder `export` of a finished run; `save` writes it unless it holds this very student already.
+
+    Raises:
+        UserError: as `save`.
+    """
+    path = workdir / files.EXPORT / files.EXPORTED_DESCRIPTION
+    if runs.is_finished(workdir) and path.is_file() and _identity(workdir).items() <= _read(path).items():
+        return path.parent
+    return save(workdir)
+
+
+def _identity(workdir: Path) -> dict[str, Any]:
+    """The progress and the configuration of a run, by which an export of another student can be told."""
+    config = (workdir / files.CONFIG).read_bytes()
+    return {"step": checkpoint.latest_step(workdir), "config_sha256": hashlib.sha256(config).hexdigest()}
+
+
 def load(folder: str | Path) -> Exported:
     """The network in a folder that `save` wrote; needs neither the run nor the data.
 
     Raises:
-        UserError: where a file is missing or damaged, or the two do not belong together.
+        UserError: where a file is missing or damaged, the two do not belong together, or the network is not one of
+            `models.MODELS`.
     """
     weights, path = Path(folder) / files.EXPORTED_WEIGHTS, Path(folder) / files.EXPORTED_DESCRIPTION
+    description = _read(path)
     try:
-        description = json.loads(path.read_bytes())
-        if description["version"] != VERSION:
-            raise UserError(f"{path} is of version {description['version']}, and this program reads {VERSION}")
-        name, num_classes, preprocessing = (description[key] for key in ("network", "num_classes", "preprocessing"))
-        mean, std = preprocessing["mean"], preprocessing["std"]
-        if preprocessing != _preprocessing(mean, std) or len(mean) != description["image_shape"][-1]:
-            raise ValueError("unknown preprocessing")
-        if len(std) != len(mean) or not (np.isfinite([mean, std]).all() and min(std) > 0):
-            raise ValueError("impossible mean or deviation")
+        name, num_classes, image_shape = (description[key] for key in ("network", "num_classes", "image_shape"))
+        steps = preprocessing.from_json(description["preprocessing"])
+        if list(steps.image_shape) != image_shape:
+            raise ValueError(f"image_shape {image_shape} is not {list(steps.image_shape)}")
+        if name not in models.MODELS:
+            raise UserError(
+                f"{path}: {unknown('model', name, models.MODELS)}; add a network of your own before it is loaded: "
+                f'rdd_jax.models.MODELS["{name}"] = ...'
+            )
         if hashlib.sha256(weights.read_bytes()).hexdigest() != description["sha256"]:
             raise UserError(
                 f"{weights} is damaged, or not what {files.EXPORTED_DESCRIPTION} beside it describes: export it again"
             )
         model = models.create(name, num_classes)
-        variables = torch_import.load(weights, name, num_classes, tuple(description["image_shape"]))
-    except OSError as error:
-        raise UserError(f"there is no export in {folder} ({error}): --mode=export writes one") from error
+        variables = torch_import.load(weights, name, num_classes, steps.image_shape)
     except UserError:
         raise
-    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({error}): export it again") from error
-    return Exported(model, variables, partial(augment.normalize, mean=mean, std=std), description)
+    except OSError as error:
+        raise _missing(Path(folder), error) from error
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise _damaged(path, error) from error
+    return Exported(model, variables, steps.read, steps.normalize, description)
 
 
-def _preprocessing(mean: Sequence[float], std: Sequence[float]) -> dict[str, Any]:
-    """(pixel * scale - mean) / std, as `augment.normalize` computes it."""
-    channels = {1: "gray", 3: "RGB"}[len(mean)]
-    return {"layout": "NHWC", "channels": channels, "scale": 1 / 255, "mean": list(mean), "std": list(std)}
+def _read(path: Path) -> dict[str, Any]:
+    """The content of a student.json of this version."""
+    try:
+        description = json.loads(path.read_bytes())
+        if description["version"] != VERSION:
+            raise UserError(
+                f"{path} is of version {description['version']}, and this program reads {VERSION}: export it again"
+            )
+    except OSError as error:
+        raise _missing(path.parent, error) from error
+    except UserError:
+        raise
+    except (LookupError, RecursionError, TypeError, ValueError) as error:
+        raise _damaged(path, error) from error
+    return description
+
+
+def _missing(folder: Path, error: OSError) -> UserError:
+    return UserError(f"there is no export in {folder} ({error}): --mode=export writes one")
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    reason = f"it lacks {error}" if isinstance(error, KeyError) else error
+    return UserError(f"{path} is damaged ({reason}): export it again")

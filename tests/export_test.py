@@ -1,5 +1,6 @@
 """A student's way out and back: bit for bit, by PyTorch's names, with what is needed to use it, also as a teacher."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -64,12 +65,13 @@ def test_the_description_says_what_a_user_needs(workdir):
     measured = evaluate(workdir)
     digits = datasets.load("digits")
     expected = {
-        "version": 1,
+        "version": 2,
         "network": "resnet8",
         "num_classes": 10,
         "class_names": [str(digit) for digit in range(10)],
         "image_shape": [8, 8, 1],
         "preprocessing": {
+            "resize": {"height": 8, "width": 8, "crop_share": 1.0, "filter": "bilinear"},
             "layout": "NHWC",
             "channels": "gray",
             "scale": 1 / 255,
@@ -80,7 +82,9 @@ def test_the_description_says_what_a_user_needs(workdir):
         "method": "ce",
         "seed": 0,
         "step": 7,
+        "config_sha256": hashlib.sha256((workdir / "config.json").read_bytes()).hexdigest(),
         "accuracy": measured["accuracy"],
+        "top5_accuracy": measured["top5_accuracy"],
         "parameters": models.count_parameters(export.load(workdir / "export").variables),
     }
     assert description == expected | {"sha256": description["sha256"]}
@@ -125,16 +129,17 @@ def test_damaged_weights_are_named(copy, damage):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"version": 2}, "of version 2, and this program reads 1"),
+        ({"version": 1}, "of version 1, and this program reads 2: export it again"),
         ({"network": "resnet20"}, "is not a resnet20 for 10 classes: it lacks layer1.1.conv1.weight"),
-        ({"network": "resnet9"}, 'student.json is damaged .*"resnet9"'),
+        ({"network": "resnet9"}, 'student.json: unknown model "resnet9".*before it is loaded.*MODELS\\["resnet9"\\]'),
         ({"network": ["resnet8"]}, "student.json is damaged"),
         ({"num_classes": 7}, r"fc.weight is \(10, 64\) there and \(7, 64\)"),
         ({"num_classes": "ten"}, "student.json is damaged"),
         ({"num_classes": 0}, "student.json is damaged"),
         ({"image_shape": [8, 8, 3]}, "student.json is damaged"),
         ({"image_shape": []}, "student.json is damaged"),
-        ({"preprocessing": {"mean": [0.5], "std": [0.2]}}, "student.json is damaged .*preprocessing"),
+        ({"image_shape": [9, 8, 1]}, "student.json is damaged"),
+        ({"preprocessing": {"mean": [0.5], "std": [0.2]}}, "student.json is damaged .it lacks 'resize'"),
         ({"preprocessing": None}, "student.json is damaged"),
     ],
     ids=str,
@@ -156,7 +161,38 @@ def test_an_impossible_deviation_is_named(copy, std):
         export.load(copy)
 
 
-@pytest.mark.parametrize("content", ["", "{", "{}", "[]", "null", '{"version": 1}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "resize",
+    [{"height": 0}, {"width": 7}, {"crop_share": 0.0}, {"crop_share": "all"}, {"filter": "sharp"}, {"angle": 3}],
+    ids=str,
+)
+def test_an_impossible_resize_rule_is_named(copy, resize):
+    path = copy / "student.json"
+    description = json.loads(path.read_text())
+    description["preprocessing"]["resize"] |= resize
+    path.write_text(json.dumps(description))
+    with pytest.raises(UserError, match=r"student.json is damaged"):
+        export.load(copy)
+
+
+def test_an_export_is_written_again_where_it_holds_another_student(workdir, tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(export, "save", written.append)
+    assert export.save_if_needed(workdir) == workdir / "export"
+    assert not written
+    (tmp_path / "config.json").write_text((workdir / "config.json").read_text() + " ")
+    for name in ("summary.json", "export", "checkpoints"):
+        (tmp_path / name).symlink_to(workdir / name)
+    export.save_if_needed(tmp_path)
+    (tmp_path / "config.json").unlink()
+    (tmp_path / "config.json").symlink_to(workdir / "config.json")
+    assert export.save_if_needed(tmp_path) == tmp_path / "export"
+    (tmp_path / "export").unlink()
+    export.save_if_needed(tmp_path)
+    assert written == [tmp_path, tmp_path]
+
+
+@pytest.mark.parametrize("content", ["", "{", "{}", "[]", "null", '{"version": 2}', "[" * 100_000])
 def test_a_damaged_description_is_named(copy, content):
     (copy / "student.json").write_text(content)
     with pytest.raises(UserError, match=r"student.json is damaged"):

@@ -2,6 +2,8 @@
 
 import functools
 import os
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,13 @@ from rdd_jax.errors import UserError
 
 # Of Pillow: with 8 bits a channel, or a palette of such.
 _MODES = frozenset(("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"))
-_SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
+_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+SUFFIXES = ", ".join(_SUFFIXES)
+# Pillow raises all of these for one or another damaged file.
+_DAMAGES = (
+    *(OSError, ValueError, SyntaxError, TypeError, LookupError, ArithmeticError, EOFError),
+    *(struct.error, zlib.error, Image.DecompressionBombError),
+)
 _MOST_HEADERS = 10_000  # Some seconds on a local disk; of a larger folder every so many-th header is read.
 
 
@@ -24,11 +32,10 @@ class Files:
     def __init__(self, folder: Path, class_names: tuple[str, ...]):
         self.paths, labels = [], []  # Of str, which travel to other processes ten times as fast as Path.
         for label, class_name in enumerate(class_names):
-            paths = _image_files(folder / class_name)
+            paths = image_files(folder / class_name)
             if not paths:
-                suffixes = ", ".join(sorted(_SUFFIXES))
                 raise UserError(
-                    f"{folder / class_name} holds no images ({suffixes}): put some there, or leave that class out"
+                    f"{folder / class_name} holds no images ({SUFFIXES}): put some there, or leave that class out"
                 )
             self.paths += paths
             labels += len(paths) * [label]
@@ -55,13 +62,25 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
     Transparency is dropped, and what EXIF says of the orientation is ignored.
 
     Raises:
-        ValueError: for pixels of other than 8 bits a channel.
-        Exception: whatever Pillow raises for a damaged file.
+        ValueError: if the file is missing, damaged or no image, or a channel has other than 8 bits.
     """
-    with Image.open(path) as image:
-        if image.mode not in _MODES:
-            raise ValueError(f"its pixels are {image.mode}, and 8 bits a channel are expected")
-        return image.convert("RGB")
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except _DAMAGES as error:
+        raise ValueError(str(error) or type(error).__name__) from error
+    return to_rgb(image)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Converts an image to mode "RGB"; transparency is dropped.
+
+    Raises:
+        ValueError: if a channel has other than 8 bits.
+    """
+    if image.mode not in _MODES:
+        raise ValueError(f"its pixels are {image.mode}, and 8 bits a channel are expected")
+    return image.convert("RGB")
 
 
 @functools.lru_cache(maxsize=8)
@@ -90,11 +109,11 @@ def _header_size(path: str) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             return image.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except _DAMAGES as error:
         raise UserError(f"{path} cannot be read ({error}): replace it, or take it away") from error
 
 
-def _image_files(folder: Path) -> list[str]:
+def image_files(folder: Path) -> list[str]:
     """The images in a folder and in those within it, each once.
 
     Hidden files and folders are left out. Links to folders are not followed, as they may lead anywhere, or back here.
