@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
@@ -76,6 +77,20 @@ def png(figure: Figure) -> bytes:
 def verbatim(text: str) -> str:
     """Text that matplotlib shall not take for mathematics."""
     return text.replace("$", r"\$")
+
+
+def drawable(class_names: Sequence[str]) -> list[str]:
+    """The names of classes as pictures show them: "class 3" for one with characters that matplotlib's font lacks."""
+    font = font_manager.get_font(font_manager.findfont("DejaVu Sans"))
+    return [
+        name if all(font.get_char_index(ord(character)) for character in name) else f"class {label}"
+        for label, name in enumerate(class_names)
+    ]
+
+
+def shortened(text: str, most: int) -> str:
+    """At most so many characters, the last an ellipsis where some are left out."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _curves(metrics: Lines, teacher_accuracy: float | None) -> tuple[bytes, str]:

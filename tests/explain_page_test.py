@@ -3,12 +3,14 @@
 import json
 import re
 import struct
+import warnings
 
 import matplotlib
 import numpy as np
 import pytest
 
 from rdd_jax.explain import Examples, Model, draw, explain, write
+from rdd_jax.figures import drawable, shortened
 
 COUNT, CLASSES = 90, 3
 LABELS = (np.arange(COUNT) % CLASSES).astype(np.int32)
@@ -152,3 +154,13 @@ def test_other_examples_are_refused(tmp_path, explanation):
     with pytest.raises(ValueError, match=r"\[89, 90\]"):
         write(tmp_path / "new", explanation, STUDENT, TEACHER, Examples(IMAGES[:-1]))
     assert not (tmp_path / "new").exists()
+
+
+def test_class_names_that_the_font_lacks_are_numbers_in_pictures_and_long_ones_are_cut(explanation):
+    names = ("猫", "a name of very many characters indeed", "acht")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pictures = draw(explanation, STUDENT, TEACHER, EXAMPLES._replace(class_names=names))
+    assert pictures["spaces-labels"].caption.endswith("In the pictures class 0 is 猫.")
+    assert drawable(names) == ["class 0", *names[1:]]
+    assert [shortened(name, 8) for name in ("12345678", "123456789")] == ["12345678", "1234567…"]

@@ -95,7 +95,7 @@ def check(config: ml_collections.ConfigDict) -> None:
     if not 0 <= options.validation < 1:
         raise ValueError(f"data.validation is a share in [0, 1); got {options.validation}")
     if not (options.folder or config.dataset):
-        raise UserError(f"which images? give --config.data.folder=DIR; {origins.LAYOUT}")
+        raise UserError(f"which images? {origins.LAYOUT}")
     if _is_tabled(config) and config.dataset not in datasets.NAMES:
         raise UserError(
             f"{unknown('data set', config.dataset, datasets.NAMES)}; images of your own come from a "

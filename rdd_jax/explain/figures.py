@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rdd_jax.explain.difference import Direction, Explanation
-from rdd_jax.figures import png, verbatim
+from rdd_jax.figures import drawable, png, shortened, verbatim
 
 # Okabe and Ito's palette without the grey: told apart under every common colour blindness.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D1F", "#333333")
@@ -22,6 +22,8 @@ _GREY, _INK, _SOFT = "#c9ced3", "#333333", "#777777"
 _STYLE = {"axes.edgecolor": "#999999", "axes.titlelocation": "left", "legend.frameon": False}
 # Characters of the words beside a row of images.
 _LINE_WIDTH = 46
+# Characters of a class's name: under an image, and elsewhere.
+_UNDER_IMAGE, _IN_TEXT = 13, 28
 # More could not be told apart.
 _MOST_CLASSES = len(_COLORS) * len(_MARKERS) // 2
 
@@ -61,12 +63,13 @@ def draw(
         examples: without images there are no grids, without labels (or with too many classes) no spaces-labels.
         titles: what the two models are called.
     """
+    names, examples = examples.class_names, examples._replace(class_names=drawable(examples.class_names))
     planes = tuple(_plane(embeddings) for embeddings in (student_embeddings, teacher_embeddings))
     directions = {"teacher-unique": explanation.teacher_unique, "student-unique": explanation.student_unique}
     pictures = {}
     with matplotlib.rc_context(_STYLE):
         if examples.labels is not None and len(np.unique(examples.labels)) <= _MOST_CLASSES:
-            pictures["spaces-labels"] = _spaces_by_label(planes, examples, titles)
+            pictures["spaces-labels"] = _spaces_by_label(planes, examples, titles, names)
         for name, direction in directions.items():
             if direction.clusters and examples.images is not None:
                 near, far = titles[::-1] if name == "teacher-unique" else titles
@@ -115,7 +118,10 @@ def _describe(axis: Axes, number: int, direction: Direction, examples: Examples,
     ]
     if examples.labels is not None:
         shares = label_shares(examples.labels[cluster.members], examples.class_names)
-        words = [f"{name}:\N{NO-BREAK SPACE}{100 * share:.0f}\N{NO-BREAK SPACE}%" for name, share in shares[:3]]
+        words = [
+            f"{shortened(name, _IN_TEXT)}:\N{NO-BREAK SPACE}{100 * share:.0f}\N{NO-BREAK SPACE}%"
+            for name, share in shares[:3]
+        ]
         lines.append(", ".join(words) + (f", {len(shares) - 3} more" if len(shares) > 3 else ""))
     lines = [part for line in lines for part in textwrap.wrap(line, _LINE_WIDTH)]
     axis.set_axis_off()
@@ -131,7 +137,7 @@ def _show(axis: Axes, examples: Examples, position: int) -> None:
     axis.set(xticks=[], yticks=[])
     if examples.labels is not None:
         name = examples.class_names[examples.labels[position]]
-        axis.set_xlabel(verbatim(name), fontsize=8, color=_SOFT, labelpad=2)
+        axis.set_xlabel(verbatim(shortened(name, _UNDER_IMAGE)), fontsize=8, color=_SOFT, labelpad=2)
 
 
 # ---- Spaces
@@ -146,14 +152,18 @@ def _plane(embeddings: np.ndarray) -> np.ndarray:
     return np.pad(plane, ((0, 0), (0, 2 - components)))
 
 
-def _spaces_by_label(planes: Sequence[np.ndarray], examples: Examples, titles: Sequence[str]) -> Picture:
+def _spaces_by_label(
+    planes: Sequence[np.ndarray], examples: Examples, titles: Sequence[str], names: Sequence[str]
+) -> Picture:
     figure, axes = _side_by_side(titles)
     for axis, plane in zip(axes, planes, strict=True):
         for number, label in enumerate(np.unique(examples.labels)):
-            name, style = examples.class_names[label], number + _FIRST_OF_LABELS
+            name, style = shortened(examples.class_names[label], _IN_TEXT), number + _FIRST_OF_LABELS
             _scatter(axis, plane[examples.labels == label], style, name, len(plane))
     _legend(figure, axes[0])
-    return Picture(png(figure), "Both spaces, by their first two principal components; coloured by label.")
+    caption = "Both spaces, by their first two principal components; coloured by label."
+    numbered = [f"{shown} is {name}" for shown, name in zip(examples.class_names, names, strict=True) if shown != name]
+    return Picture(png(figure), f"{caption} In the pictures {', '.join(numbered)}." if numbered else caption)
 
 
 def _spaces_by_cluster(planes: Sequence[np.ndarray], direction: Direction, titles: Sequence[str]) -> Picture:
