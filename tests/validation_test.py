@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from rdd_jax.metrics import RunLog
-from rdd_jax.train import _Run
+from rdd_jax.trainer import Trainer
 
 NAN = float("nan")
 
@@ -35,11 +35,11 @@ def test_the_best_epoch_is_chosen_by_validation_and_its_test_accuracy_is_told(tm
 def test_validation_accuracy_is_written_down_and_ranks_the_checkpoint(validation, ranking):
     written, values = [], {"held out": {"accuracy": 60.0}, "test": {"accuracy": 80.0}}
     run = SimpleNamespace(
-        _experiment=SimpleNamespace(validation=validation, test=("test", None), schedule=lambda step: 0.1),
-        _evaluate=lambda student, images, labels: values[images],
+        _experiment=SimpleNamespace(validation=validation, test=("test", None)),
+        _evaluate=lambda student, images, labels, on_batch: values[images],
         _write=lambda step, epoch, split, metrics: written.append(split),
         _config=SimpleNamespace(eval_every_epochs=1, epochs=2),
+        work=SimpleNamespace(batches=lambda activity: None),
     )
-    state = SimpleNamespace(student=None, metrics={"loss": SimpleNamespace(compute=lambda: 1.0, count=1)})
-    assert _Run._record(run, state, 1, 10, {}) == ranking
-    assert written == ["train", *(["validation"] if validation else []), "test"]
+    assert Trainer._record_accuracies(run, SimpleNamespace(student=None), 1, 10) == ranking
+    assert written == [*(["validation"] if validation else []), "test"]
