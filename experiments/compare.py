@@ -53,7 +53,7 @@ def compare(rows: Sequence[grid.Row], arguments: argparse.Namespace, overrides: 
     results = {
         "command": command,
         "preset": arguments.preset,
-        "dataset": points[0].config.dataset,
+        "dataset": choice.name(points[0].config),
         "test_images": choice.describe(points[0].config).num_test,
         "validation": points[0].config.data.validation,
         "baseline": baseline,

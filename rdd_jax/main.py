@@ -135,6 +135,8 @@ def _parse(arguments: list[str]) -> _Command:
         rest = keys(rest)
         _check_texts(config)
         _resolve(config)
+        if config.data.folder:
+            config.dataset = ""  # The preset's, which is not read: reports would name it.
     except UserError:
         raise
     except (AttributeError, KeyError) as error:

@@ -113,6 +113,11 @@ def test_a_run_goes_on_with_the_moved_folder_and_its_teacher(tmp_path, moved):
         checks.check(chosen, tmp_path / "runs" / "new")
 
 
+def test_a_configuration_with_a_folder_names_no_other_data_set(tmp_path):
+    chosen = main.configuration([f"--config={kd.__file__}:cifar100_small", f"--config.data.folder={tmp_path}"])
+    assert (chosen.dataset, chosen.data.folder) == ("", str(tmp_path))
+
+
 def test_a_finished_run_notes_the_new_place(tmp_path, moved):
     workdir = tmp_path / "runs" / "mine"
     (workdir / "summary.json").write_text("{}")
