@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import ml_collections
 
 from rdd_jax import files, methods
-from rdd_jax.data import choice, sampling
+from rdd_jax.data import choice, datasets, sampling
 from rdd_jax.data.datasets import DatasetInfo
 from rdd_jax.errors import UserError
 
@@ -128,9 +128,8 @@ def described_data(workdir: Path) -> tuple[DatasetInfo, tuple[str, ...]]:
     Raises:
         UserError: where there is no run, or its record is damaged.
     """
-    data = read_data(workdir)
-    if not data:
-        config = read_config(workdir)
+    config, data = read_config(workdir), read_data(workdir)
+    if not data or (config.dataset in datasets.NAMES and not config.data.folder):
         info = choice.describe(config)
         return info, choice.class_names(config, info)
     try:

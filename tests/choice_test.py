@@ -212,6 +212,13 @@ def test_a_teacher_of_another_folder_of_that_name_is_refused(folder, tmp_path):
         checks.check(chosen, tmp_path / "run")
 
 
+def test_a_teacher_trained_on_the_stream_of_a_set_fits_the_set_in_memory(tmp_path):
+    left_by(tmp_path / "teacher", runs.teacher_config(config(**{"teacher.name": "resnet8"})))
+    keys = {"teacher.name": "resnet8", "teacher.checkpoint": str(tmp_path / "teacher"), "data.loading": "memory"}
+    with pytest.raises(UserError, match="there is no checkpoint in"):  # All else is right.
+        checks.check(config(**keys, **{"distill.kd.weight": 1.0}), tmp_path / "run")
+
+
 def test_a_teacher_for_images_of_another_stem_is_refused(folder, tmp_path):
     keys = {"data.folder": str(folder), "batch_size": 8, "distill.kd.weight": 1.0, "teacher.name": "resnet18"}
     small_images, large_images = (config(**keys, **{"data.image_size": size}) for size in (32, 64))
