@@ -39,9 +39,11 @@ def _intervals(results: Json) -> str:
     if seeds == 2:
         parts.append("Intervals from 2 seeds are very wide and say little: run more seeds.")
     if any(spread.deviation <= significance.ROUNDING for spread in found):
-        parts.append("Where all seeds have the same accuracy it is a point, and known to one test image at best.")
+        parts.append(
+            "Where all seeds have the same accuracy the interval is a point, and exact to one test image at best."
+        )
     if any(spread.interval[1] > 100 for spread in found):
-        parts.append("It takes the accuracies for normally distributed, and may therefore pass 100 %.")
+        parts.append("An interval assumes normally distributed accuracies, and may therefore pass 100 %.")
     return " ".join(parts)
 
 

@@ -152,7 +152,10 @@ def test_the_note_on_intervals_is_for_the_number_of_seeds():
     assert "at 3 seeds is the mean ± 2.48 deviations" in note(95.0, 96.0, 97.0)
     assert "at 5 seeds is the mean ± 1.24 deviations" in note(94.0, 95.0, 96.0, 97.0, 98.0)
     assert "very wide" not in note(95.0, 96.0, 97.0)
-    for accuracies, said in [((96.0, 96.0, 96.0), "it is a point"), ((99.0, 98.0, 100.0), "may therefore pass 100 %")]:
+    for accuracies, said in [
+        ((96.0, 96.0, 96.0), "the interval is a point"),
+        ((99.0, 98.0, 100.0), "may therefore pass 100 %"),
+    ]:
         assert said in note(*accuracies)
         assert said not in note(95.0, 96.0, 97.0)
     for accuracies in ((96.0,), (96.0, 96.1), (95.0, 96.0, 97.0)):
