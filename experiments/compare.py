@@ -47,6 +47,7 @@ def compare(rows: Sequence[grid.Row], arguments: argparse.Namespace, overrides: 
     points = grid.plan(
         rows, range(arguments.seeds), preset=arguments.preset, overrides=overrides, folder=folder / "runs"
     )
+    files.check_writable(folder)
     grid.run(points, arguments.shard)
     finished = grid.results(points)
     devices = dict.fromkeys(run["summary"]["devices"] for run in finished)

@@ -5,7 +5,6 @@ the accuracy of a linear probe: logistic regression on the frozen student's embe
 spirit of the transfer experiments of Tian et al. 2020 (CRD).
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,7 +44,7 @@ def keep(workdir: Path) -> None:
 def kept(workdir: Path) -> Measures:
     """What `keep` left in the workdir, {} where it was not called."""
     path = workdir / _FILE
-    return json.loads(path.read_text()) if path.exists() else {}
+    return files.read_json(path, "delete it, and the same command measures again") if path.exists() else {}
 
 
 def measure(workdir: Path) -> Measures:

@@ -24,6 +24,10 @@ from rdd_jax.train_state import TrainState
 # Below every accuracy: what was not measured, or is not a number, is never the best.
 _UNRANKED = -1.0
 _CHECKSUMS = "checksums"
+# What Orbax and TensorStore raise for files that cannot be read or written.
+_LIBRARY_ERRORS = (OSError, ValueError, LookupError, TypeError)
+# Of a state's bytes, and besides: what Orbax writes twice, and the metadata.
+_ROOM, _ROOM_BYTES = 1.5, 2**20
 _DAMAGED = "is damaged or of another network"
 
 
@@ -48,7 +52,8 @@ class Checkpoints:
         self._folder, self._manager = _folder(workdir), None
         if not hosts.is_first():
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
+        with files.naming(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
         options = ocp.CheckpointManagerOptions(
             preservation_policy=keep,
             best_fn=_accuracy,
@@ -67,7 +72,7 @@ class Checkpoints:
 
     def __exit__(self, kind: type[BaseException] | None, *exception: Any) -> None:
         """Waits for the writes under way; their failure is told unless something else has failed before."""
-        with contextlib.suppress(Exception) if kind else self._writing():
+        with contextlib.suppress(*_LIBRARY_ERRORS) if kind else self._writing():
             if self._manager:
                 self._manager.close()
 
@@ -81,6 +86,10 @@ class Checkpoints:
             return
         # Copies, as the devices' arrays are given up to the next update while these are written.
         state = jax.tree.map(np.array, jax.device_get(state))
+        with self._writing():
+            self._manager.wait_until_finished()
+        # Orbax writes from many threads, each of which would fail with a traceback on a full disk.
+        self.require_room(state)
         training = _without_student(state)
         items = ocp.args.Composite(
             student=ocp.args.StandardSave(state.student),
@@ -90,6 +99,12 @@ class Checkpoints:
         ranked = accuracy if accuracy is not None and np.isfinite(accuracy) else _UNRANKED
         with self._writing():
             self._manager.save(step, args=items, metrics={"accuracy": float(ranked)})
+
+    def require_room(self, state: TrainState) -> None:
+        """Raises UserError where there is no room on the disk for another checkpoint of a state, or of its shapes."""
+        if self._manager:
+            nbytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+            files.require_room(self._folder, int(_ROOM * nbytes) + _ROOM_BYTES)
 
     def _writing(self) -> contextlib.AbstractContextManager:
         mend = "make room, and the same command goes on from the checkpoint before, which is whole"
@@ -137,9 +152,9 @@ class Checkpoints:
 
     def _read(self, like: TrainState, step: int) -> TrainState:
         folder, training = self._folder / str(step), _without_student(like)
-        with _naming(folder, _DAMAGED, "choose another --workdir, or delete this one to begin again"):
-            student = _restore(folder, "student", like.student)
-            return TrainState(student=student, **_restore(folder, "training", training))
+        mend = "choose another --workdir, or delete this one to begin again"
+        student = _restore(folder, "student", like.student, mend)
+        return TrainState(student=student, **_restore(folder, "training", training, mend))
 
     def _set_aside(self, damaged: list[tuple[int, UserError]]) -> None:
         for step, error in damaged:
@@ -168,8 +183,7 @@ def restore_student(workdir: Path, like: dict[str, Any]) -> dict[str, Any]:
     """
     folder = _folder(workdir) / str(latest_step(workdir))
     mend = f"delete {workdir / files.SUMMARY} and run that run's command again, which goes on from the one before"
-    with _naming(folder, _DAMAGED, mend):
-        return parallel.replicate(_restore(folder, "student", like))
+    return parallel.replicate(_restore(folder, "student", like, mend))
 
 
 def latest_step(workdir: Path) -> int:
@@ -189,24 +203,32 @@ def _folder(workdir: Path) -> Path:
     return workdir.absolute() / "checkpoints"
 
 
-def _restore(folder: Path, item: str, like: Any) -> Any:
-    """Reads an item of a checkpoint into NumPy's arrays and holds it against its checksums."""
+def _restore(folder: Path, item: str, like: Any, mend: str) -> Any:
+    """Reads an item of a checkpoint into NumPy arrays and compares it with its shapes and its checksums.
+
+    Raises:
+        UserError: where it cannot be read, or is not what was saved; the message ends with `mend`.
+    """
     # Every process for itself, as it may be the only one that reads.
     alone = ocp.options.MultiprocessingOptions(
         primary_host=jax.process_index(),
         active_processes={jax.process_index()},
         barrier_sync_key_prefix=f"process{jax.process_index()}",
     )
-    with ocp.StandardCheckpointer(multiprocessing_options=alone) as checkpointer:
-        tree = checkpointer.restore(folder / item, jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like))
+    empty = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
+    with _naming(folder, _DAMAGED, mend):
+        with ocp.StandardCheckpointer(multiprocessing_options=alone) as checkpointer:
+            tree = checkpointer.restore(folder / item, empty)
+        expected = dict(json.loads((folder / _CHECKSUMS / "metadata").read_bytes())[item])
     for (path, wanted), leaf in zip(jax.tree_util.tree_leaves_with_path(like), jax.tree.leaves(tree), strict=True):
         if (leaf.shape, leaf.dtype) != (wanted.shape, wanted.dtype):
             name = f"{item}{jax.tree_util.keystr(path)}"
-            raise ValueError(f"{name} is {leaf.dtype}{leaf.shape}, and {wanted.dtype}{wanted.shape} is wanted")
-    expected = json.loads((folder / _CHECKSUMS / "metadata").read_bytes())[item]
+            reason = f"{name} is {leaf.dtype}{leaf.shape}, and {wanted.dtype}{wanted.shape} is wanted"
+            raise UserError(_message(folder, _DAMAGED, reason, mend))
     wrong = sorted(name for name, checksum in _checksums(tree).items() if expected.get(name) != checksum)
     if wrong:
-        raise ValueError(f"{len(wrong)} arrays are not what was saved, the first is {item}{wrong[0]}")
+        reason = f"{len(wrong)} arrays are not what was saved, the first is {item}{wrong[0]}"
+        raise UserError(_message(folder, _DAMAGED, reason, mend))
     return tree
 
 
@@ -228,12 +250,16 @@ def _drop_damaged_ranks(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _naming(folder: Path, trouble: str, mend: str) -> Iterator[None]:
-    """Orbax and TensorStore raise many kinds for what cannot be read or written; to a user they are one."""
+    """Turns the errors of Orbax and TensorStore about their files into a UserError."""
     try:
         yield
-    except Exception as error:
+    except _LIBRARY_ERRORS as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-        raise UserError(f"the checkpoint {folder} {trouble} ({reason}): {mend}") from error
+        raise UserError(_message(folder, trouble, reason, mend)) from error
+
+
+def _message(folder: Path, trouble: str, reason: str, mend: str) -> str:
+    return f"the checkpoint {folder} {trouble} ({reason}): {mend}"
 
 
 def _without_student(state: TrainState) -> dict[str, Any]:

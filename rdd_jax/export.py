@@ -57,6 +57,7 @@ def save(workdir: Path, config: ml_collections.ConfigDict | None = None) -> Path
     config = config or runs.read_config(workdir)
     if not runs.is_finished(workdir):
         raise UserError(f"the student in {workdir} is not trained to its end: finish its run")
+    files.check_writable(workdir / files.EXPORT)
     identity = _identity(workdir)
     network = load_network(workdir, "float32")  # Whatever it was trained in: whoever loads it computes so.
     dataset = choice.load(config)

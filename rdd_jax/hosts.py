@@ -1,7 +1,10 @@
 """The processes of a run, one or more on each host: all compute the same, and the first alone writes and speaks."""
 
+import math
 import os
+import socket
 import sys
+import threading
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +13,8 @@ from jax.experimental import multihost_utils
 
 from rdd_jax.errors import UserError
 
+JOIN_SECONDS = 60.0
+_SPARE_SECONDS = 60  # By which JAX waits longer.
 # How many processes srun and mpirun have started, of which jax finds out the rest by itself.
 _COUNTS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
 
@@ -27,25 +32,71 @@ class Place(NamedTuple):
     process: int = -1
 
 
-def join(place: Place) -> None:
+def join(place: Place, seconds: float = JOIN_SECONDS) -> None:
     """Joins the other processes, if there are any; before anything is computed.
 
+    Args:
+        place: of this process.
+        seconds: for which the others are waited for. JAX aborts the whole process when its own time is up, so that
+            this process ends itself before, with one line and exit code 2.
+
     Raises:
-        UserError: where the place is incomplete or impossible, or the others do not come.
+        UserError: where the place is incomplete or impossible, or the coordinator cannot be had.
     """
     if place == Place() and not _is_started_by_a_scheduler():
         return
-    if place != Place() and not (place.coordinator and 0 <= place.process < place.processes):
+    _check(place)
+    if not seconds > 0:
+        raise UserError(f"--join_seconds must be above 0; got {seconds}")
+    given = {"num_processes": place.processes, "process_id": place.process} if place.coordinator else {}
+    late = threading.Timer(seconds, _give_up, (place, seconds))
+    late.daemon = True
+    late.start()
+    try:
+        jax.distributed.initialize(
+            place.coordinator or None, initialization_timeout=math.ceil(seconds) + _SPARE_SECONDS, **given
+        )
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"the processes do not find each other ({reason}): is --coordinator right?") from error
+    finally:
+        late.cancel()
+
+
+def _check(place: Place) -> None:
+    """Raises UserError for a place that is incomplete or impossible."""
+    host, _, port = place.coordinator.rpartition(":")
+    complete = host and port.isdecimal() and 0 < int(port) < 2**16 and 0 <= place.process < place.processes
+    if place != Place() and not complete:
         raise UserError(
             "several processes need --coordinator=HOST:PORT of the first, their number --processes=N and each its own "
             f"--process from 0 to N-1; got {place.coordinator!r}, {place.processes} and {place.process}"
         )
-    given = {"num_processes": place.processes, "process_id": place.process} if place.coordinator else {}
+
+
+def _give_up(place: Place, seconds: float) -> None:
+    """Ends this process, whose others have not come in time."""
+    if not place.coordinator:
+        missing = "not all processes of the job have come"
+    elif place.process:
+        heard = "answers, but not all others have come to it" if _answers(place.coordinator) else "does not answer"
+        missing = f"process 0 at {place.coordinator} {heard}"
+    else:
+        missing = f"not all of the processes 1 to {place.processes - 1} have come to {place.coordinator}"
+    mend = "start all within --join_seconds, with the same --coordinator and --processes"
+    # Not print: the main thread may hold its lock.
+    os.write(2, f"rdd_jax: {missing} within {seconds:g} seconds: {mend}\n".encode())
+    os._exit(2)
+
+
+def _answers(coordinator: str) -> bool:
+    """Whether anything listens at HOST:PORT."""
+    host, _, port = coordinator.rpartition(":")
     try:
-        jax.distributed.initialize(place.coordinator or None, **given)
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"the processes do not find each other ({reason}): is --coordinator right?") from error
+        socket.create_connection((host.strip("[]"), int(port)), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def _is_started_by_a_scheduler() -> bool:

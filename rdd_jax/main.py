@@ -1,13 +1,18 @@
 """The command line: `python -m rdd_jax.main --config=configs/rdd.py[:PRESET] [--workdir=DIR] [--config.KEY=VALUE]`."""
 
-import errno
+from rdd_jax import startup
+
+if __name__ == "__main__":
+    startup.begin()
+
 import importlib.util
 import json
 import os
+import select
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, TextIO
 
 import jax
 import ml_collections
@@ -18,11 +23,11 @@ from rdd_jax import export, files, hosts, reopen, runs
 from rdd_jax.errors import UserError, is_text
 from rdd_jax.explain import command
 from rdd_jax.networks import evaluate
+from rdd_jax.startup import INTERRUPTED
 from rdd_jax.stops import Stopped
 from rdd_jax.train import train
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-INTERRUPTED = 130  # What shells say of a process that SIGINT ended.
+CLOSED_PIPE = 141  # What shells say of a process that SIGPIPE ended.
 ABANDONED = 3
 
 
@@ -35,10 +40,17 @@ def exit_code(work: Callable[[], int]) -> int:
     """Does the work of a program and tells what went wrong in a line; returns the exit code.
 
     0 when it is done or was asked to stop and has saved all, 2 for a mistake of the user's, 3 when another process of
-    the run has ended without this one, 130 for an interruption.
+    the run has ended without this one, 130 for an interruption, 141 when the reader of stdout has gone.
     """
     try:
-        return work()
+        code = work()
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        if not _has_lost_its_reader(sys.stdout):  # It is the pipe of a worker.
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # For what is flushed at the end.
+        return CLOSED_PIPE
     except UserError as error:
         print(f"rdd_jax: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -46,7 +58,7 @@ def exit_code(work: Callable[[], int]) -> int:
         hosts.say(f"rdd_jax: {stop}")
         return 0
     except OSError as error:
-        if error.errno not in _FULL:
+        if not files.is_full(error):
             raise
         mend = "make room, and the same command goes on from the last checkpoint"
         print(f"rdd_jax: {error.filename or 'a file'}: {error.strerror}; {mend}", file=sys.stderr)
@@ -60,6 +72,13 @@ def exit_code(work: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print("rdd_jax: interrupted; the same command goes on from the last checkpoint, if any", file=sys.stderr)
         return INTERRUPTED
+
+
+def _has_lost_its_reader(stream: TextIO) -> bool:
+    """Whether a stream is a pipe that nobody reads any more, as of `| head -1`."""
+    poll = select.poll()
+    poll.register(stream.fileno(), select.POLLOUT)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def configuration(arguments: list[str]) -> ml_collections.ConfigDict:
@@ -79,6 +98,7 @@ class _Command(NamedTuple):
     mode: str
     explain: command.Options
     place: hosts.Place
+    join_seconds: float
 
 
 def _run(asked: _Command) -> int:
@@ -96,7 +116,7 @@ def _run(asked: _Command) -> int:
     if mode == "explain":
         print(command.run(folder, asked.explain, config))
         return 0
-    hosts.join(asked.place)
+    hosts.join(asked.place, asked.join_seconds)
     summary = train(asked.config, folder)
     student, teacher = summary["student"], summary["teacher"]
     hosts.say(f"student {student['name']}: {student['accuracy']:.2f}% (best {student['best_accuracy']:.2f}%)")
@@ -123,7 +143,7 @@ def _parse(arguments: list[str]) -> _Command:
     try:
         rest = known(arguments, known_only=True)
         if known.help:
-            print(f"{__doc__}\n{known.main_module_help()}")
+            print(f"{__doc__}\n{known.main_module_help()}", flush=True)
             raise SystemExit(0)
         if known.mode != "train" and known.config and known.workdir:
             raise UserError(
@@ -155,7 +175,7 @@ def _parse(arguments: list[str]) -> _Command:
     if len(rest) > 1:
         raise UserError(f'unexpected argument "{rest[1]}": flags begin with --')
     place = hosts.Place(known.coordinator, known.processes, known.process)
-    return _Command(config, known.workdir, known.mode, _explain_options(known), place)
+    return _Command(config, known.workdir, known.mode, _explain_options(known), place, known.join_seconds)
 
 
 def _check_texts(config: ml_collections.ConfigDict) -> None:
@@ -179,6 +199,8 @@ def _define_place_flags(known: flags.FlagValues) -> None:
     flags.DEFINE_string("coordinator", default.coordinator, "Several processes: HOST:PORT of the first.", **own)
     flags.DEFINE_integer("processes", default.processes, "Several processes: how many.", **own)
     flags.DEFINE_integer("process", default.process, "Several processes: which this is, from 0.", **own)
+    patience = "Several processes: for how long they wait for each other at the start."
+    flags.DEFINE_float("join_seconds", hosts.JOIN_SECONDS, patience, **own)
 
 
 def _define_explain_flags(known: flags.FlagValues) -> None:
@@ -201,10 +223,11 @@ def _explain_options(known: flags.FlagValues) -> command.Options:
 
 def leave(code: int) -> NoReturn:
     """Ends the program with the exit code of `exit_code`."""
-    if code in (INTERRUPTED, ABANDONED):
-        # XLA may still be compiling, and crashes when the interpreter is taken down under it; and who has lost another
-        # process would wait for it.
+    if not jax.distributed.is_initialized() or code in (INTERRUPTED, ABANDONED):
+        # XLA may still be compiling or mining, and crashes when the interpreter is taken down under it; and a process
+        # that has lost another would wait for it.
         sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
 
@@ -231,4 +254,5 @@ def _load(file_and_preset: str | None) -> ml_collections.ConfigDict:
 
 
 if __name__ == "__main__":
+    startup.imported()
     leave(main(sys.argv))

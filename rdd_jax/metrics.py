@@ -8,8 +8,15 @@ from typing import Any
 import numpy as np
 import tensorboardX
 
-from rdd_jax import hosts
-from rdd_jax.files import HISTOGRAMS, METRICS, read_lines, write_text
+from rdd_jax import files, hosts
+from rdd_jax.errors import UserError
+from rdd_jax.files import HISTOGRAMS, METRICS
+
+_EVENTS = "events"
+_NEEDED = {METRICS: {"step", "epoch", "split", "seconds", "compile_seconds"}, HISTOGRAMS: {"step"}}
+# An evaluation's lines and events are a few kilobytes. TensorBoard's writer has a thread of its own, which would fail
+# with a traceback on a full disk.
+_ROOM_BYTES = 2**18
 
 
 class RunLog:
@@ -20,11 +27,13 @@ class RunLog:
 
     def __init__(self, workdir: Path, step: int):
         self._workdir = workdir
-        self.lines = [line for line in read_lines(workdir / METRICS) if line["step"] <= step]
+        self.lines = [line for line in _read(workdir / METRICS) if line["step"] <= step]
         self._events = None
         if hosts.is_first():
+            files.require_room(workdir, _ROOM_BYTES)
             _write(workdir / METRICS, self.lines)
-            self._events = tensorboardX.SummaryWriter(str(workdir / "events"), purge_step=step + 1)
+            with files.naming(workdir / _EVENTS):
+                self._events = tensorboardX.SummaryWriter(str(workdir / _EVENTS), purge_step=step + 1)
             # A table mined before a step belongs to that step: resuming from its start mines it again.
             self.drop_histograms(step)
 
@@ -46,7 +55,8 @@ class RunLog:
         self.lines.append(line)
         if not self._events:
             return
-        _append(self._workdir / METRICS, line)
+        files.require_room(self._workdir, _ROOM_BYTES)
+        files.append_json(self._workdir / METRICS, line)
         for name, value in values.items():
             self._events.add_scalar(f"{split}/{name}", value, step)
         self._events.flush()
@@ -57,14 +67,15 @@ class RunLog:
             return
         counts, edges = np.histogram(values, bins=60)
         line = {"step": step, "epoch": epoch, "name": name, "mean": float(values.mean())}
-        _append(self._workdir / HISTOGRAMS, {**line, "edges": edges.tolist(), "counts": counts.tolist()})
+        files.require_room(self._workdir, _ROOM_BYTES)
+        files.append_json(self._workdir / HISTOGRAMS, {**line, "edges": edges.tolist(), "counts": counts.tolist()})
         # Named by the step that it serves, so that a resume that mines again also purges it.
         self._events.add_histogram(name, values, step + 1)
 
     def drop_histograms(self, step: int) -> None:
         """Drops the histograms of what was mined before any update from `step` on."""
         if self._events:
-            kept = [line for line in read_lines(self._workdir / HISTOGRAMS) if line["step"] < step]
+            kept = [line for line in _read(self._workdir / HISTOGRAMS) if line["step"] < step]
             _write(self._workdir / HISTOGRAMS, kept)
 
     def last_test(self) -> dict[str, Any]:
@@ -86,11 +97,14 @@ class RunLog:
         return test[max(steps, key=ranking.get)] if steps else math.nan
 
 
+def _read(path: Path) -> list[dict[str, Any]]:
+    lines = files.read_lines(path)
+    for line in lines:
+        if missing := sorted(_NEEDED[path.name] - line.keys()):
+            raise UserError(f"{path} has a line without {missing[0]}: restore the file, or delete it")
+    return lines
+
+
 def _write(path: Path, lines: list[dict[str, Any]]) -> None:
     if path.exists():
-        write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
-
-
-def _append(path: Path, line: dict[str, Any]) -> None:
-    with path.open("a") as file:
-        file.write(json.dumps(line) + "\n")
+        files.write_text(path, "".join(json.dumps(line) + "\n" for line in lines))

@@ -28,11 +28,13 @@ def write(workdir: str | Path) -> Path:
         The path of report.html.
 
     Raises:
-        ValueError: config.json or summary.json is missing or damaged, or a JSON-lines file is damaged before its end.
+        UserError: config.json or summary.json is missing or damaged, or a JSON-lines file is damaged before its end.
     """
     workdir = Path(workdir)
-    summary = _read_object(workdir / files.SUMMARY)
-    config = _read_object(workdir / files.CONFIG)
+    summary, config = (
+        files.read_json(workdir / name, "a report needs the workdir of a finished run")
+        for name in (files.SUMMARY, files.CONFIG)
+    )
     metrics = files.read_lines(workdir / files.METRICS)
     histograms = files.read_lines(workdir / files.HISTOGRAMS)
 
@@ -42,15 +44,6 @@ def write(workdir: str | Path) -> Path:
     path = workdir / files.REPORT
     files.write_bytes(path, _html(summary, config, metrics, pictures).encode())
     return path
-
-
-def _read_object(path: Path) -> Json:
-    try:
-        return {**json.loads(path.read_bytes())}
-    except FileNotFoundError:
-        raise ValueError(f"{path} is missing: a report needs the workdir of a finished run") from None
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not a JSON object: {error}") from None
 
 
 def _html(summary: Json, config: Json, metrics: Lines, pictures: dict[str, tuple[bytes, str]]) -> str:

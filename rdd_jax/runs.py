@@ -1,16 +1,15 @@
 """What a run is called, where it lives, and what its configuration says of its teacher."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import ml_collections
 
-from rdd_jax import files, methods
+from rdd_jax import files, methods, models
 from rdd_jax.data import choice, datasets, sampling
 from rdd_jax.data.datasets import DatasetInfo
-from rdd_jax.errors import UserError
+from rdd_jax.errors import UserError, unknown
 
 RUNS = Path("runs")
 # What no teacher's run reads must not tell two teachers apart.
@@ -30,6 +29,12 @@ UNREAD_BY_TEACHERS = {
     "keep_all_checkpoints": False,
     "steps_per_call": 0,
 }
+# Without these a config.json is no run's.
+_REQUIRED = [
+    *("dataset", "dtype", "epochs", "learning_rate", "student.name", "trains_teacher"),
+    *(key for key, _ in files.flatten(UNREAD_BY_TEACHERS | {"data": choice.options()})),
+]
+_WRITE_ANEW = "delete it, and the command of the run writes it again"
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
@@ -92,14 +97,25 @@ def read_config(workdir: Path) -> ml_collections.ConfigDict:
         UserError: where there is none, or it is damaged.
     """
     path = workdir / files.CONFIG
-    try:
-        content = json.loads(path.read_text())
-        content["student"]["name"], content["dataset"]
-        return ml_collections.ConfigDict(content)
-    except OSError:
-        raise UserError(f"there is no run in {workdir}: it has no {files.CONFIG}") from None
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({error}): choose another workdir") from None
+    if not path.exists():
+        raise UserError(f"there is no run in {workdir}: it has no {files.CONFIG}")
+    content = files.read_json(path, "choose another workdir")
+    there = dict(files.flatten(content))
+    if missing := [key for key in _REQUIRED if key not in there]:
+        raise UserError(f"{path} is damaged, or another version's (it has no {missing[0]}): choose another workdir")
+    config = ml_collections.ConfigDict(content)
+    check_network(config.student.name, path)
+    choice.check_name(config, path)
+    return config
+
+
+def check_network(name: str, path: Path) -> None:
+    """Raises UserError for a network that a run's config.json, at that path, names and this program does not know."""
+    if name not in models.MODELS:
+        raise UserError(
+            f"{path}: {unknown('model', name, models.MODELS)}; one of your own is known where the configuration file "
+            "that defines it is given by --config=FILE, without --workdir"
+        )
 
 
 def write_config(config: ml_collections.ConfigDict, workdir: Path) -> None:
@@ -116,10 +132,7 @@ def read_data(workdir: Path) -> dict[str, Any]:
         UserError: where it is damaged.
     """
     path = workdir / files.DATA
-    try:
-        return dict(json.loads(path.read_text())) if path.exists() else {}
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({error}): choose another workdir") from None
+    return files.read_json(path, "choose another workdir") if path.exists() else {}
 
 
 def described_data(workdir: Path) -> tuple[DatasetInfo, tuple[str, ...]]:
@@ -147,8 +160,16 @@ def is_finished(workdir: Path) -> bool:
 
 
 def read_summary(workdir: Path) -> dict[str, Any]:
-    """The results that a finished run left in its workdir."""
-    return json.loads((workdir / files.SUMMARY).read_text())
+    """Returns the results that a finished run left in its workdir.
+
+    Raises:
+        UserError: where they cannot be read, or are damaged.
+    """
+    path = workdir / files.SUMMARY
+    summary = files.read_json(path, _WRITE_ANEW)
+    if missing := {"student", "teacher", "steps", "wall_seconds"} - summary.keys():
+        raise UserError(f"{path} is damaged (it has no {min(missing)}): {_WRITE_ANEW}")
+    return summary
 
 
 def differences(one: ml_collections.ConfigDict, other: ml_collections.ConfigDict) -> dict[str, tuple[Any, Any]]:

@@ -47,8 +47,11 @@ def train(
     if runs.is_finished(workdir):
         if hosts.is_first() and runs.read_config(workdir).data.folder != config.data.folder:
             runs.write_config(config, workdir)  # The folder has been moved.
+        summary = runs.read_summary(workdir)
         _complete(workdir)
-        return runs.read_summary(workdir)
+        return summary
+    if hosts.is_first():
+        files.check_writable(workdir)
     for needed, place in runs.prerequisites(config):
         if runs.is_finished(place):
             _complete(place)
@@ -66,6 +69,7 @@ def train(
     ):
         if first:
             runs.write_config(config, workdir)
+        checkpoints.require_room(shapes)
         state = checkpoints.restore(shapes)
         if state is None:
             _introduce(config, experiment, shapes.student)

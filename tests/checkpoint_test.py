@@ -2,6 +2,7 @@
 
 import resource
 import shutil
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -175,6 +176,24 @@ def test_a_write_that_fails_is_told_before_the_next_and_the_one_before_is_whole(
         assert int(checkpoints.restore(shapes()).step) == 1
         checkpoints.save(2, state_at(2), 60.0)
     assert kept(tmp_path) == [1, 2]
+
+
+def test_where_there_is_no_room_no_write_is_begun(tmp_path, monkeypatch):
+    save(tmp_path, [50.0])
+    with Checkpoints(tmp_path) as checkpoints:
+        monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=2**20))
+        for write in (lambda: checkpoints.require_room(shapes()), lambda: checkpoints.save(2, state_at(2), 60.0)):
+            with pytest.raises(UserError, match=r"checkpoints: 1.0 MB of room are left and 1.0 MB are needed"):
+                write()
+    assert kept(tmp_path) == [1]
+
+
+def test_an_error_of_our_own_is_not_told_as_one_of_the_disk(tmp_path, monkeypatch):
+    with Checkpoints(tmp_path) as checkpoints:
+        monkeypatch.setattr(checkpoints, "_manager", object())
+        with pytest.raises(AttributeError):
+            checkpoints.save(1, state_at(1), 50.0)
+        monkeypatch.undo()
 
 
 @pytest.mark.parametrize("content", [None, "a file"])

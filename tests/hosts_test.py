@@ -1,8 +1,12 @@
 """Several processes on this machine, as on several: one run, the same as with one process."""
 
+import os
 import random
 import signal
+import threading
+import time
 
+import jax
 import pytest
 from program import assert_same_up_to_rounding, finish, wait_for
 
@@ -40,9 +44,36 @@ def test_processes_stop_together_go_on_with_others_and_train_the_same_student(st
 
 
 def test_a_place_that_is_none_is_refused():
-    for place in (hosts.Place("localhost:1"), hosts.Place("localhost:1", 2, 2), hosts.Place("", 2, 0)):
+    places = [("localhost:1", 0, -1), ("localhost:1", 2, 2), ("", 2, 0)]
+    places += [(coordinator, 2, 0) for coordinator in ("localhost", ":23456", "localhost:", "localhost:70000")]
+    for place in places:
         with pytest.raises(UserError, match="several processes need --coordinator"):
-            hosts.join(place)
+            hosts.join(hosts.Place(*place))
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        (("localhost:9", 3, 0), "not all of the processes 1 to 2 have come to localhost:9 within 0.05 seconds"),
+        (("localhost:9", 3, 1), "process 0 at localhost:9 does not answer within 0.05 seconds"),
+    ],
+)
+def test_a_process_without_its_partners_ends_in_time_with_a_line(monkeypatch, capfd, place, words):
+    ended, codes = threading.Event(), []
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **__: ended.wait(60))
+    monkeypatch.setattr(os, "_exit", lambda code: (codes.append(code), ended.set()))
+    hosts.join(hosts.Place(*place), seconds=0.05)
+    assert codes == [2]
+    (line,) = capfd.readouterr().err.splitlines()
+    assert words in line
+    assert "--join_seconds" in line
+
+
+def test_processes_that_find_each_other_in_time_are_left_alone(monkeypatch):
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **__: None)
+    monkeypatch.setattr(os, "_exit", lambda code: pytest.fail("ended"))
+    hosts.join(hosts.Place("localhost:9", 2, 0), seconds=0.05)
+    time.sleep(0.2)
 
 
 def test_one_process_needs_no_others(monkeypatch):

@@ -56,6 +56,9 @@ def refusal(capsys, *arguments):
         ((RDD, "--config.learning_rate=nan"), ["learning_rate"]),
         ((RDD, "--config.distill.rdd.beta=inf"), ["distill.rdd.beta must be finite; got inf"]),
         ((RDD, f"--workdir={'x' * 300}"), ["xxx", "File name too long"]),
+        ((RDD, "--workdir=/dev/null/run"), ["/dev/null is not a folder: give another place"]),
+        ((RDD, "--coordinator=localhost", "--processes=2", "--process=0"), ["--coordinator=HOST:PORT"]),
+        ((RDD, "--coordinator=localhost:1", "--processes=2", "--process=0", "--join_seconds=0"), ["--join_seconds"]),
         ((RDD, "--config.seed=2147483648"), ["seed", "2147483648"]),
         ((RDD, "--config.epochs=1"), ["never mine", "refresh.start_epoch=0"]),
         ((RDD, "--config.milestones=(5,)"), ["milestones"]),
@@ -182,6 +185,37 @@ def test_a_workdir_of_another_run_is_left_alone(capsys, tmp_path):
     line = refusal(capsys, RDD, "--workdir=mine")
     assert "epochs is 7 there, 30 here" in line
     assert "--workdir" in line
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"student": {"name": "mycnn"}}, ['unknown model "mycnn"', "resnet8", "--config=FILE"]),
+        ({"dataset": "mydata"}, ['unknown data set "mydata"', "digits"]),
+    ],
+)
+def test_a_run_of_what_this_program_does_not_know_is_named(capsys, tmp_path, overrides, words):
+    left_by_a_run(tmp_path / "mine", **overrides)
+    for mode in ("evaluate", "export", "explain"):
+        line = refusal(capsys, f"--mode={mode}", "--workdir=mine")
+        for word in ("mine/config.json: ", *words):
+            assert word in line
+
+
+def test_a_configuration_that_lacks_a_key_is_named(capsys, tmp_path):
+    config = left_by_a_run(tmp_path / "mine").to_dict()
+    del config["teacher"]["epochs"]
+    files.write_json(tmp_path / "mine" / "config.json", config)
+    for mode in ("evaluate", "export", "explain"):
+        line = refusal(capsys, f"--mode={mode}", "--workdir=mine")
+        assert "mine/config.json is damaged, or another version's (it has no teacher.epochs)" in line
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]"])
+def test_a_damaged_summary_is_named_with_the_mend(tmp_path, content):
+    (tmp_path / "summary.json").write_text(content)
+    with pytest.raises(UserError, match=r"summary.json is damaged .*: delete it, and the command of the run writes it"):
+        runs.read_summary(tmp_path)
 
 
 def test_a_damaged_configuration_is_named(capsys, tmp_path):

@@ -96,14 +96,20 @@ def check(config: ml_collections.ConfigDict) -> None:
         raise ValueError(f"data.validation is a share in [0, 1); got {options.validation}")
     if not (options.folder or config.dataset):
         raise UserError(f"which images? {origins.LAYOUT}")
-    if _is_tabled(config) and config.dataset not in datasets.NAMES:
-        raise UserError(
-            f"{unknown('data set', config.dataset, datasets.NAMES)}; images of your own come from a "
-            "--config.data.folder=DIR with DIR/CLASS/*.jpg"
-        )
+    check_name(config)
     if not is_streamed(config):
         _check_memory(config)
     describe(config)
+
+
+def check_name(config: ml_collections.ConfigDict, path: Path | None = None) -> None:
+    """Raises UserError for an unknown data set; `path` is the file that names it, if not the command line."""
+    if _is_tabled(config) and config.dataset not in datasets.NAMES:
+        where = f"{path}: " if path else ""
+        raise UserError(
+            f"{where}{unknown('data set', config.dataset, datasets.NAMES)}; images of your own come from a "
+            "--config.data.folder=DIR with DIR/CLASS/*.jpg"
+        )
 
 
 def _check_memory(config: ml_collections.ConfigDict) -> None:

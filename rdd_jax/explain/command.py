@@ -69,10 +69,12 @@ def run(workdir: Path, options: Options, config: ml_collections.ConfigDict | Non
     """
     sides = _sides(workdir, options.against, config or runs.read_config(workdir))
     _check(sides, options)
+    folder = workdir / f"{files.EXPLAIN}-{_short_name(sides[1].place)}"
+    files.check_writable(folder)
     seen = _see(sides, options)
     student, teacher = seen.embeddings
     return write(
-        workdir / f"{files.EXPLAIN}-{_short_name(sides[1].place)}",
+        folder,
         explain(student, teacher, num_clusters=options.clusters),
         student,
         teacher,
@@ -93,6 +95,7 @@ def _sides(workdir: Path, against: str, config: ml_collections.ConfigDict) -> tu
         return student, _student(Path(against), "other model", other)
     if not config.teacher.name:
         raise UserError(f"the run in {workdir} has no teacher: name another run by --against=WORKDIR")
+    runs.check_network(config.teacher.name, workdir / files.CONFIG)
     place = runs.teacher_place(config)
     if not os.path.exists(place):
         raise UserError(f"the teacher of {workdir} is not in {place}: put it there, or give --against=WORKDIR")

@@ -1,0 +1,34 @@
+"""The first moments of the program, while it imports JAX for some seconds: only the standard library is used here."""
+
+import os
+import signal
+import sys
+from types import FrameType
+
+INTERRUPTED = 130  # What shells say of a process that SIGINT ended.
+
+
+def begin() -> None:
+    """Has an interruption end the program with one line, and opens standard streams that are closed.
+
+    Otherwise the next file that is opened would take the place of a closed stream, and hold what is printed.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+        signal.signal(signal.SIGINT, _leave)
+
+
+def imported() -> None:
+    """Has an interruption raise KeyboardInterrupt again."""
+    if signal.getsignal(signal.SIGINT) == _leave:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    # An exception could be swallowed, or wrapped, by what is being imported.
+    os.write(2, b"rdd_jax: interrupted before anything was done\n")
+    os._exit(INTERRUPTED)
