@@ -84,16 +84,15 @@ def save(workdir: Path, config: ml_collections.ConfigDict | None = None) -> Path
     return folder
 
 
-def save_if_needed(workdir: Path) -> Path:
-    """Returns the folder `export` of a finished run; `save` writes it unless it holds this very student already.
+def save_if_needed(workdir: Path, config: ml_collections.ConfigDict | None = None) -> Path:
+    """Returns the folder `export` of a finished run, which `save` writes unless it holds this very student already.
 
-    Raises:
-        UserError: as `save`.
+    Arguments and errors are those of `save`.
     """
     path = workdir / files.EXPORT / files.EXPORTED_DESCRIPTION
     if runs.is_finished(workdir) and path.is_file() and _identity(workdir).items() <= _read(path).items():
         return path.parent
-    return save(workdir)
+    return save(workdir, config)
 
 
 def _identity(workdir: Path) -> dict[str, Any]:
@@ -114,6 +113,8 @@ def load(folder: str | Path) -> Exported:
     try:
         name, num_classes, image_shape = (description[key] for key in ("network", "num_classes", "image_shape"))
         steps = preprocessing.from_json(description["preprocessing"])
+        if len(description["class_names"]) != num_classes:
+            raise ValueError(f"{len(description['class_names'])} class_names for {num_classes} classes")
         if list(steps.image_shape) != image_shape:
             raise ValueError(f"image_shape {image_shape} is not {list(steps.image_shape)}")
         if name not in models.MODELS:

@@ -19,7 +19,7 @@ import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
-from rdd_jax import export, files, hosts, reopen, runs
+from rdd_jax import export, files, hosts, prediction, prediction_command, reopen, runs
 from rdd_jax.errors import UserError, is_text
 from rdd_jax.explain import command
 from rdd_jax.networks import evaluate
@@ -29,6 +29,7 @@ from rdd_jax.train import train
 
 CLOSED_PIPE = 141  # What shells say of a process that SIGPIPE ended.
 ABANDONED = 3
+_MODES = ("train", "evaluate", "export", "explain", "predict")
 
 
 def main(arguments: list[str]) -> int:
@@ -91,12 +92,13 @@ def configuration(arguments: list[str]) -> ml_collections.ConfigDict:
 
 
 class _Command(NamedTuple):
-    """What is asked for: `workdir` is "" where it is the usual one."""
+    """What is asked for: `workdir` is "" where it is the usual one, `config` None where the workdir is an export."""
 
-    config: ml_collections.ConfigDict
+    config: ml_collections.ConfigDict | None
     workdir: str
     mode: str
     explain: command.Options
+    images: tuple[str, ...]
     place: hosts.Place
     join_seconds: float
 
@@ -105,8 +107,12 @@ def _run(asked: _Command) -> int:
     mode, folder = asked.mode, Path(asked.workdir or runs.RUNS / runs.run_name(asked.config))
     if asked.place != hosts.Place() and mode != "train":
         raise UserError(f"--coordinator, --processes and --process are for training, and not for --mode={mode}")
-    if mode != "train":
-        config = reopen.configuration(folder, asked.config, mode, named=not asked.workdir)
+    config = asked.config
+    if mode != "train" and config:
+        config = reopen.configuration(folder, config, mode, named=not asked.workdir)
+    if mode == "predict":
+        print(prediction_command.run(folder, asked.images, config))
+        return 0
     if mode == "evaluate":
         print(json.dumps(evaluate(folder, config)))
         return 0
@@ -136,27 +142,25 @@ def _parse(arguments: list[str]) -> _Command:
     known, keys = flags.FlagValues(), flags.FlagValues()
     flags.DEFINE_string("config", None, "The method's file, with a preset after a colon.", flag_values=known)
     flags.DEFINE_string("workdir", "", "Where the run lives: runs/<method>-<preset>-seed<seed>.", flag_values=known)
-    flags.DEFINE_enum("mode", "train", ["train", "evaluate", "export", "explain"], "What to do.", flag_values=known)
+    flags.DEFINE_enum("mode", "train", _MODES, "What to do.", flag_values=known)
     _define_place_flags(known)
     _define_explain_flags(known)
+    flags.DEFINE_list("images", (), "Predict: image files, and folders of them.", flag_values=known)
     flags.DEFINE_bool("help", False, "Shows this.", short_name="h", flag_values=known)
     try:
         rest = known(arguments, known_only=True)
         if known.help:
             print(f"{__doc__}\n{known.main_module_help()}", flush=True)
             raise SystemExit(0)
-        if known.mode != "train" and known.config and known.workdir:
-            raise UserError(
-                f"--mode={known.mode} reads the configuration in the workdir: leave out --config={known.config}"
-            )
-        has_left_one = known.mode != "train" and known.workdir
-        config = runs.read_config(Path(known.workdir)).lock() if has_left_one else _load(known.config)
-        config_flags.DEFINE_config_dict("config", config, flag_values=keys, sys_argv=rest)
+        config = _configuration(known)
+        if config:
+            config_flags.DEFINE_config_dict("config", config, flag_values=keys, sys_argv=rest)
         rest = keys(rest)
-        _check_texts(config)
-        _resolve(config)
-        if config.data.folder:
-            config.dataset = ""  # The preset's, which is not read: reports would name it.
+        if config:
+            _check_texts(config)
+            _resolve(config)
+            if config.data.folder:
+                config.dataset = ""  # The preset's, which is not read: reports would name it.
     except UserError:
         raise
     except (AttributeError, KeyError) as error:
@@ -175,7 +179,21 @@ def _parse(arguments: list[str]) -> _Command:
     if len(rest) > 1:
         raise UserError(f'unexpected argument "{rest[1]}": flags begin with --')
     place = hosts.Place(known.coordinator, known.processes, known.process)
-    return _Command(config, known.workdir, known.mode, _explain_options(known), place, known.join_seconds)
+    images = _images(known)
+    return _Command(config, known.workdir, known.mode, _explain_options(known), images, place, known.join_seconds)
+
+
+def _configuration(known: flags.FlagValues) -> ml_collections.ConfigDict | None:
+    """The configuration in a file or in a workdir, before single keys are set; None where the workdir is an export."""
+    if known.mode == "train" or not known.workdir:
+        return _load(known.config)
+    if known.config:
+        raise UserError(
+            f"--mode={known.mode} reads the configuration in the workdir: leave out --config={known.config}"
+        )
+    if known.mode == "predict" and prediction.is_export(Path(known.workdir)):
+        return None
+    return runs.read_config(Path(known.workdir)).lock()
 
 
 def _check_texts(config: ml_collections.ConfigDict) -> None:
@@ -219,6 +237,12 @@ def _explain_options(known: flags.FlagValues) -> command.Options:
         raise UserError(f"--{given[0]} is for --mode=explain; keys of the configuration are set by --config.KEY=VALUE")
     options = command.Options(*(known[name].value for name in command.Options._fields))
     return options._replace(classes=tuple(options.classes))
+
+
+def _images(known: flags.FlagValues) -> tuple[str, ...]:
+    if known["images"].present and known.mode != "predict":
+        raise UserError("--images is for --mode=predict")
+    return tuple(known.images)
 
 
 def leave(code: int) -> NoReturn:

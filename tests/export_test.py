@@ -133,10 +133,11 @@ def test_damaged_weights_are_named(copy, damage):
         ({"network": "resnet20"}, "is not a resnet20 for 10 classes: it lacks layer1.1.conv1.weight"),
         ({"network": "resnet9"}, 'student.json: unknown model "resnet9".*before it is loaded.*MODELS\\["resnet9"\\]'),
         ({"network": ["resnet8"]}, "student.json is damaged"),
-        ({"num_classes": 7}, r"fc.weight is \(10, 64\) there and \(7, 64\)"),
+        ({"num_classes": 7, "class_names": list("abcdefg")}, r"fc.weight is \(10, 64\) there and \(7, 64\)"),
         ({"num_classes": "ten"}, "student.json is damaged"),
         ({"num_classes": 0}, "student.json is damaged"),
         ({"image_shape": [8, 8, 3]}, "student.json is damaged"),
+        ({"class_names": ["0", "1"]}, "student.json is damaged .2 class_names for 10 classes"),
         ({"image_shape": []}, "student.json is damaged"),
         ({"image_shape": [9, 8, 1]}, "student.json is damaged"),
         ({"preprocessing": {"mean": [0.5], "std": [0.2]}}, "student.json is damaged .it lacks 'resize'"),
@@ -177,7 +178,7 @@ def test_an_impossible_resize_rule_is_named(copy, resize):
 
 def test_an_export_is_written_again_where_it_holds_another_student(workdir, tmp_path, monkeypatch):
     written = []
-    monkeypatch.setattr(export, "save", written.append)
+    monkeypatch.setattr(export, "save", lambda workdir, config: written.append(workdir))
     assert export.save_if_needed(workdir) == workdir / "export"
     assert not written
     (tmp_path / "config.json").write_text((workdir / "config.json").read_text() + " ")
