@@ -1,7 +1,7 @@
 """A trained student for other programs, and back again.
 
-student.safetensors holds its weights by the names of RepDistiller's PyTorch networks, and student.json describes
-everything else.
+student.safetensors holds its weights by the names of RepDistiller's PyTorch networks, student.stablehlo the network
+with them and its normalisation for JAX alone, and student.json describes everything else.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ import ml_collections
 import numpy as np
 import safetensors.numpy
 
-from rdd_jax import checkpoint, files, methods, models, preprocessing, runs
+from rdd_jax import checkpoint, files, methods, models, preprocessing, runs, stablehlo
 from rdd_jax.data import choice
 from rdd_jax.errors import UserError, unknown
 from rdd_jax.evaluate import accuracies
@@ -80,6 +80,7 @@ def save(workdir: Path, config: ml_collections.ConfigDict | None = None) -> Path
     }
     folder = workdir / files.EXPORT
     files.write_bytes(folder / files.EXPORTED_WEIGHTS, weights)
+    files.write_bytes(folder / files.EXPORTED_STABLEHLO, stablehlo.serialize(*network, steps))
     files.write_json(folder / files.EXPORTED_DESCRIPTION, description)
     return folder
 

@@ -35,6 +35,7 @@ COMPILATIONS = ".compilations"
 VIEWS = ".views"
 EXPORTED_WEIGHTS = "student.safetensors"
 EXPORTED_DESCRIPTION = "student.json"
+EXPORTED_STABLEHLO = "student.stablehlo"
 
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")

@@ -11,7 +11,7 @@ from rdd_jax import files
 from rdd_jax.data import folders
 from rdd_jax.prediction import Predictions
 
-_MOST_SHOWN = 500  # About 5 MB.
+_MOST_SHOWN = 500  # At most some 10 MB.
 _SIDE = 320  # Twice the pixels of the page, for fine screens.
 _SMALL = 96  # Below this side a picture is enlarged on the page.
 

@@ -1,7 +1,6 @@
 """From image files, or pixels, to the input of an exported network."""
 
 import os
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -107,8 +106,8 @@ def from_json(record: dict[str, Any]) -> Preprocessing:
 
 
 def _check_resize(rule: ResizeRule) -> None:
-    sizes: Sequence[Any] = (rule.height, rule.width)
-    if not all(isinstance(size, int) and size > 0 for size in sizes):
+    """Raises TypeError or ValueError for numbers that are none of a rule."""
+    if not all(isinstance(size, int) and size > 0 for size in (rule.height, rule.width)):
         raise ValueError(f"impossible size {rule.height} x {rule.width}")
     if not 0 < rule.crop_share <= 1 or rule.filter not in FILTERS:
         raise ValueError(f"impossible crop_share {rule.crop_share} or filter {rule.filter}")

@@ -60,7 +60,8 @@ def test_the_network_comes_back_bit_for_bit(workdir):
 
 
 def test_the_description_says_what_a_user_needs(workdir):
-    assert sorted(path.name for path in (workdir / "export").iterdir()) == ["student.json", "student.safetensors"]
+    names = sorted(path.name for path in (workdir / "export").iterdir())
+    assert names == ["student.json", "student.safetensors", "student.stablehlo"]
     description = json.loads((workdir / "export" / "student.json").read_text())
     measured = evaluate(workdir)
     digits = datasets.load("digits")
