@@ -82,7 +82,10 @@ def _give_up(place: Place, seconds: float) -> None:
         heard = "answers, but not all others have come to it" if _answers(place.coordinator) else "does not answer"
         missing = f"process 0 at {place.coordinator} {heard}"
     else:
-        missing = f"not all of the processes 1 to {place.processes - 1} have come to {place.coordinator}"
+        others = (
+            "process 1 has not" if place.processes == 2 else f"not all of processes 1 to {place.processes - 1} have"
+        )
+        missing = f"{others} come to {place.coordinator}"
     mend = "start all within --join_seconds, with the same --coordinator and --processes"
     # Not print: the main thread may hold its lock.
     os.write(2, f"rdd_jax: {missing} within {seconds:g} seconds: {mend}\n".encode())

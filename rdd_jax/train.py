@@ -42,7 +42,6 @@ def train(
     """
     versions()  # Looks up the commit now: the source may be edited during the run.
     shared = workdir.absolute().parent
-    compilation.keep(shared / files.COMPILATIONS)
     checks.check(config, workdir)
     if runs.is_finished(workdir):
         if hosts.is_first() and runs.read_config(workdir).data.folder != config.data.folder:
@@ -52,6 +51,7 @@ def train(
         return summary
     if hosts.is_first():
         files.check_writable(workdir)
+    compilation.keep(shared / files.COMPILATIONS)
     for needed, place in runs.prerequisites(config):
         if runs.is_finished(place):
             _complete(place)
@@ -83,7 +83,10 @@ def train(
                 trainer.train(state)
                 summary = summarize(config, experiment, log, trainer.work.batches("evaluating the teacher"))
             except Interrupted:
-                done = f"stopped after {trainer.saved_step:,} of {updates:,} updates, which are saved"
+                saved = f"{trainer.saved_step:,} of {updates:,} updates"
+                done = (
+                    f"stopped after {saved}, which are saved" if trainer.saved_step else "stopped before the first save"
+                )
                 raise Stopped(f"{requests.asked}: {done}; the same command goes on") from None
     if skipped := summary.get("skipped_updates"):
         tell(
