@@ -2,7 +2,8 @@
 
     python -m rdd_jax.main --config=configs/ce.py[:PRESET]
 
-The teacher is only evaluated, for comparison; `--config.teacher.name=` (nothing after the sign) leaves it out.
+No teacher is trained for it. One that is there already, beside the workdir or at `--config.teacher.checkpoint`, is
+evaluated for comparison; `--config.teacher.name=` (nothing after the sign) leaves it out.
 
 Published for cifar100: 72.50 % for resnet8x4 (RepDistiller's table).
 """

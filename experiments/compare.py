@@ -3,9 +3,9 @@
     python -m experiments.compare --preset=digits --methods=ce,kd,rkd,crd,rrd,rdd --seeds=5 --out=runs/compare-digits
     python -m experiments.compare --preset=cifar100_small --methods=rdd --vary=refresh.kind=every,adaptive
 
-All runs share a teacher, which is trained first where there is none. The same command again goes on where it was
-stopped, and only reports when all is done. Methods are the files of configs/. Any key of
-the configuration is an axis (--vary) or the same for all (--config.KEY=VALUE). --shard=i/n does every n-th run, so that
+All runs share a teacher, which is trained first in --out unless --config.teacher.checkpoint gives one. The same command
+again goes on where it was stopped, and only reports when all is done. Methods are the files of configs/. Any key of the
+configuration is an axis (--vary) or the same for all (--config.KEY=VALUE). --shard=i/n does every n-th run, so that
 n processes or machines with a common folder share a grid; the last to finish reports all of it.
 
 In --out: report.html, report.md, figures/, results.json, from which alone the report is made, and runs/, the workdirs.

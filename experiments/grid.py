@@ -7,7 +7,6 @@ remembers how far a grid is, so a crash at any moment loses nothing.
 import contextlib
 import itertools
 import math
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,15 +18,14 @@ import tqdm
 from configs import base
 from experiments import measures
 from rdd_jax import checks, files, main, runs
-from rdd_jax.errors import Diverged, Occupied, UserError
+from rdd_jax.errors import Diverged, UserError
 from rdd_jax.experiment import make_sampler
 from rdd_jax.hosts import tell
 from rdd_jax.progress import ImageBar, Progress
-from rdd_jax.train import train
+from rdd_jax.train import train, train_shared
 
 _CONFIGS = Path(base.__file__).parent
 _DIVERGED = "diverged.json"  # In the workdir of a run that came to no end: it is not tried again.
-_POLL_SECONDS = 5.0
 # What a run spends on looking at its whole training set, by the keys of metrics.jsonl.
 LOOKS = ("drift_seconds", "embed_seconds", "mine_seconds")
 
@@ -90,7 +88,8 @@ def plan(
 def _check_shared(points: Sequence[Point]) -> None:
     """What several runs need is trained once, so that all of them have to want the same."""
     wanted: dict[Path, ml_collections.ConfigDict] = {}
-    for config, place in itertools.chain.from_iterable(runs.prerequisites(point.config) for point in points):
+    needed = (runs.prerequisites(point.config, point.workdir) for point in points)
+    for config, place in itertools.chain.from_iterable(needed):
         changed = runs.differences(wanted.setdefault(place, config), config)
         if changed and not runs.is_finished(place):
             raise UserError(
@@ -124,14 +123,16 @@ def run(points: Sequence[Point], shard: tuple[int, int] = (1, 1)) -> None:
         UserError: where another process is at one of its own runs, or a file is damaged.
     """
     own = points[shard[0] - 1 :: shard[1]]
-    shared = {place: config for point in own for config, place in runs.prerequisites(point.config)}
+    # Those of the whole grid: also a run that needs no teacher names the accuracy of one that is there.
+    shared = {place: config for point in points for config, place in runs.prerequisites(point.config, point.workdir)}
     work = [(config, place) for place, config in shared.items()] + [(point.config, point.workdir) for point in own]
     work = [(config, place) for config, place in work if not _is_over(place)]
     with ImageBar(sum(_count_images(config) for config, _ in work)) as bar:
         for number, (config, place) in enumerate(work, start=1):
             show = partial(_progress, f"[{number}/{len(work)}]", bar)
             if place in shared:
-                _train_together(config, place, show)
+                with _silent():
+                    train_shared(config, place, show)
             else:
                 _train_if_it_converges(config, place, show)
     for point in tqdm.tqdm(own, desc="measuring", unit="run"):
@@ -147,27 +148,18 @@ def _progress(part: str, bar: ImageBar, title: str, **images: int) -> Progress:
     return Progress(f"{part} {title}", bar=bar, **images)
 
 
-def _train(config: ml_collections.ConfigDict, place: Path, show: partial) -> None:
-    # What a run says of itself beside its bar would break the bar of the grid, and stands in its files.
-    with contextlib.redirect_stdout(None):
-        train(config, place, show)
+def _silent() -> contextlib.AbstractContextManager:
+    """Suppresses what a run prints beside its bar: it would break the bar of the grid, and is in the run's files."""
+    return contextlib.redirect_stdout(None)
 
 
 def _train_if_it_converges(config: ml_collections.ConfigDict, place: Path, show: partial) -> None:
     try:
-        _train(config, place, show)
+        with _silent():
+            train(config, place, show)
     except Diverged as error:
         tell(f"{place.name}: {error}")
         files.write_json(place / _DIVERGED, {"message": str(error)})
-
-
-def _train_together(config: ml_collections.ConfigDict, place: Path, show: partial) -> None:
-    """Trains what several processes need: the first does it, and the others wait for that."""
-    while not runs.is_finished(place):
-        try:
-            _train(config, place, show)
-        except Occupied:
-            time.sleep(_POLL_SECONDS)
 
 
 def _count_images(config: ml_collections.ConfigDict) -> int:

@@ -68,8 +68,8 @@ def measure(workdir: Path) -> Measures:
     if not _tells_apart(student):
         return {}
     measures = {}
-    if config.teacher.name:
-        teacher = _embedder(load_teacher(config), dataset)(dataset.test_images)
+    if network := load_teacher(config, workdir):
+        teacher = _embedder(network, dataset)(dataset.test_images)
         if _tells_apart(teacher):
             measures |= {name: float(agree(student, teacher)) for name, agree in _AGREEMENTS.items()}
     other = "mnist" if choice.name(config) == "digits" else "digits"

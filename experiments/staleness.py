@@ -66,7 +66,7 @@ def measure(workdir: Path) -> dict[str, Any]:
     if not mined:
         raise UserError(f"the run in {workdir} has mined nothing: give one of a method that mines")
     epochs = range(mined[0], config.epochs + 1)
-    found = _compare(build(config, workdir.absolute().parent), config.seed, workdir, epochs)
+    found = _compare(build(config, workdir), config.seed, workdir, epochs)
     return {
         "workdir": workdir.name,
         "kind": config.refresh.kind,

@@ -8,7 +8,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from rdd_jax import checkpoint, files, methods, models, refresh, runs, stops, train_state, view_cache
+from rdd_jax import checkpoint, files, methods, models, networks, refresh, runs, stops, train_state, view_cache
 from rdd_jax.data import augment, choice, sampling
 from rdd_jax.data.sampling import Sampler
 from rdd_jax.errors import UserError, is_text, unknown
@@ -22,6 +22,7 @@ _TEACHER_KEYS = (
     *("student.name", "seed", "epochs", "learning_rate"),
 )
 _FREE_KEYS = ("data.workers",)  # They change nothing about a run: who stopped it may go on with another value.
+_TEACHER_PLACE = "teacher.checkpoint"  # Free as well where the same teacher is there.
 _MOST_PROBES = 4096  # Comparing pools takes time with the third power.
 _SEEDS = 2**31  # seeds are i32, and so is whatever is counted
 # By the last part of the key: more than any machine has time or memory for, and so a slip.
@@ -45,13 +46,14 @@ def check(config: ml_collections.ConfigDict, workdir: Path, mend: str = "choose 
         _check_names(config)
         _check_batch_size(config)
         _check_sampler(config, choice.describe(config).num_train)
+        finished = runs.is_finished(workdir)
+        if config.teacher.checkpoint and not finished:
+            _check_given_teacher(config, Path(config.teacher.checkpoint))
         if (workdir / files.CONFIG).exists():
-            differences = runs.differences(runs.read_config(workdir), config)
-            free = _free_keys(config, workdir)
-            _check_same({key: pair for key, pair in differences.items() if key not in free}, workdir, mend)
+            _check_same_run(config, workdir, mend)
             check_same_data(config, workdir)
-        if not runs.is_finished(workdir):
-            _check_prerequisites(config, workdir)
+        if not finished:
+            check_prerequisites(config, workdir)
     except UserError:
         raise
     except ValueError as error:
@@ -198,10 +200,9 @@ def _check_batch_size(config: ml_collections.ConfigDict) -> None:
         raise ValueError(f"batch_size {batch_size} does not divide by the {devices} devices: choose a multiple of them")
 
 
-def _check_prerequisites(config: ml_collections.ConfigDict, workdir: Path) -> None:
-    if config.teacher.checkpoint:
-        _check_given_teacher(config, runs.teacher_place(config))
-    for wanted, place in runs.prerequisites(config):
+def check_prerequisites(config: ml_collections.ConfigDict, workdir: Path) -> None:
+    """Raises UserError where a teacher or holdout model beside the workdir is not the one that this run would train."""
+    for wanted, place in runs.prerequisites(config, workdir):
         if place.absolute() == workdir.absolute():
             raise ValueError(f"{workdir} is where this run's teacher is trained first: give another --workdir")
         if runs.is_finished(place):
@@ -273,14 +274,22 @@ def _check_weights(config: ml_collections.ConfigDict, path: Path) -> None:
         raise UserError(f"{error}; set --config.teacher.name and --config.dataset to what the file holds") from error
 
 
+def _check_same_run(config: ml_collections.ConfigDict, workdir: Path, mend: str) -> None:
+    differences, free = runs.differences(runs.read_config(workdir), config), _free_keys(config, workdir)
+    _check_same({key: pair for key, pair in differences.items() if key not in free}, workdir, mend)
+    if _TEACHER_PLACE in differences:
+        networks.load_teacher(config, workdir)  # Refuses another teacher.
+
+
 def _has_same_images(config: ml_collections.ConfigDict, workdir: Path) -> bool:
     """Whether the run in `workdir` began with the images that are where `config` says, wherever they were then."""
     return choice.fingerprint(config) == runs.read_data(workdir) != {}
 
 
 def _free_keys(config: ml_collections.ConfigDict, workdir: Path) -> tuple[str, ...]:
-    """The keys that may differ from those of the run in `workdir`: of a folder that has been moved, its place."""
-    return (*_FREE_KEYS, "data.folder") if _has_same_images(config, workdir) else _FREE_KEYS
+    """The keys that may differ from those of the run in `workdir`: the places of the same images and teacher."""
+    places = {"data.folder": _has_same_images(config, workdir), _TEACHER_PLACE: bool(runs.read_teacher(workdir))}
+    return (*_FREE_KEYS, *(key for key, is_free in places.items() if is_free))
 
 
 def check_same_data(config: ml_collections.ConfigDict, workdir: Path, mend: str = "choose another --workdir") -> None:

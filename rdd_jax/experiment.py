@@ -90,18 +90,18 @@ class Experiment(NamedTuple):
         return self.train_call(state, teaching, shown, self.train.labels, parallel.split_rows(indices), steps)
 
 
-def build(config: ml_collections.ConfigDict, shared: Path = runs.RUNS) -> Experiment:
+def build(config: ml_collections.ConfigDict, workdir: Path) -> Experiment:
     """Reads the data, restores the teacher and makes the functions; compiles nothing yet.
 
     Args:
         config: of the run.
-        shared: the folder for what runs beside each other share.
+        workdir: of the run; teachers, holdout models and cached views are looked for beside it.
 
     Raises:
-        UserError: where the data or the teacher cannot be read.
+        UserError: where the data or the teacher cannot be read, or the run began with another teacher.
     """
     dataset = choice.load(config)
-    teacher = load_teacher(config) if config.teacher.name else None
+    teacher = load_teacher(config, workdir)
     student = make_model(config.student.name, choice.describe(config), config.dtype)
     distiller = methods.from_options(config.distill.to_dict(), dataset.train_labels)
 
@@ -116,6 +116,7 @@ def build(config: ml_collections.ConfigDict, shared: Path = runs.RUNS) -> Experi
     validation = None
     if dataset.validation_images is not None:
         validation = Split(feeds.place(dataset.validation_images), parallel.replicate(dataset.validation_labels))
+    shared = runs.shared_folder(workdir)
     teach, lessons = _teaching(config, teacher, train.images, views, shared / files.VIEWS)
     steps_per_call = _steps_per_call(config, sampler, dataset)
     rho = config.sampler.kind == "rho"
@@ -158,7 +159,7 @@ def build(config: ml_collections.ConfigDict, shared: Path = runs.RUNS) -> Experi
         refresh=make_refresh(distiller) if distiller.refresh else None,
         probe=_make_probe(config, student, teacher, train.images, normalize) if adaptive else None,
         score=make_score(),
-        irreducible_losses=partial(_irreducible_losses, config, train, normalize) if rho else None,
+        irreducible_losses=partial(_irreducible_losses, config, shared, train, normalize) if rho else None,
         histograms=distiller.histograms,
     )
 
@@ -256,12 +257,16 @@ def _make_probe(
 
 
 def _irreducible_losses(
-    config: ml_collections.ConfigDict, train: Split, normalize: Callable[[Array], Array], on_batch: OnBatch
+    config: ml_collections.ConfigDict,
+    shared: Path,
+    train: Split,
+    normalize: Callable[[Array], Array],
+    on_batch: OnBatch,
 ) -> Array:
     """The cross-entropy f32[n] of every training image by the network that was trained on the other half of them."""
     losses = {}
     for part in ("even", "odd"):
-        network = load_network(runs.RUNS / runs.run_name(runs.holdout_config(config, part)), config.dtype)
+        network = load_network(shared / runs.run_name(runs.holdout_config(config, part)), config.dtype)
         judge = make_embed(network.model, normalize, show=lambda outputs: outputs[0])
         logits = judge(network.variables, train.images, on_batch)
         losses[part] = optax.losses.softmax_cross_entropy_with_integer_labels(logits, train.labels)

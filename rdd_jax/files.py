@@ -20,6 +20,7 @@ from rdd_jax.errors import Occupied, UserError
 
 CONFIG = "config.json"
 DATA = "data.json"
+TEACHER = "teacher.json"
 SUMMARY = "summary.json"
 METRICS = "metrics.jsonl"
 HISTOGRAMS = "histograms.jsonl"
@@ -37,7 +38,7 @@ EXPORTED_WEIGHTS = "student.safetensors"
 EXPORTED_DESCRIPTION = "student.json"
 EXPORTED_STABLEHLO = "student.stablehlo"
 
-
+_LOCK = ".lock"
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")
 
 
@@ -186,7 +187,7 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         Occupied: where another process is in it.
     """
-    lock = folder / ".lock"
+    lock = folder / _LOCK
     with contextlib.ExitStack() as stack:
         with naming(lock):
             folder.mkdir(parents=True, exist_ok=True)
@@ -199,6 +200,18 @@ def locked(folder: Path) -> Iterator[None]:
             if _TEMPORARY.fullmatch(path.name):  # Of one that was killed while it wrote.
                 path.unlink(missing_ok=True)
         yield
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether another process is in that workdir."""
+    try:
+        with (folder / _LOCK).open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

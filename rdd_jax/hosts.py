@@ -82,10 +82,7 @@ def _give_up(place: Place, seconds: float) -> None:
         heard = "answers, but not all others have come to it" if _answers(place.coordinator) else "does not answer"
         missing = f"process 0 at {place.coordinator} {heard}"
     else:
-        others = (
-            "process 1 has not" if place.processes == 2 else f"not all of processes 1 to {place.processes - 1} have"
-        )
-        missing = f"{others} come to {place.coordinator}"
+        missing = f"not all of the processes 1 to {place.processes - 1} have come to {place.coordinator}"
     mend = "start all within --join_seconds, with the same --coordinator and --processes"
     # Not print: the main thread may hold its lock.
     os.write(2, f"rdd_jax: {missing} within {seconds:g} seconds: {mend}\n".encode())
@@ -127,6 +124,11 @@ def tell(sentence: str) -> None:
 def any_of(flag: bool) -> bool:
     """Whether the flag is set in any of the processes; they all come here."""
     return flag if jax.process_count() == 1 else bool(np.any(multihost_utils.process_allgather(np.array(flag))))
+
+
+def first_sees(flag: bool) -> bool:
+    """The main process's flag, in all of them: what each reads from disk may come to it at another moment."""
+    return bool(from_first(np.array(flag)))
 
 
 def from_first(tree: Any) -> Any:

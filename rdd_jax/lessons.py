@@ -17,6 +17,7 @@ from rdd_jax import parallel
 from rdd_jax.collectives import all_gather, row_keys
 from rdd_jax.data.augment import Views
 from rdd_jax.errors import UserError
+from rdd_jax.fingerprints import fingerprint
 from rdd_jax.teaching import Lessons
 from rdd_jax.train_step import step_keys
 from rdd_jax.types import Array
@@ -78,8 +79,5 @@ def make_lessons(
 
 def cache_path(folder: Path, name: str, arrays: Any, **settings: Any) -> Path:
     """The file for a network of that name, by all that its words depend on: arrays and settings (as JSON has them)."""
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for path, leaf in jax.tree_util.tree_leaves_with_path(jax.device_get(arrays)):
-        digest.update(jax.tree_util.keystr(path).encode())
-        digest.update(np.ascontiguousarray(leaf))
-    return folder / f"{name}-{digest.hexdigest()[:16]}.bin"
+    depended_on = json.dumps(settings, sort_keys=True) + fingerprint(arrays)
+    return folder / f"{name}-{hashlib.sha256(depended_on.encode()).hexdigest()[:16]}.bin"

@@ -185,6 +185,8 @@ def _parse(arguments: list[str]) -> _Command:
 
 def _configuration(known: flags.FlagValues) -> ml_collections.ConfigDict | None:
     """The configuration in a file or in a workdir, before single keys are set; None where the workdir is an export."""
+    if known.mode != "train" and not known.config and not known.workdir:
+        raise UserError(f"which run? give its folder, as in --mode={known.mode} --workdir=runs/rdd-digits-seed0")
     if known.mode == "train" or not known.workdir:
         return _load(known.config)
     if known.config:
@@ -204,12 +206,13 @@ def _check_texts(config: ml_collections.ConfigDict) -> None:
 
 
 def _resolve(config: ml_collections.ConfigDict) -> None:
-    """Makes the folder of data the same however it was written, and wherever the run is looked at later."""
-    if config.data.folder:
-        try:
-            config.data.folder = str(Path(config.data.folder).expanduser().resolve())
-        except (OSError, RuntimeError) as error:  # A loop of links, or nobody's home.
-            raise UserError(f"data.folder {config.data.folder} cannot be found ({error}): give another") from error
+    """Makes the paths of data and teacher absolute, so that a run's config.json means the same from any folder."""
+    for group, key in (("data", "folder"), ("teacher", "checkpoint")):
+        if path := config[group][key]:
+            try:
+                config[group][key] = str(Path(path).expanduser().resolve())
+            except (OSError, RuntimeError) as error:  # A loop of links, or nobody's home.
+                raise UserError(f"{group}.{key} {path} cannot be found ({error}): give another") from error
 
 
 def _define_place_flags(known: flags.FlagValues) -> None:

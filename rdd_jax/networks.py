@@ -11,7 +11,9 @@ import ml_collections
 from rdd_jax import feeds, models, parallel, runs
 from rdd_jax.checkpoint import restore_student
 from rdd_jax.data import augment, choice, datasets
+from rdd_jax.errors import UserError
 from rdd_jax.evaluate import make_evaluate
+from rdd_jax.fingerprints import fingerprint
 from rdd_jax.models import torch_import
 from rdd_jax.types import Array
 
@@ -44,17 +46,29 @@ def evaluate(workdir: Path, config: ml_collections.ConfigDict | None = None) -> 
     return measure(load_network(workdir, config.dtype), choice.load(config))
 
 
-def load_teacher(config: ml_collections.ConfigDict) -> Network:
-    """The teacher that a run asks for, from a file of weights or from the workdir of its own run.
+def load_teacher(config: ml_collections.ConfigDict, workdir: Path) -> Network | None:
+    """The teacher of the run in `workdir`, from a file of weights or from the workdir of its own run; None without one.
 
     Raises:
-        UserError: where it is missing or damaged.
+        UserError: where it is missing or damaged, or another than the run began with.
     """
-    place = runs.teacher_place(config)
-    if not place.is_file():
-        return load_network(place, config.dtype)
+    place = runs.teacher_place(config, workdir)
+    if place is None:
+        return None
+    network = _read_weights(place, config) if place.is_file() else load_network(place, config.dtype)
+    began_with, found = runs.read_teacher(workdir).get("fingerprint"), fingerprint(network.variables)
+    if began_with not in (None, found):
+        raise UserError(
+            f"the teacher in {place} is not the one that {workdir} began with (its fingerprint is {found[:8]}, and was "
+            f"{str(began_with)[:8]}): put that one back or name its place by --config.teacher.checkpoint, or choose "
+            "another --workdir"
+        )
+    return network
+
+
+def _read_weights(file: Path, config: ml_collections.ConfigDict) -> Network:
     info, name = choice.describe(config), config.teacher.name
-    variables = torch_import.load(place, name, info.num_classes, info.image_shape)
+    variables = torch_import.load(file, name, info.num_classes, info.image_shape)
     return Network(make_model(name, info, config.dtype), parallel.replicate(variables))
 
 

@@ -1,5 +1,6 @@
 """What a run is called, where it lives, and what its configuration says of its teacher."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from rdd_jax.data import choice, datasets, sampling
 from rdd_jax.data.datasets import DatasetInfo
 from rdd_jax.errors import UserError, unknown
 
-RUNS = Path("runs")
+RUNS = Path("runs")  # Where runs live whose workdir is not given; nothing else is looked for there.
 # What no teacher's run reads must not tell two teachers apart.
 UNREAD_BY_TEACHERS = {
     "teacher": {
@@ -69,9 +70,36 @@ def teacher_config(config: ml_collections.ConfigDict) -> ml_collections.ConfigDi
     return teacher
 
 
-def teacher_place(config: ml_collections.ConfigDict) -> Path:
-    """Where the teacher is: the workdir or file of weights asked for, else the workdir of the run that trains it."""
-    return Path(config.teacher.checkpoint or RUNS / run_name(teacher_config(config)))
+def shared_folder(workdir: Path) -> Path:
+    """The folder that the workdir is in; it also has what runs share: teachers, cached views, compiled programs."""
+    named = workdir if workdir.name not in ("", "..") else Path(os.path.abspath(workdir))
+    return named.parent
+
+
+def needs_teacher(config: ml_collections.ConfigDict) -> bool:
+    """Whether the run's methods or its sampler use a teacher: cross-entropy alone, of the usual batches, does not."""
+    return methods.label(config.distill) != methods.LABELS_ALONE or config.sampler.kind in sampling.RANKED
+
+
+def teacher_place(config: ml_collections.ConfigDict, workdir: Path) -> Path | None:
+    """The workdir or the file of weights of a run's teacher; None for a run that has none.
+
+    This is `teacher.checkpoint` where it is set, and else the workdir of the run that trains the teacher, in the shared
+    folder. A run whose teacher is no longer there has it from the place in its teacher.json. A run that needs no
+    teacher has one only where it is trained already: its accuracy is reported.
+    """
+    if not config.teacher.name:
+        return None
+    if config.teacher.checkpoint:
+        return Path(config.teacher.checkpoint)
+    usual, recorded = _usual_teacher_place(config, workdir), read_teacher(workdir).get("place")
+    if not is_finished(usual) and recorded and (is_finished(Path(recorded)) or Path(recorded).is_file()):
+        return Path(recorded)
+    return usual if needs_teacher(config) or is_finished(usual) else None
+
+
+def _usual_teacher_place(config: ml_collections.ConfigDict, workdir: Path) -> Path:
+    return shared_folder(workdir) / run_name(teacher_config(config))
 
 
 def holdout_config(config: ml_collections.ConfigDict, part: str) -> ml_collections.ConfigDict:
@@ -82,12 +110,14 @@ def holdout_config(config: ml_collections.ConfigDict, part: str) -> ml_collectio
     return holdout
 
 
-def prerequisites(config: ml_collections.ConfigDict) -> list[tuple[ml_collections.ConfigDict, Path]]:
-    """The runs that have to be finished before this one, each with its workdir."""
-    needed = [teacher_config(config)] if config.teacher.name and not config.teacher.checkpoint else []
+def prerequisites(config: ml_collections.ConfigDict, workdir: Path) -> list[tuple[ml_collections.ConfigDict, Path]]:
+    """The runs that have to be finished before the run in `workdir`, each with its own workdir in the shared folder."""
+    needed = []
+    if not config.teacher.checkpoint and teacher_place(config, workdir) == _usual_teacher_place(config, workdir):
+        needed = [teacher_config(config)]
     if config.sampler.kind == "rho":
         needed += [holdout_config(config, part) for part in ("even", "odd")]
-    return [(run, RUNS / run_name(run)) for run in needed]
+    return [(run, shared_folder(workdir) / run_name(run)) for run in needed]
 
 
 def read_config(workdir: Path) -> ml_collections.ConfigDict:
@@ -131,7 +161,19 @@ def read_data(workdir: Path) -> dict[str, Any]:
     Raises:
         UserError: where it is damaged.
     """
-    path = workdir / files.DATA
+    return _read_record(workdir / files.DATA)
+
+
+def read_teacher(workdir: Path) -> dict[str, Any]:
+    """The "name", "place", "fingerprint" and "accuracy" of the teacher that the run began with; {} without one.
+
+    Raises:
+        UserError: where the record is damaged.
+    """
+    return _read_record(workdir / files.TEACHER)
+
+
+def _read_record(path: Path) -> dict[str, Any]:
     return files.read_json(path, "choose another workdir") if path.exists() else {}
 
 

@@ -13,12 +13,11 @@ from rdd_jax.evaluate import accuracies
 from rdd_jax.experiment import Experiment
 from rdd_jax.metrics import RunLog
 from rdd_jax.train_state import SKIPPED
-from rdd_jax.types import OnBatch
 from rdd_jax.versions import versions
 
 
 def summarize(
-    config: ml_collections.ConfigDict, experiment: Experiment, log: RunLog, on_batch: OnBatch
+    config: ml_collections.ConfigDict, experiment: Experiment, log: RunLog, teacher: dict[str, Any] | None
 ) -> dict[str, Any]:
     """Returns the results of a finished run; accuracies are in percent, of the test images.
 
@@ -26,15 +25,13 @@ def summarize(
         config: of the run.
         experiment: of the run.
         log: of the run, with the test of its last epoch.
-        on_batch: called while the teacher is evaluated.
+        teacher: what `teachers.record` returned.
     """
     last = log.last_test()
     student = {"name": config.student.name, **accuracies(last), "best_accuracy": log.best_accuracy()}
-    teacher = None
-    if experiment.teacher:
-        model, variables = experiment.teacher
-        measured = experiment.evaluate(model)(variables, *experiment.test, on_batch)
-        teacher = {"name": config.teacher.name, **accuracies(measured), **_cost(model, config)}
+    if teacher:
+        kept = {key: value for key, value in teacher.items() if key != "place"}  # Others may read it elsewhere.
+        teacher = {**kept, **_cost(experiment.teacher.model, config)}
     return {
         "method": runs.method_name(config),
         "dataset": choice.name(config),

@@ -8,9 +8,10 @@ from typing import Any
 import jax
 import ml_collections
 
-from rdd_jax import checks, compilation, files, hosts, models, parallel, report, runs
+from rdd_jax import checks, compilation, files, hosts, locks, models, parallel, report, runs, teachers
 from rdd_jax.checkpoint import Checkpoints
 from rdd_jax.compilation import CompileClock
+from rdd_jax.errors import Occupied
 from rdd_jax.experiment import Experiment, build
 from rdd_jax.hosts import say, tell
 from rdd_jax.interruptible import Interrupted
@@ -41,28 +42,53 @@ def train(
         Stopped: on SIGTERM or SIGINT, when all is saved.
     """
     versions()  # Looks up the commit now: the source may be edited during the run.
-    shared = workdir.absolute().parent
+    compilation.keep(runs.shared_folder(workdir).absolute() / files.COMPILATIONS)
     checks.check(config, workdir)
     if runs.is_finished(workdir):
-        if hosts.is_first() and runs.read_config(workdir).data.folder != config.data.folder:
-            runs.write_config(config, workdir)  # The folder has been moved.
+        if hosts.is_first() and runs.differences(runs.read_config(workdir), config):
+            runs.write_config(config, workdir)  # The folder of the data or the teacher has been moved.
         summary = runs.read_summary(workdir)
         _complete(workdir)
         return summary
     if hosts.is_first():
         files.check_writable(workdir)
-    compilation.keep(shared / files.COMPILATIONS)
-    for needed, place in runs.prerequisites(config):
-        if runs.is_finished(place):
-            _complete(place)
-        else:
-            say(f"There is no {place.name} yet: training it in {place}")
-            train(needed, place, progress)
-    experiment = build(config, shared)
+    for needed, place in runs.prerequisites(config, workdir):
+        train_shared(needed, place, progress)
+    checks.check_prerequisites(config, workdir)  # Another process may have trained them by another recipe.
+    experiment = build(config, workdir)
+    with locks.locked(workdir):
+        return _train(config, workdir, experiment, progress)
+
+
+def train_shared(
+    config: ml_collections.ConfigDict, workdir: Path, progress: Callable[..., Progress] = Progress
+) -> None:
+    """Trains a run that others need, too; where another process is at it, waits for that one. Arguments as of `train`.
+
+    Should the other process end before its run is finished, this one goes on with the run.
+
+    Raises:
+        UserError, Stopped: as `train`.
+        KeyboardInterrupt: on SIGINT while waiting.
+    """
+    while not hosts.first_sees(runs.is_finished(workdir)):
+        if hosts.first_sees(files.is_locked(workdir)):
+            locks.wait(workdir)
+            continue
+        say(f"There is no {workdir.name} yet: training it in {workdir}")
+        with contextlib.suppress(Occupied):  # Another process was faster.
+            train(config, workdir, progress)
+    _complete(workdir)
+
+
+def _train(
+    config: ml_collections.ConfigDict, workdir: Path, experiment: Experiment, progress: Callable[..., Progress]
+) -> dict[str, Any]:
+    """Trains a run whose prerequisites are finished and whose workdir is locked; returns its summary."""
+    teacher = teachers.record(config, workdir, experiment)
     shapes = jax.eval_shape(experiment.init, config.seed)
     first = hosts.is_first()
     with (
-        files.locked(workdir) if first else contextlib.nullcontext(),
         Checkpoints(workdir, keep_all=config.keep_all_checkpoints) as checkpoints,
         CompileClock() as clock,
         StopRequests() as requests,
@@ -72,7 +98,7 @@ def train(
         checkpoints.require_room(shapes)
         state = checkpoints.restore(shapes)
         if state is None:
-            _introduce(config, experiment, shapes.student)
+            say(f"student {config.student.name}: {models.count_parameters(shapes.student):,} parameters")
             state = parallel.replicate(jax.jit(experiment.init)(config.seed))
         updates, step = experiment.epoch_starts[-1], int(state.step)
         images = {"total_images": updates * config.batch_size, "done_images": step * config.batch_size}
@@ -81,12 +107,9 @@ def train(
             trainer = Trainer(config, experiment, checkpoints, log, clock, requests, bar)
             try:
                 trainer.train(state)
-                summary = summarize(config, experiment, log, trainer.work.batches("evaluating the teacher"))
+                summary = summarize(config, experiment, log, teacher)
             except Interrupted:
-                saved = f"{trainer.saved_step:,} of {updates:,} updates"
-                done = (
-                    f"stopped after {saved}, which are saved" if trainer.saved_step else "stopped before the first save"
-                )
+                done = f"stopped after {trainer.saved_step:,} of {updates:,} updates, which are saved"
                 raise Stopped(f"{requests.asked}: {done}; the same command goes on") from None
     if skipped := summary.get("skipped_updates"):
         tell(
@@ -98,14 +121,6 @@ def train(
         report.write(workdir)
     hosts.wait(f"{workdir} is finished")
     return summary
-
-
-def _introduce(config: ml_collections.ConfigDict, experiment: Experiment, student: Any) -> None:
-    """Says which networks take part, from the shapes of the student's variables."""
-    say(f"student {config.student.name}: {models.count_parameters(student):,} parameters")
-    if experiment.teacher:
-        parameters = models.count_parameters(experiment.teacher.variables)
-        say(f"teacher {config.teacher.name}: {parameters:,} parameters")
 
 
 def _complete(workdir: Path) -> None:

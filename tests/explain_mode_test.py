@@ -1,42 +1,27 @@
 """--mode=explain on the digits, with networks that nobody trained: they differ all the same."""
 
 import json
-from typing import Any, NamedTuple
+from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
+from left import leave_run
 
 from configs import rdd
-from rdd_jax import files, models, networks, runs
-from rdd_jax.checkpoint import Checkpoints
+from rdd_jax import files, networks
 from rdd_jax.data import datasets
+from rdd_jax.explain.command import Options, page_name
 from rdd_jax.main import main
-
-
-class Left(NamedTuple):
-    """As much of a train state as others read."""
-
-    student: dict[str, Any]
-    step: int = 1
-
-
-def leave_run(workdir, network, seed):
-    """What a run leaves, without the training."""
-    config = rdd.get_config("digits")
-    config.student.name = network
-    config.teacher.update({"name": "resnet8", "checkpoint": str(workdir.parent / "teacher")})
-    runs.write_config(config, workdir)
-    variables = models.init(models.create(network, num_classes=10), jax.random.key(seed), (8, 8, 1))
-    with Checkpoints(workdir) as checkpoints:
-        checkpoints.save(1, Left(variables), None)
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
+    """A folder with a student and a teacher."""
     place = tmp_path_factory.mktemp("runs")
-    leave_run(place / "student", "resnet8", 0)
-    leave_run(place / "teacher", "resnet8", 1)
+    config = rdd.get_config("digits")
+    config.teacher.update({"name": "resnet8", "checkpoint": str(place / "teacher")})
+    for seed, name in enumerate(("student", "teacher")):
+        leave_run(place / name, config, seed)
     return place
 
 
@@ -58,7 +43,7 @@ def accuracy(workdir, positions):
 
 def test_a_student_against_its_teacher(capsys, place):
     page, record = explained(capsys, place, "--classes=3,5,8", "--examples=60")
-    assert page == str(place / "student" / "explain-teacher" / "index.html")
+    assert page == str(place / "student" / "explain" / "teacher-test-3-5-8-60examples-2clusters" / "index.html")
     student, teacher = record["models"]
     assert (student["title"], teacher["title"]) == ("student", "teacher")
     assert teacher["place"] == str(place / "teacher")
@@ -76,10 +61,40 @@ def test_a_student_against_its_teacher(capsys, place):
 
 def test_a_student_against_itself(capsys, place):
     page, record = explained(capsys, place, f"--against={place / 'student'}", "--split=train", "--examples=60")
-    assert page == str(place / "student" / "explain-student" / "index.html")
+    assert page == str(place / "student" / "explain" / "against-student-train-60examples-2clusters" / "index.html")
     assert record["examples"]["split"] == "train"
     assert record["examples"]["positions"] == list(range(60))
     assert [model["title"] for model in record["models"]] == ["student", "other model"]
     for name in ("teacher_unique", "student_unique"):
         assert record[name]["clusters"] == []
         assert record[name]["success"]["pairs"] == 0
+
+
+def test_another_teacher_than_the_runs_own_is_refused_and_the_page_stays(capsys, place):
+    page = place / "student" / "explain" / "teacher-test-2clusters" / "index.html"
+    files.write_text(page, "of the right teacher")
+    files.write_json(place / "student" / files.TEACHER, {"fingerprint": "0" * 64})
+    assert main(["main", "--mode=explain", f"--workdir={place / 'student'}", "--clusters=2"]) == 2
+    (place / "student" / files.TEACHER).unlink()
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert f"the teacher in {place / 'teacher'} is not the one that {place / 'student'} began with" in line
+    assert page.read_text() == "of the right teacher"
+
+
+@pytest.mark.parametrize(
+    ("options", "classes", "name"),
+    [
+        (Options(), [], "teacher-test"),
+        (Options(split="train", dataset="mnist"), [], "teacher-mnist-train"),
+        (Options(), ["3", "5", "8"], "teacher-test-3-5-8"),
+        (Options(examples=60, clusters=2), [], "teacher-test-60examples-2clusters"),
+        (Options(against="runs/kd"), [], "against-kd-test"),
+        (Options(against="other/kd"), [], "against-kd-68dd0018-test"),
+        (Options(), ["a b"], "teacher-test-a_b-47893fd4"),
+        (Options(), ["apple"] * 20, "teacher-test-apple-apple-apple-apple-apple-apple-apple-apple-ce5386d8"),
+    ],
+)
+def test_pages_are_named_by_their_options(monkeypatch, options, classes, name):
+    monkeypatch.setattr("os.getcwd", lambda: "/home/me")
+    assert page_name(options, Path("runs/rdd"), classes) == name

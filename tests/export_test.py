@@ -107,7 +107,10 @@ def test_an_export_teaches(workdir):
     weights = workdir / "export" / "student.safetensors"
     config.teacher.update({"name": "resnet8", "checkpoint": str(weights)})
     checks.check(config, workdir.parent / "another")
-    teacher, student = networks.load_teacher(config), experiment.load_network(workdir, "float32")
+    teacher, student = (
+        networks.load_teacher(config, workdir.parent / "another"),
+        experiment.load_network(workdir, "float32"),
+    )
     jax.tree.map(np.testing.assert_array_equal, teacher.variables, student.variables)
     assert teacher.model == student.model
 

@@ -79,12 +79,25 @@ def test_the_ablation_changes_one_thing_at_a_time_and_the_release_four(tmp_path)
     }
 
 
+def test_every_shard_trains_the_teacher_first_that_the_grid_needs_or_waits_for_it(tmp_path, monkeypatch):
+    trained = []
+    monkeypatch.setattr(grid, "train_shared", lambda config, place, show: trained.append(place))
+    monkeypatch.setattr(grid, "train", lambda config, place, show: trained.append(place))
+    for shard, own in ((1, "ce-digits-seed0"), (2, "kd-digits-seed0")):
+        trained.clear()
+        grid.run(plan(tmp_path, grid.product(["ce", "kd"], {})), (shard, 2))
+        assert trained == [tmp_path / "teacher-digits-resnet20-seed0", tmp_path / own]
+    trained.clear()
+    grid.run(plan(tmp_path, grid.product(["ce"], {})))
+    assert trained == [tmp_path / "ce-digits-seed0"]
+
+
 @pytest.mark.slow
 def test_a_run_that_diverges_is_left_and_counts_as_tried(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))  # What MNIST would add takes time.
     rows = grid.product(["ce"], {"learning_rate": ["1e30", "0.05"]})
-    points = plan(tmp_path / "runs", rows, overrides=["teacher.name=", "epochs=1", "batch_size=256"])
+    points = plan(tmp_path / "runs", rows, overrides=["epochs=1", "batch_size=256"])
     grid.run(points)
     assert "ce-digits-learning_rate=1e30-seed0: loss or weights are not finite" in capsys.readouterr().err
     monkeypatch.delattr(grid, "train")  # Neither is tried again.
@@ -92,6 +105,8 @@ def test_a_run_that_diverges_is_left_and_counts_as_tried(tmp_path, monkeypatch, 
     diverged, finished = grid.results(points)
     assert math.isnan(diverged["summary"]["student"]["accuracy"])
     assert finished["summary"]["student"]["accuracy"] > 0
+    assert finished["summary"]["teacher"] is None
+    assert not list(tmp_path.rglob("teacher-*"))  # Cross-entropy alone trains none.
     asked = {"preset": "digits", "command": "", "device": "cpu", "test_images": 360, "validation": 0.0}
     asked |= {"labels": [row.label for row in rows], "seeds": [0]}
     told = comparison.markdown({"baseline": rows[1].label, "runs": [diverged, finished], **asked})

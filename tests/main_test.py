@@ -37,6 +37,13 @@ def refusal(capsys, *arguments):
     ("arguments", "words"),
     [
         ((), ["--config=configs/rdd.py"]),
+        (("--mode=evaluate",), ["which run? give its folder", "--workdir="]),
+        (("--mode=export",), ["which run? give its folder", "--workdir="]),
+        (("--mode=explain",), ["which run? give its folder", "--workdir="]),
+        (
+            (RDD, "--config.teacher.checkpoint=~no_such_user/t.pth"),
+            ["teacher.checkpoint ~no_such_user/t.pth cannot be found"],
+        ),
         (("--config=configs/nothing.py",), ["configs/nothing.py", "configs/rdd.py"]),
         ((f"{RDD}:imagenet",), ["imagenet", "digits", "cifar100_small"]),
         ((RDD, "--config.dataset=cifar"), ["cifar", "digits"]),
@@ -71,7 +78,7 @@ def refusal(capsys, *arguments):
         ((f"--config={CONFIGS / 'kd.py'}", "--config.distill.kd.temperature=0"), ["temperature"]),
         ((f"{RDD}:mnist",), ["mnist", "TFDS_DATA_DIR", "download_and_prepare"]),
         ((RDD, "--config.teacher.checkpoint=nowhere"), ["nowhere"]),
-        ((RDD, "--config.teacher.checkpoint=nowhere.pth"), ["no nowhere.pth", "workdir", ".safetensors"]),
+        ((RDD, "--config.teacher.checkpoint=nowhere.pth"), ["/nowhere.pth:", "workdir", ".safetensors"]),
         ((CE, "--config.teacher.name=", "--config.teacher.checkpoint=x.pth"), ["set --config.teacher.name"]),
         ((RDD, "--config.teacher.cache=views", "--config.sampler.kind=rho"), ["rho", "cache=none"]),
         ((RDD, "--config.sampler.kind=easy"), ["sampler.kind", "easy", "curriculum"]),
@@ -175,7 +182,7 @@ def test_every_key_that_no_teacher_reads_is_set_aside():
 def test_rho_wants_a_judge_of_either_half():
     config = rdd.get_config("digits")
     config.sampler.kind = "rho"
-    needed = runs.prerequisites(config)
+    needed = runs.prerequisites(config, Path("runs/mine"))
     assert [place.name for _, place in needed[1:]] == [
         f"teacher-digits-resnet8-{part}-seed0" for part in ("even", "odd")
     ]
@@ -282,7 +289,7 @@ def test_an_exports_folder_is_told_from_its_weights(capsys, tmp_path):
     (tmp_path / "export").mkdir()
     (tmp_path / "export" / "student.safetensors").write_bytes(WEIGHTS.read_bytes())
     line = refusal(capsys, RDD, "--config.teacher.checkpoint=export")
-    assert "set --config.teacher.checkpoint=export/student.safetensors" in line
+    assert f"set --config.teacher.checkpoint={tmp_path / 'export' / 'student.safetensors'}" in line
 
 
 @pytest.mark.parametrize("name", ["teacher.safetensors", "teacher.pth", "config.json"])
@@ -305,7 +312,7 @@ def test_a_run_that_cannot_be_exported_is_named(capsys, tmp_path, has_checkpoint
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), ["teacher of mine is not in runs/teacher-digits-resnet20-seed0", "--against"]),
+        ((), ["teacher of mine is not in teacher-digits-resnet20-seed0", "--against"]),
         (("--against=nowhere",), ["no run in nowhere"]),
         (("--against=alone", "--dataset=imagenet"), ["imagenet", "digits"]),
         (("--against=colours",), ["colours takes images of 32 x 32 x 3", "8 x 8 x 1"]),

@@ -1,37 +1,19 @@
 """The measures of finished runs, on networks that nobody trained; data sets other than the digits are made of them."""
 
 import json
-from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import pytest
+from left import leave_run
 
 from configs import ce, kd
 from experiments import measures
-from rdd_jax import models, networks, runs
-from rdd_jax.checkpoint import Checkpoints
+from rdd_jax import networks, runs
 from rdd_jax.data import datasets
 from rdd_jax.errors import UserError
 
 AGREEMENTS = {"cka", "rank_agreement", "neighbors_shared"}
-
-
-class Left(NamedTuple):
-    """As much of a train state as others read."""
-
-    student: dict[str, Any]
-    step: int = 1
-
-
-def leave_run(workdir, config, seed, scale=1.0):
-    """What a finished run leaves, without the training."""
-    runs.write_config(config, workdir)
-    variables = models.init(models.create(config.student.name, num_classes=10), jax.random.key(seed), (8, 8, 1))
-    with Checkpoints(workdir) as checkpoints:
-        checkpoints.save(1, Left(jax.tree.map(lambda leaf: scale * leaf, variables)), None)
-    (workdir / "summary.json").write_text("{}")
-    return workdir
 
 
 def taught(teacher):

@@ -102,11 +102,9 @@ def test_what_is_not_finite_ends_the_run_and_is_never_saved(poisoned, straight):
 
 
 @pytest.mark.slow
-def test_an_update_that_would_poison_the_state_can_be_skipped(poisoned, straight, capsys):
+def test_an_update_that_would_poison_the_state_can_be_skipped(poisoned, straight):
     summary = poisoned("skipped", lambda step: (step == 5) | (step == 7), on_nan="skip")
     assert np.isfinite(summary["student"]["accuracy"])
-    assert summary["skipped_updates"] == 2
-    assert "2 of 15 updates were skipped" in capsys.readouterr().err
     lines = epochs_of(straight.parent / "skipped")
     assert [line["skipped_percent"] for line in lines] == [0.0, 40.0, 0.0]
     assert all(np.isfinite(value) for line in lines for value in line.values() if isinstance(value, float))

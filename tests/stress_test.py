@@ -1,6 +1,5 @@
 """Randomised faults with a fixed seed: a run killed repeatedly, and random invalid configurations."""
 
-import itertools
 import os
 import random
 import resource
@@ -44,7 +43,7 @@ def drawn_moments(generator):
 def there(folder, name):
     """What is there of that name, in all workdirs of the folder, and since when; some of it may vanish meanwhile."""
     found = set()
-    for path in itertools.chain(folder.glob(f"killed/{name}"), folder.glob(f"runs/*/{name}")):
+    for path in folder.glob(f"*/{name}"):
         try:
             found.add((path, path.stat().st_mtime_ns))
         except FileNotFoundError:
@@ -92,12 +91,12 @@ def test_killed_at_8_random_moments_it_ends_bit_for_bit_where_the_straight_run_e
     finish(*start("killed", *options))
 
     assert_same_to_the_bit(workdir, straight, 5 * EPOCHS)
-    (teacher,) = (folder / "runs").iterdir()
-    assert history(teacher) == history(tmp_path / "straight" / "runs" / teacher.name)
+    (teacher,) = folder.glob("teacher-*")
+    assert history(teacher) == history(tmp_path / "straight" / teacher.name)
     places = [(line["step"], line["split"]) for line in history(workdir)]
     assert len(places) == len(set(places)) == 2 * EPOCHS
     assert names_left(workdir) == names_left(straight)
-    assert names_left(teacher) == names_left(tmp_path / "straight" / "runs" / teacher.name)
+    assert names_left(teacher) == names_left(tmp_path / "straight" / teacher.name)
     assert {path.name.partition(".")[0] for path in (workdir / "events").iterdir()} == {"events"}
     log = (folder / "killed.log").read_text()
     for word in ("Traceback", "damaged", "not a JSON object"):
@@ -196,7 +195,7 @@ def test_of_60_random_invalid_configurations_each_is_refused_in_a_line_or_accept
 ):
     def check_alone(config, workdir):
         checks.check(config, workdir)
-        for place in (workdir, *(place for _, place in runs.prerequisites(config))):
+        for place in (workdir, *(place for _, place in runs.prerequisites(config, workdir))):
             os.stat(place.parent) if place.parent.exists() else os.fsencode(place)  # It can be made.
         return {"student": {"name": "", "accuracy": 0.0, "best_accuracy": 0.0}, "teacher": None}
 

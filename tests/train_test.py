@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import json
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -36,7 +37,16 @@ def test_a_run_leaves_what_the_design_promises(straight):
     assert summary["student"]["top5_accuracy"] == tests[-1]["top5_accuracy"]
     assert summary["teacher"]["accuracy"] <= summary["teacher"]["top5_accuracy"] <= 100
     assert summary["student"]["best_accuracy"] == max(line["accuracy"] for line in tests)
-    assert summary["teacher"]["name"] == "resnet8"
+    record = json.loads((straight / "teacher.json").read_text())
+    assert record["place"] == str(straight.parent / "teacher-digits-resnet8-seed0")
+    assert {key: summary["teacher"][key] for key in ("name", "accuracy", "fingerprint")} == {
+        "name": "resnet8",
+        "accuracy": json.loads((Path(record["place"]) / "summary.json").read_text())["student"]["accuracy"],
+        "fingerprint": record["fingerprint"],
+    }
+    told = straight.with_name("straight.log").read_text()
+    sentence = f"teacher resnet8: 77,754 parameters, {record['accuracy']:.2f}% of the test images"
+    assert 0 < told.find(sentence) < told.find("rdd compiling")
     assert [line["epoch"] for line in read_lines(straight / "histograms.jsonl")] == [1, 2]
     for name in ("config.json", "report.html", "figures/curves.png", "figures/confusion.png"):
         assert (straight / name).stat().st_size > 500
@@ -158,7 +168,7 @@ def test_rho_goes_by_what_a_network_says_that_did_not_train_on_an_image(start):
     dataset = datasets.load("digits")
     images = networks.normalizer(dataset)(dataset.train_images)
     for trained_on, judged in (("even", slice(1, None, 2)), ("odd", slice(0, None, 2))):
-        place = workdir.parent / "runs" / f"teacher-digits-resnet8-{trained_on}-seed0"
+        place = workdir.parent / f"teacher-digits-resnet8-{trained_on}-seed0"
         model, variables = networks.load_network(place, "float32")
         logits, _ = model.apply(variables, images[judged], train=False)
         losses = -jax.nn.log_softmax(logits)[np.arange(len(logits)), dataset.train_labels[judged]]
@@ -182,10 +192,10 @@ def test_a_run_goes_on_with_more_or_fewer_devices(start, straight):
     assert_same_up_to_rounding(workdir, straight)
 
 
-def test_every_device_holds_the_same_state():
+def test_every_device_holds_the_same_state(tmp_path):
     config = rdd.get_config("digits")
     config.update({"batch_size": 64, "teacher": {"name": ""}, "refresh": {"epochs": 1}})
-    run = experiment.build(config)
+    run = experiment.build(config, tmp_path / "run")
     state = parallel.replicate(jax.jit(run.init)(0))
     batches = epoch_batches(len(run.train.labels), 64, 0, 0)
     for batch in batches[:3]:

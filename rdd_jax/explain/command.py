@@ -1,8 +1,9 @@
 """`--mode=explain`: the student of a run against its teacher, or against the student of another run."""
 
+import hashlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from rdd_jax.refresh import make_embed
 
 # 8 bytes a pair are held: 3.2 GB.
 _MOST_EXAMPLES = 20_000
+_LONGEST_NAME = 60  # Of a page's folder; what is cut off is told apart by a checksum.
 
 
 class Options(NamedTuple):
@@ -62,19 +64,18 @@ class _Seen(NamedTuple):
 
 
 def run(workdir: Path, options: Options, config: ml_collections.ConfigDict | None = None) -> Path:
-    """Writes workdir/explain-<the other's name>/ and returns the path of its index.html.
+    """Writes the page below workdir/explain/, in a folder named by the options, and returns its index.html's path.
 
     Raises:
         UserError: for whatever is missing, damaged or does not fit; before anything is compiled or written.
     """
     sides = _sides(workdir, options.against, config or runs.read_config(workdir))
     _check(sides, options)
-    folder = workdir / f"{files.EXPLAIN}-{_short_name(sides[1].place)}"
-    files.check_writable(folder)
+    files.check_writable(workdir / files.EXPLAIN)
     seen = _see(sides, options)
     student, teacher = seen.embeddings
     return write(
-        folder,
+        workdir / files.EXPLAIN / page_name(options, workdir, seen.about["classes"]),
         explain(student, teacher, num_clusters=options.clusters),
         student,
         teacher,
@@ -93,13 +94,13 @@ def _sides(workdir: Path, against: str, config: ml_collections.ConfigDict) -> tu
         if other.data.folder == runs.read_config(workdir).data.folder:  # It has been moved for both.
             other.data.folder = config.data.folder
         return student, _student(Path(against), "other model", other)
-    if not config.teacher.name:
+    place = runs.teacher_place(config, workdir)
+    if place is None:
         raise UserError(f"the run in {workdir} has no teacher: name another run by --against=WORKDIR")
     runs.check_network(config.teacher.name, workdir / files.CONFIG)
-    place = runs.teacher_place(config)
     if not os.path.exists(place):
-        raise UserError(f"the teacher of {workdir} is not in {place}: put it there, or give --against=WORKDIR")
-    return student, _Side("teacher", config.teacher.name, place, config, lambda: load_teacher(config))
+        raise UserError(f"the teacher of {workdir} is not in {place}: put it there, or name a run by --against=WORKDIR")
+    return student, _Side("teacher", config.teacher.name, place, config, lambda: load_teacher(config, workdir))
 
 
 def _student(workdir: Path, title: str, config: ml_collections.ConfigDict) -> _Side:
@@ -189,6 +190,26 @@ def _see(sides: tuple[_Side, _Side], options: Options) -> _Seen:
     return _Seen(tuple(embeddings), tuple(models), Examples(images, labels, dataset.class_names), about)
 
 
-def _short_name(place: Path) -> str:
-    place = place.resolve()
-    return re.sub(r"[^\w.-]", "_", place.stem if place.is_file() else place.name)
+def page_name(options: Options, workdir: Path, class_names: Sequence[str]) -> str:
+    """A folder's name for the page, by all options that are not the default: "teacher-test-3-5-8".
+
+    Args:
+        options: of the page.
+        workdir: of the run that is explained.
+        class_names: of the classes that were chosen, in their order; empty for all.
+    """
+    default, parts = Options(), ["teacher"]
+    if options.against:
+        against = Path(os.path.abspath(options.against))
+        beside = against.parent == Path(os.path.abspath(workdir)).parent
+        parts = ["against", against.name] if beside else ["against", against.name, _checksum(str(against))]
+    parts += [options.dataset, options.split, *class_names]
+    parts += [f"{options.examples}examples"] if options.examples != default.examples else []
+    parts += [f"{options.clusters}clusters"] if options.clusters != default.clusters else []
+    name = "-".join(filter(None, parts))
+    readable = re.sub(r"[^\w.-]", "_", name)[:_LONGEST_NAME]
+    return readable if readable == name else f"{readable}-{_checksum(name)}"
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -1,0 +1,65 @@
+"""The record of a run's teacher: its weights' fingerprint and its accuracy, told before anything is learned from it."""
+
+from pathlib import Path
+from typing import Any
+
+import ml_collections
+from tqdm import tqdm
+
+from rdd_jax import files, hosts, models, runs
+from rdd_jax.evaluate import accuracies
+from rdd_jax.experiment import Experiment
+from rdd_jax.fingerprints import fingerprint
+
+
+def record(config: ml_collections.ConfigDict, workdir: Path, experiment: Experiment) -> dict[str, Any] | None:
+    """Measures the teacher on the test images, prints its accuracy, and keeps both in workdir/teacher.json.
+
+    A resumed run takes the accuracy from there: `networks.load_teacher` refuses a teacher with another fingerprint.
+
+    Returns:
+        What teacher.json holds: {"name", "place": an absolute path, "fingerprint": of the variables, "accuracy" and
+        "top5_accuracy": percent of the test images, as `evaluate` has them}. None for a run without a teacher.
+    """
+    if not experiment.teacher:
+        return None
+    model, variables = experiment.teacher
+    place, before = runs.teacher_place(config, workdir).absolute(), runs.read_teacher(workdir)
+    teacher = {"name": config.teacher.name, "place": str(place), "fingerprint": fingerprint(variables)}
+    measured = accuracies(before) if before.get("fingerprint") == teacher["fingerprint"] else {}
+    if hosts.any_of(not measured):
+        hosts.say(f"evaluating the teacher in {place}")
+        measured = _evaluate(experiment)
+    parameters = models.count_parameters(variables)
+    hosts.say(
+        f"teacher {config.teacher.name}: {parameters:,} parameters, {measured['accuracy']:.2f}% of the test images"
+    )
+    if measured["accuracy"] < near_chance(model.num_classes):
+        hosts.tell(
+            f"the teacher is hardly better than chance, {100 / model.num_classes:.3g}%: are {place} and the "
+            "data set the right ones, and were its images normalised in the same way?"
+        )
+    if hosts.is_first():
+        files.write_json(workdir / files.TEACHER, teacher | measured)
+    return teacher | measured
+
+
+def _evaluate(experiment: Experiment) -> dict[str, float]:
+    """Evaluates the teacher on the test images; returns its accuracies in percent."""
+    model, variables = experiment.teacher
+    with tqdm(unit="batch", desc="evaluating the teacher", leave=False, delay=5, disable=None) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        return accuracies(experiment.evaluate(model)(variables, *experiment.test, show))
+
+
+def near_chance(num_classes: int) -> float:
+    """The accuracy, in percent, below which a classifier hardly does better than guessing.
+
+    It is twice the accuracy of guessing, and of few classes a tenth of the way from guessing to 100 %.
+    """
+    chance = 100 / num_classes
+    return min(2 * chance, chance + (100 - chance) / 10)
