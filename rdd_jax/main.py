@@ -5,12 +5,14 @@ from rdd_jax import startup
 if __name__ == "__main__":
     startup.begin()
 
+import contextlib
 import importlib.util
 import json
 import os
 import select
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, NoReturn, TextIO
 
@@ -30,6 +32,8 @@ from rdd_jax.train import train
 CLOSED_PIPE = 141  # What shells say of a process that SIGPIPE ended.
 ABANDONED = 3
 _MODES = ("train", "evaluate", "export", "explain", "predict")
+# Raised for mistakes in a configuration file.
+_CONFIG_ERRORS = (SyntaxError, ImportError, NameError, AttributeError, LookupError, TypeError, ValueError)
 
 
 def main(arguments: list[str]) -> int:
@@ -147,22 +151,33 @@ def _parse(arguments: list[str]) -> _Command:
     _define_explain_flags(known)
     flags.DEFINE_list("images", (), "Predict: image files, and folders of them.", flag_values=known)
     flags.DEFINE_bool("help", False, "Shows this.", short_name="h", flag_values=known)
-    try:
+    with _naming_mistakes():
         rest = known(arguments, known_only=True)
-        if known.help:
-            print(f"{__doc__}\n{known.main_module_help()}", flush=True)
-            raise SystemExit(0)
-        config = _configuration(known)
+    if known.help:
+        print(f"{__doc__}\n{known.main_module_help()}", flush=True)
+        raise SystemExit(0)
+    config = _configuration(known)
+    with _naming_mistakes():
         if config:
             config_flags.DEFINE_config_dict("config", config, flag_values=keys, sys_argv=rest)
         rest = keys(rest)
-        if config:
-            _check_texts(config)
-            _resolve(config)
-            if config.data.folder:
-                config.dataset = ""  # The preset's, which is not read: reports would name it.
-    except UserError:
-        raise
+    if config:
+        _check_texts(config)
+        _resolve(config)
+        if config.data.folder:
+            config.dataset = ""  # The preset's, which is not read: reports would name it.
+    if len(rest) > 1:
+        raise UserError(f'unexpected argument "{rest[1]}": flags begin with --')
+    place = hosts.Place(known.coordinator, known.processes, known.process)
+    images = _images(known)
+    return _Command(config, known.workdir, known.mode, _explain_options(known), images, place, known.join_seconds)
+
+
+@contextlib.contextmanager
+def _naming_mistakes() -> Iterator[None]:
+    """Turns the errors of absl and ml_collections for a mistaken flag into a UserError."""
+    try:
+        yield
     except (AttributeError, KeyError) as error:
         # ml_collections' words, quoted once or twice: the key, and perhaps a line with the nearest one.
         key, _, hint = str(error.args[0]).replace("\\n", "\n").partition("\n")
@@ -176,11 +191,6 @@ def _parse(arguments: list[str]) -> _Command:
         raise UserError(
             "a value has too many brackets within each other: tuples are written as in (0.5, 0.75)"
         ) from error
-    if len(rest) > 1:
-        raise UserError(f'unexpected argument "{rest[1]}": flags begin with --')
-    place = hosts.Place(known.coordinator, known.processes, known.process)
-    images = _images(known)
-    return _Command(config, known.workdir, known.mode, _explain_options(known), images, place, known.join_seconds)
 
 
 def _configuration(known: flags.FlagValues) -> ml_collections.ConfigDict | None:
@@ -273,11 +283,23 @@ def _load(file_and_preset: str | None) -> ml_collections.ConfigDict:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-        return module.get_config(preset).lock()
+        config = module.get_config(preset)
     except UserError:
         raise
-    except Exception as error:  # It is the user's code: whatever it raises, the mistake is in that file.
+    except _CONFIG_ERRORS as error:
+        if _is_raised_by_the_package(error):
+            raise
         raise UserError(f"{path} fails: {type(error).__name__}: {error}") from error
+    if not isinstance(config, ml_collections.ConfigDict):
+        raise UserError(f"{path} fails: its get_config({preset!r}) returns no ConfigDict")
+    return config.lock()
+
+
+def _is_raised_by_the_package(error: Exception) -> bool:
+    """Whether a line of rdd_jax raised the error, not the configuration file or a library."""
+    last = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+    is_of_the_package = last.is_relative_to(Path(__file__).parent) and last != Path(__file__)
+    return is_of_the_package and not isinstance(error, ValueError)  # ValueError is documented for mistaken arguments.
 
 
 if __name__ == "__main__":

@@ -90,6 +90,13 @@ def test_a_damaged_data_set_is_named(imagenet, damage):
         choice.load(config("imagenet2012"))
 
 
+def test_an_error_of_another_kind_is_not_taken_for_damage(imagenet, monkeypatch):
+    monkeypatch.setattr(prepared, "_builder", lambda folder: folder.info)
+    origins.find.cache_clear()
+    with pytest.raises(AttributeError, match="info"):
+        choice.load(config("imagenet2012"))
+
+
 def test_a_split_without_labels_is_refused(monkeypatch):
     origin = origins.find("digits", "", "", 0.0, None, None)
     without = Arrays("digits test", np.zeros((360, 8, 8, 1), np.uint8), np.full(360, -1, np.int32))

@@ -225,6 +225,13 @@ def test_damaged_cache_is_replaced_with_a_warning(tiny, damage, caplog):
     assert tiny.times_opened == 2
 
 
+def test_an_error_of_another_kind_is_not_taken_for_damage(tiny, monkeypatch):
+    tiny.load()
+    monkeypatch.setattr(datasets, "_assemble", lambda *_: undefined_name)  # noqa: F821
+    with pytest.raises(NameError):
+        tiny.load()
+
+
 def test_damaged_cache_without_a_source_is_not_prepared(tiny):
     tiny.load()
     truncate(tiny.cache)

@@ -126,6 +126,8 @@ def left_by_a_run(workdir, **overrides):
         ("def get(preset): pass", ["get_config"]),
         ("def get_config(preset): return {}[preset]", ["KeyError"]),
         ("def get_config(preset", ["SyntaxError"]),
+        ("def get_config(): pass", ["TypeError"]),
+        ("def get_config(preset): pass", ["get_config('') returns no ConfigDict"]),
     ],
 )
 def test_a_configuration_file_that_fails_is_named(capsys, tmp_path, code, words):
@@ -133,6 +135,12 @@ def test_a_configuration_file_that_fails_is_named(capsys, tmp_path, code, words)
     line = refusal(capsys, "--config=mine.py")
     for word in ("mine.py fails", *words):
         assert word in line
+
+
+def test_a_bug_of_the_package_is_not_blamed_on_the_configuration_file(tmp_path):
+    (tmp_path / "mine.py").write_text("from rdd_jax import methods\ndef get_config(preset): return methods.label(3)")
+    with pytest.raises(AttributeError, match="items"):
+        main(["main", "--config=mine.py"])
 
 
 def test_two_processes_do_not_share_a_workdir(tmp_path):

@@ -87,6 +87,13 @@ def test_an_image_that_cannot_be_read_is_named(folder, workers):
         list(images.evaluated(np.arange(10)[:, None]))
 
 
+def test_an_error_of_another_kind_is_not_blamed_on_the_image(monkeypatch):
+    images = stream(Arrays("digits", DIGITS.train_images, DIGITS.train_labels), (16, 16, 1), rule=ResizeRule(16, 16))
+    monkeypatch.setattr(ResizeRule, "apply", lambda *_: undefined_name)  # noqa: F821
+    with pytest.raises(NameError):
+        list(images.evaluated(np.arange(10)[:, None]))
+
+
 class Deadly(Arrays):
     """Who reads the image at position 70 dies of it, as of too little memory."""
 

@@ -8,7 +8,10 @@ means. `cifar100_small` is cut from `cifar100`.
 
 import logging
 import os
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,6 +59,11 @@ class Dataset(NamedTuple):
     validation_labels: np.ndarray | None = None
 
 
+# Raised for damaged .npz files, by zipfile and by NumPy's parser of headers; KeyError where an array is missing.
+_DAMAGED_ARCHIVE = (
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError, struct.error),
+    *(OSError, EOFError, KeyError, RuntimeError, ValueError),
+)
 _ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")  # What a cache holds, besides names.
 
 
@@ -150,10 +158,8 @@ def load(name: str, data_dir: PathLike | None = None, cache_dir: PathLike | None
         folder = _tfds_folder(spec, data_dir)
         if not prepared.holds_array_records(folder):
             raise DataNotPrepared(_how_to_prepare(name, data_dir, cache_dir))
-        try:
+        with prepared.naming_damage(folder):
             dataset = _assemble(name, prepared.read(folder, name))
-        except Exception as error:  # A damaged file can raise nearly anything, and the mend is the same.
-            raise UserError(f"data set {name} in {folder} cannot be read ({error}): prepare it again") from error
         _write_cache(dataset, cache)
     return dataset
 
@@ -263,7 +269,7 @@ def _read_cache(name: str, path: Path) -> Dataset | None:
             return _assemble(name, arrays)
     except FileNotFoundError:
         return None
-    except Exception as error:  # The parsers of a damaged file can raise nearly anything, and the mend is the same.
+    except _DAMAGED_ARCHIVE as error:
         logging.warning("the cache %s cannot be read (%s); going back to the source", path, error)
         return None
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from google.protobuf import json_format
 from tqdm import tqdm
 
 from rdd_jax.errors import UserError
@@ -17,6 +18,9 @@ from rdd_jax.files import replacing
 
 PathLike = str | os.PathLike[str]
 
+# Raised for damaged files: by TFDS and its JSON parsers for a description, and RuntimeError for a record.
+DAMAGE = (OSError, RuntimeError, ValueError, LookupError, json_format.Error)
+_OTHER_EXAMPLES = "its examples are not one image of bytes with one label of a named class each"
 _READ_CHUNK = 1000  # Images decoded between two movements of the progress bar.
 
 
@@ -59,12 +63,16 @@ def contents(folder: Path) -> Contents:
     Raises:
         UserError: where its examples are not an "image" of bytes with a "label" each, or it is damaged.
     """
-    with _naming(folder):
+    import tensorflow_datasets as tfds
+
+    with naming_damage(folder):
         info = _builder(folder).info
         image, label = info.features["image"], info.features["label"]
-        shape, names = image.shape, tuple(getattr(label, "names", None) or ())
-        if len(shape) != 3 or image.np_dtype != np.uint8 or not names:
-            raise ValueError("its examples are not one image of bytes with one label of a named class each")
+        if not isinstance(image, tfds.features.Image) or not isinstance(label, tfds.features.ClassLabel):
+            raise ValueError(_OTHER_EXAMPLES)
+        shape, names = image.shape, tuple(label.names or ())
+        if image.np_dtype != np.uint8 or not names:
+            raise ValueError(_OTHER_EXAMPLES)
         sizes = {split: info.splits[split].num_examples for split in info.splits}
         missing = [place for split in sizes for place in info.splits[split].filenames if not (folder / place).is_file()]
         if missing:
@@ -73,11 +81,11 @@ def contents(folder: Path) -> Contents:
 
 
 @contextlib.contextmanager
-def _naming(folder: Path) -> Iterator[None]:
-    """Makes a line of what reading a data set raises: for a damaged file that is nearly anything, the mend the same."""
+def naming_damage(folder: Path) -> Iterator[None]:
+    """Turns the errors that damaged files raise into a UserError that names the data set; other errors pass."""
     try:
         yield
-    except Exception as error:
+    except DAMAGE as error:
         raise UserError(f"the data set in {folder} cannot be read ({error}): prepare it again") from error
 
 
@@ -105,9 +113,9 @@ def read_labels(folder: Path, split: str, size: int, cache_dir: Path) -> np.ndar
         pass
     except (EOFError, OSError, ValueError) as error:
         logging.warning("the cache %s cannot be read (%s); going back to the source", cache, error)
-    with _naming(folder):
-        import tensorflow_datasets as tfds
+    import tensorflow_datasets as tfds
 
+    with naming_damage(folder):
         source = _builder(folder).as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
         labels = np.concatenate([_labels(chunk) for chunk in _chunks(source, f"the labels of {folder} {split}")])
     try:

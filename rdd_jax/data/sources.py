@@ -16,7 +16,11 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, position: int) -> np.ndarray:
-        """uint8[h,w,c]; images may differ in height and width."""
+        """Decodes one image, uint8[h,w,c]; images may differ in height and width.
+
+        Raises:
+            ValueError: where it cannot be read.
+        """
 
     def labels(self) -> np.ndarray:
         """i32[n], of all images."""
@@ -63,7 +67,10 @@ class Records:
         return self._size
 
     def __getitem__(self, position: int) -> np.ndarray:
-        return self._examples[int(position)]["image"]
+        try:
+            return self._examples[int(position)]["image"]
+        except prepared.DAMAGE as error:
+            raise ValueError(str(error)) from error
 
     def labels(self) -> np.ndarray:
         """See `Source`. The first time all records are read, without decoding the images.

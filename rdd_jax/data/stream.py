@@ -187,20 +187,25 @@ class _Read:
         if _whereabouts is not None:
             os.pwrite(_whereabouts, struct.pack("q", position), 0)
         try:
-            return self._resized(self.source[position], batch, row)
-        except Exception as error:  # A damaged file can raise nearly anything, and the mend is the same.
+            image = self.source[position]
+            self._check_shape(image)
+        except ValueError as error:
             raise Unreadable(
                 f"{self.source.name(position)} cannot be read ({error}): replace it; the same command goes on"
             ) from error
+        return self._resized(image, batch, row)
 
-    def _resized(self, image: np.ndarray, batch: int, row: int) -> np.ndarray:
+    def _check_shape(self, image: np.ndarray) -> None:
         height, width, channels = self._image_shape
         if image.ndim != 3 or image.shape[2] != channels:
             raise ValueError(f"its shape is {image.shape}, and {channels} channels are expected")
         if not self._rule and image.shape[:2] != (height, width):
             found = "{1} x {0}".format(*image.shape)
             raise ValueError(f"it has {found} pixels, the first image has {width} x {height}, and data.image_size is 0")
+
+    def _resized(self, image: np.ndarray, batch: int, row: int) -> np.ndarray:
         if self._crops:
+            height, width, _ = self._image_shape
             key = [self._crops.seed, self._crops.first_step + batch, self._crops.places[row]]
             rule = self._rule or ResizeRule(height, width)
             return crops.random_crop(_as_pillow(image), rule, np.random.default_rng(key))

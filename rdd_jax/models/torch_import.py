@@ -1,13 +1,17 @@
 """Networks that PyTorch trained: RepDistiller's checkpoints, torchvision's and their like. Only this needs PyTorch."""
 
 import argparse
+import pickle
 import re
+import struct
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors
 import safetensors.numpy
 
 from rdd_jax.errors import UserError
@@ -15,6 +19,11 @@ from rdd_jax.models.state_dict import from_state_dict
 
 _SAFETENSORS = ".safetensors"
 _PARALLEL = "module."
+# Raised by torch.load for damaged files: its unpickler executes whatever a damaged file makes of the instructions.
+_UNPICKLING_ERRORS = (
+    *(pickle.UnpicklingError, zipfile.BadZipFile, struct.error, OSError, EOFError, RuntimeError, ValueError),
+    *(LookupError, TypeError, AttributeError, AssertionError, ArithmeticError),
+)
 
 
 def load(
@@ -46,8 +55,10 @@ def load(
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     try:
         return safetensors.numpy.load_file(path)
-    except Exception as error:
+    except (safetensors.SafetensorError, OSError) as error:
         raise UserError(f"{path} is damaged, or no safetensors file ({error}): fetch it again") from error
+    except (AttributeError, TypeError) as error:
+        raise UserError(f"{path} holds numbers that NumPy has no type for ({error}): save them as float32") from error
 
 
 def _read_checkpoint(path: Path) -> dict[str, np.ndarray]:
@@ -61,7 +72,7 @@ def _read_checkpoint(path: Path) -> dict[str, np.ndarray]:
         # Only tensors, plain values and the options in RepDistiller's `_last.pth` are unpickled: no file's code runs.
         with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings(action="ignore"):
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # A damaged file can raise nearly anything, and in many lines.
+    except _UNPICKLING_ERRORS as error:
         code = re.search(r"GLOBAL (\S+)", str(error))
         reason = f"it holds {code[1]} besides weights" if code else "damaged, or no checkpoint"
         raise UserError(
