@@ -42,9 +42,8 @@ def train(
         Stopped: on SIGTERM or SIGINT, when all is saved.
     """
     versions()  # Looks up the commit now: the source may be edited during the run.
-    compilation.keep(runs.shared_folder(workdir).absolute() / files.COMPILATIONS)
     checks.check(config, workdir)
-    compilation.keep(shared / files.COMPILATIONS)
+    compilation.keep(runs.shared_folder(workdir).absolute() / files.COMPILATIONS)
     if runs.is_finished(workdir):
         if hosts.is_first() and runs.differences(runs.read_config(workdir), config):
             runs.write_config(config, workdir)  # The folder of the data or the teacher has been moved.
