@@ -15,6 +15,7 @@ from rdd_jax.errors import UserError
 from rdd_jax.evaluate import make_evaluate
 from rdd_jax.fingerprints import fingerprint
 from rdd_jax.models import torch_import
+from rdd_jax.progress import counted
 from rdd_jax.types import Array
 
 
@@ -33,7 +34,9 @@ def normalizer(dataset: datasets.Dataset) -> Callable[[Array], Array]:
 def measure(network: Network, dataset: datasets.Dataset) -> dict[str, float]:
     """Evaluates a network on the test images: {"loss": nats, "accuracy": percent, ...}, see `evaluate.Evaluate`."""
     on_test_images = make_evaluate(network.model, normalizer(dataset))
-    return on_test_images(network.variables, feeds.place(dataset.test_images), parallel.replicate(dataset.test_labels))
+    test = feeds.place(dataset.test_images), parallel.replicate(dataset.test_labels)
+    with counted("evaluating") as on_batch:
+        return on_test_images(network.variables, *test, on_batch)
 
 
 def evaluate(workdir: Path, config: ml_collections.ConfigDict | None = None) -> dict[str, float]:

@@ -1,16 +1,19 @@
 """The progress bar of a run: what it does, the time that remains, accuracy, loss and speed."""
 
 import collections
+import contextlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import tqdm
 
 from rdd_jax import hosts
+from rdd_jax.types import OnBatch
 
 LAG = 4  # Calls that the host is ahead of the devices.
+_DELAY_SECONDS = 3.0
 _LEAST_BAR = 10  # Columns.
 _COLUMNS = 110  # Of a log file, which has no width of its own.
 
@@ -80,6 +83,19 @@ def format_line(label: str, extras: Sequence[str], meter: Mapping[str, Any], col
     charset = tqdm.std.Bar.ASCII if meter["ascii"] else tqdm.std.Bar.UTF
     bar = format(tqdm.std.Bar(share, max(_LEAST_BAR, columns - len(label) - len(percent) - len(behind)), charset))
     return f"{label}{percent}{bar}{behind}"
+
+
+@contextlib.contextmanager
+def counted(activity: str) -> Iterator[OnBatch]:
+    """Yields what a loop over batches of images calls after each; a loop of more than seconds is shown on a bar."""
+    hidden = not hosts.is_first()
+    with tqdm.tqdm(desc=activity, unit=" images", leave=False, delay=_DELAY_SECONDS, disable=hidden) as bar:
+
+        def after(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield after
 
 
 class Progress:

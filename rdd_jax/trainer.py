@@ -12,6 +12,7 @@ import numpy as np
 
 from rdd_jax import feeds, parallel, train_state
 from rdd_jax.checkpoint import Checkpoints
+from rdd_jax.checkpoint_steps import CheckpointSteps
 from rdd_jax.compilation import CompileClock
 from rdd_jax.errors import Diverged, Unreadable
 from rdd_jax.experiment import Experiment
@@ -65,7 +66,7 @@ class Trainer:
         self.saved_step = 0
         self._compiled = 0.0  # Seconds of compilation that stand in the log already.
         self._starts = experiment.epoch_starts
-        self._checkpoint_steps = _marks(config.checkpoint_every_epochs, experiment.epoch_starts)
+        self._checkpoint_steps = CheckpointSteps(config.checkpoint_every_epochs, experiment.epoch_starts)
         self._evaluate = experiment.evaluate(experiment.student)
         self._mining = Mining(config, experiment, log, self.work)
         self._rolled_back = False  # Since the last checkpoint.
@@ -108,7 +109,7 @@ class Trainer:
                 state = self._update(state, teaching, shown, call, epoch)
                 step += len(call)
                 self._check_loss(step)
-                if step < end and (self._requests.agreed() or step == self._next_checkpoint(step - 1)):
+                if step < end and (self._requests.agreed() or step in self._checkpoint_steps):
                     self._save(step, state, None)
             self._progress.drain()
             self._check_loss(step)
@@ -123,7 +124,7 @@ class Trainer:
             elif _is_finite(state):
                 self._save_before_leaving(error, step, state)
             raise
-        if self._requests.agreed() or end == self._next_checkpoint(end - 1) or end == self._starts[-1]:
+        if self._requests.agreed() or end in self._checkpoint_steps or end == self._starts[-1]:
             self._save(end, state, accuracy)
         return state
 
@@ -146,7 +147,7 @@ class Trainer:
         """Yields the first batch and the end of each call to the devices; no call goes beyond a checkpoint."""
         begin, end = self._starts[epoch], self._starts[epoch + 1]
         while step < end:
-            stop = min(end, step + self._experiment.steps_per_call, self._next_checkpoint(step))
+            stop = min(end, step + self._experiment.steps_per_call, self._checkpoint_steps.after(step))
             yield step - begin, stop - begin
             step = stop
 
@@ -158,10 +159,6 @@ class Trainer:
     def _check_loss(self, step: int) -> None:
         if not math.isfinite(self._progress.loss):
             raise NonFinite(step)
-
-    def _next_checkpoint(self, step: int) -> int:
-        place = bisect.bisect_right(self._checkpoint_steps, step)
-        return self._checkpoint_steps[place] if place < len(self._checkpoint_steps) else self._starts[-1] + 1
 
     def _save(self, step: int, state: TrainState, accuracy: float | None) -> None:
         """Saves the state, unless it is not finite; then ends the run there where that was asked for."""
@@ -252,11 +249,3 @@ class Trainer:
         compiled, self._compiled = self._clock.seconds - self._compiled, self._clock.seconds
         seconds = time.perf_counter() - self._started
         self._log.scalars(step, epoch, split, {**values, "compile_seconds": compiled, "seconds": seconds})
-
-
-def _marks(every_epochs: float, starts: list[int]) -> list[int]:
-    """The steps at which so many epochs have passed, again and again; `starts` are the first steps of the epochs."""
-    epochs = len(starts) - 1
-    every = max(every_epochs, 1 / max(np.diff(starts)))
-    passed = every * np.arange(1, int(epochs / every + 1e-9) + 1)
-    return np.unique(np.maximum(1, np.round(np.interp(passed, range(epochs + 1), starts)))).astype(int).tolist()

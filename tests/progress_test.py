@@ -1,8 +1,11 @@
 """The progress bar's line at the widths of terminals."""
 
+import time
+
 import pytest
 
-from rdd_jax.progress import format_line
+from rdd_jax import progress
+from rdd_jax.progress import counted, format_line
 
 METER = {"n": 18_000, "total": 44_800, "rate": 139.6, "elapsed": 120.0, "initial": 0, "ascii": False}
 EXTRAS = ("accuracy 19.5%", "loss 4.987")
@@ -35,3 +38,13 @@ def test_before_the_first_image_the_remaining_time_is_unknown():
     assert "  0%|" in format_line("rdd", (), METER | {"n": 0, "rate": None, "elapsed": 0.0}, 80)
     assert format_line("rdd", (), METER | {"n": 0, "rate": None, "elapsed": 0.0}, 80).endswith("| ? left")
     assert format_line("rdd", (), METER | {"n": 0, "total": 0, "rate": None}, 80).startswith("rdd: 100%|")
+
+
+@pytest.mark.parametrize(("delay", "shown"), [(0.0, True), (60.0, False)])
+def test_a_loop_of_more_than_seconds_is_shown(capsys, monkeypatch, delay, shown):
+    monkeypatch.setattr(progress, "_DELAY_SECONDS", delay)
+    with counted("evaluating") as on_batch:
+        on_batch(500, 1200)
+        time.sleep(0.2)
+        on_batch(1000, 1200)
+    assert ("evaluating:  83%" in capsys.readouterr().err) == shown

@@ -18,6 +18,7 @@ from rdd_jax.explain.difference import explain
 from rdd_jax.explain.figures import Examples
 from rdd_jax.explain.page import Model, write
 from rdd_jax.networks import Network, load_network, load_teacher, normalizer
+from rdd_jax.progress import counted
 from rdd_jax.refresh import make_embed
 
 # 8 bytes a pair are held: 3.2 GB.
@@ -175,7 +176,8 @@ def _see(sides: tuple[_Side, _Side], options: Options) -> _Seen:
     for side, network in zip(sides, networks, strict=True):
         own = choice.load(side.config)
         shown = parallel.replicate(images)
-        embedded = make_embed(network.model, normalizer(own))(network.variables, shown)
+        with counted("embedding") as on_batch:
+            embedded = make_embed(network.model, normalizer(own))(network.variables, shown, on_batch)
         embeddings.append(np.asarray(embedded, np.float32))
         if not np.isfinite(embeddings[-1]).all():
             raise UserError(
