@@ -17,7 +17,7 @@ import tqdm
 
 from configs import base
 from experiments import measures
-from rdd_jax import checks, files, main, runs
+from rdd_jax import checks, command_line, files, runs
 from rdd_jax.errors import Diverged, UserError
 from rdd_jax.experiment import make_sampler
 from rdd_jax.hosts import tell
@@ -104,8 +104,8 @@ def _point(row: Row, seed: int, preset: str, overrides: Sequence[str], folder: P
             raise UserError(f"{setting}: the seeds of a comparison are 0, 1, ... up to --seeds")
     flags = [f"--config={_CONFIGS / row.file}.py:{preset}", f"--config.seed={seed}"]
     flags += [f"--config.{override}" for override in overrides]
-    plain = main.configuration(flags)
-    config = main.configuration(flags + [f"--config.{setting}" for setting in row.settings])
+    plain = command_line.configuration(flags)
+    config = command_line.configuration(flags + [f"--config.{setting}" for setting in row.settings])
     changed = runs.differences(plain, config)
     own = "".join(f"-{setting}" for setting in row.settings if setting.partition("=")[0] in changed)
     name, _, number = runs.run_name(plain).rpartition("-seed")

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from configs import kd
-from rdd_jax import checks, main, models, runs
+from rdd_jax import checks, command_line, main, models, runs
 from rdd_jax.checkpoint import Checkpoints
 from rdd_jax.data import origins
 from rdd_jax.errors import UserError
@@ -114,7 +114,7 @@ def test_a_run_goes_on_with_the_moved_folder_and_its_teacher(tmp_path, moved):
 
 
 def test_a_configuration_with_a_folder_names_no_other_data_set(tmp_path):
-    chosen = main.configuration([f"--config={kd.__file__}:cifar100_small", f"--config.data.folder={tmp_path}"])
+    chosen = command_line.configuration([f"--config={kd.__file__}:cifar100_small", f"--config.data.folder={tmp_path}"])
     assert (chosen.dataset, chosen.data.folder) == ("", str(tmp_path))
 
 

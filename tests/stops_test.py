@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from program import OPTIONS, ROOT, assert_same_to_the_bit, finish, history, wait_for
 
-from rdd_jax import experiment, main
+from rdd_jax import command_line, experiment
 from rdd_jax.errors import UserError
 from rdd_jax.stops import StopRequests
 from rdd_jax.train import train
@@ -82,7 +82,7 @@ def poisoned(monkeypatch, straight):
 
         monkeypatch.setattr(experiment, "stepped_schedule", schedule)
         options = [f"--config.{key}={value}" for key, value in (OPTIONS | settings).items()]
-        config = main.configuration([f"--config={ROOT / 'configs/kd.py'}", *options])
+        config = command_line.configuration([f"--config={ROOT / 'configs/kd.py'}", *options])
         return train(config, straight.parent / workdir)
 
     return run

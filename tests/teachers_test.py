@@ -12,9 +12,10 @@ from left import leave_run
 
 from configs import ce, kd, rdd_sampling, teacher
 from rdd_jax import checks, files, locks, runs, teachers, train
+from rdd_jax.command_line import configuration
 from rdd_jax.errors import Occupied, UserError
 from rdd_jax.fingerprints import fingerprint
-from rdd_jax.main import configuration, exit_code
+from rdd_jax.main import exit_code
 from rdd_jax.networks import load_teacher
 
 NAME = "teacher-digits-resnet8-seed0"
