@@ -195,9 +195,10 @@ class Trainer:
             again = "again " if self._rolled_back else ""
             kept = self._checkpoints.steps()
             last = f"the last good checkpoint is of update {kept[-1]:,}" if kept else "there is no good checkpoint yet"
+            ways = ", or --config.on_nan to skip or rollback" if self._config.on_nan == "stop" else ""
             raise Diverged(
                 f"loss or weights are {again}not finite by update {step:,}, and {last}: set a lower "
-                "--config.learning_rate, or --config.on_nan to skip or rollback, and another --workdir"
+                f"--config.learning_rate{ways}, and another --workdir"
             )
         self._rolled_back = True
         self._mining.roll_back(int(good.step))
