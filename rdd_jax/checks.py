@@ -293,9 +293,12 @@ def _free_keys(config: ml_collections.ConfigDict, workdir: Path) -> tuple[str, .
 
 
 def check_same_data(config: ml_collections.ConfigDict, workdir: Path, mend: str = "choose another --workdir") -> None:
-    """Raises UserError where the images that `config` names are not those that the run in `workdir` began with."""
+    """Raises UserError where the images that `config` names are not those that the run in `workdir` began with.
+
+    A data set of a fixed version has no fingerprint when it is read into memory, and is the same when it is streamed.
+    """
     then, now = runs.read_data(workdir), choice.fingerprint(config)
-    for key in then | now:
+    for key in then | now if then and now else ():
         if now.get(key) != then.get(key):
             raise UserError(
                 f"the data have changed since {workdir} began ({key}: {then.get(key)} then, {now.get(key)} now): put "

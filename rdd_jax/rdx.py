@@ -95,6 +95,11 @@ def confusion(affinities: Affinities, exclude: Array) -> Array:
     return jnp.mean(affinities.teacher_unique + affinities.student_unique, axis=1, where=~exclude)
 
 
+def _is_finite(embeddings: Array) -> bool:
+    with jax.ensure_compile_time_eval():  # Also where the caller is being traced, but not these embeddings.
+        return bool(jnp.isfinite(embeddings).all())
+
+
 def _refuse_nonfinite(mined: Callable[..., Any]) -> Callable[..., Any]:
     """Wraps a function of (student, teacher) so that it raises ValueError for embeddings with NaN or infinity.
 
@@ -106,7 +111,7 @@ def _refuse_nonfinite(mined: Callable[..., Any]) -> Callable[..., Any]:
     def checked(student, teacher, **arguments):
         rows = {"student": student, "teacher": teacher.embeddings if isinstance(teacher, Ranked) else teacher}
         for name, embeddings in rows.items():
-            if not isinstance(embeddings, jax.core.Tracer) and not jnp.isfinite(embeddings).all():
+            if not isinstance(embeddings, jax.core.Tracer) and not _is_finite(embeddings):
                 raise ValueError(f"{name} embeddings {embeddings.shape} are not finite: there is nothing to rank")
         return mined(student, teacher, **arguments)
 
@@ -295,7 +300,8 @@ def _largest_differences(student, teacher, neighbors, anchors, block_size, axis_
 def _map_blocks(reduce_block, student, teacher, anchors, block_size, axis_name):
     """Applies `reduce_block(ratio f32[b,m], is_self bool[b,m], columns i32[m])` to all n rows, b at a time.
 
-    Returns what it returns, with leaves [n,...] for [b,...]. Of embeddings that are not finite the ratio is NaN.
+    Returns what it returns, with leaves [n,...] for [b,...].
+    Floating leaves are NaN where an embedding is not finite.
     """
     columns = (jnp.arange(len(student)) if anchors is None else anchors).astype(jnp.int32)
     student_ranks, teacher_ranks = (row_blocks.ranker(model, anchors) for model in (student, teacher))
@@ -305,6 +311,10 @@ def _map_blocks(reduce_block, student, teacher, anchors, block_size, axis_name):
     def one_block(rows):
         is_self = rows[:, None] == columns
         ratio = relative_difference(student_ranks(rows, is_self), teacher_ranks(rows, is_self))
-        return reduce_block(jnp.where(finite, ratio, jnp.nan), is_self, columns)
+        return reduce_block(ratio, is_self, columns)
 
-    return row_blocks.map_row_blocks(one_block, len(student), block_size, axis_name)
+    def nan_unless_finite(leaf):
+        return jnp.where(finite, leaf, jnp.nan) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+    reduced = row_blocks.map_row_blocks(one_block, len(student), block_size, axis_name)
+    return jax.tree.map(nan_unless_finite, reduced)

@@ -120,7 +120,13 @@ def test_a_configuration_with_a_folder_names_no_other_data_set(tmp_path):
 
 def test_a_finished_run_notes_the_new_place(tmp_path, moved):
     workdir = tmp_path / "runs" / "mine"
-    (workdir / "summary.json").write_text("{}")
+    summary = {
+        "steps": 1,
+        "wall_seconds": 1.0,
+        "teacher": None,
+        "student": {"name": "resnet8", "accuracy": 50.0, "best_accuracy": 50.0},
+    }
+    (workdir / "summary.json").write_text(json.dumps(summary))
     (workdir / "report.html").touch()
     train(config(moved), workdir)
     assert runs.read_config(workdir).data.folder == str(moved)

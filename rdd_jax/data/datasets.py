@@ -280,5 +280,5 @@ def _write_cache(dataset: Dataset, path: Path) -> None:
     try:
         with replacing(path) as file:
             np.savez(file, **arrays, class_names=np.array(dataset.class_names))
-    except OSError as error:
+    except UserError as error:
         logging.warning("%s is not cached, and will be decoded again next time: %s", dataset.name, error)

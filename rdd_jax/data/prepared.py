@@ -121,7 +121,7 @@ def read_labels(folder: Path, split: str, size: int, cache_dir: Path) -> np.ndar
     try:
         with replacing(cache) as file:
             np.save(file, labels)
-    except OSError as error:
+    except UserError as error:
         logging.warning("the labels of %s are not cached, and will be read again next time: %s", folder, error)
     return labels
 
