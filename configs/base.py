@@ -1,8 +1,8 @@
 """What all runs share: every key with its default, and the presets.
 
 Presets: `digits` (default), `mnist`, `cifar100_small`, `cifar100`, `cifar100_TEACHER_STUDENT` for two pairs of unlike
-networks, and `imagenet2012`, which is streamed. The recipe is RepDistiller's: batches of 64, SGD with momentum 0.9,
-coupled weight decay 5e-4, learning rate 0.05, times 0.1 after 150, 180 and 210 of 240 epochs.
+networks, `folder` for one's own images, and `imagenet2012`, which is streamed. The recipe is RepDistiller's: batches of
+64, SGD with momentum 0.9, coupled weight decay 5e-4, learning rate 0.05, times 0.1 after 150, 180, 210 of 240 epochs.
 """
 
 import ml_collections

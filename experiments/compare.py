@@ -56,7 +56,7 @@ def compare(rows: Sequence[grid.Row], arguments: argparse.Namespace, overrides: 
         "preset": arguments.preset,
         "dataset": choice.name(points[0].config),
         "test_images": choice.describe(points[0].config).num_test,
-        "validation": points[0].config.data.validation,
+        "validation": points[0].config.data.validation if choice.has_validation(points[0].config) else 0.0,
         "baseline": baseline,
         "device": " and ".join(filter(None, devices)),
         "labels": labels,

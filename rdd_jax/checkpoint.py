@@ -86,8 +86,7 @@ class Checkpoints:
             return
         # Copies, as the devices' arrays are given up to the next update while these are written.
         state = jax.tree.map(np.array, jax.device_get(state))
-        with self._writing():
-            self._manager.wait_until_finished()
+        self.wait()
         # Orbax writes from many threads, each of which would fail with a traceback on a full disk.
         self.require_room(state)
         training = _without_student(state)
@@ -99,6 +98,12 @@ class Checkpoints:
         ranked = accuracy if accuracy is not None and np.isfinite(accuracy) else _UNRANKED
         with self._writing():
             self._manager.save(step, args=items, metrics={"accuracy": float(ranked)})
+
+    def wait(self) -> None:
+        """Waits for the write under way; raises UserError where it fails."""
+        if self._manager:
+            with self._writing():
+                self._manager.wait_until_finished()
 
     def require_room(self, state: TrainState) -> None:
         """Raises UserError where there is no room on the disk for another checkpoint of a state, or of its shapes."""

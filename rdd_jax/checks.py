@@ -16,11 +16,6 @@ from rdd_jax.models import torch_import
 from rdd_jax.models.state_dict import Mismatch
 from rdd_jax.types import Outputs
 
-# What makes a kept teacher the one that a run asks for; the rest of its recipe is its own affair.
-_TEACHER_KEYS = (
-    *("dataset", "data.folder", "data.image_size", "data.crop_share", "data.validation"),
-    *("student.name", "seed", "epochs", "learning_rate"),
-)
 _FREE_KEYS = ("data.workers",)  # They change nothing about a run: who stopped it may go on with another value.
 _TEACHER_PLACE = "teacher.checkpoint"  # Free as well where the same teacher is there.
 _MOST_PROBES = 4096  # Comparing pools takes time with the third power.
@@ -207,7 +202,7 @@ def check_prerequisites(config: ml_collections.ConfigDict, workdir: Path) -> Non
             raise ValueError(f"{workdir} is where this run's teacher is trained first: give another --workdir")
         if runs.is_finished(place):
             differences = runs.differences(runs.read_config(place), wanted)
-            own_keys = set(_TEACHER_KEYS) - set(_free_keys(wanted, place))
+            own_keys = runs.TEACHER_KEYS - set(_free_keys(wanted, place))
             own = {key: pair for key, pair in differences.items() if key in own_keys}
             data = any(key.startswith("data") for key in own)
             _check_same(

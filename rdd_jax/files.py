@@ -42,7 +42,7 @@ _LOCK = ".lock"
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")
 
 
-_MAKE_ROOM = "make room, and the same command goes on from the last checkpoint"
+MAKE_ROOM = "make room, and the same command goes on from the last checkpoint"
 
 
 @contextlib.contextmanager
@@ -51,7 +51,7 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        mend = _MAKE_ROOM if is_full(error) else "give another place, or make this one readable and writable"
+        mend = MAKE_ROOM if is_full(error) else "give another place, or make this one readable and writable"
         raise UserError(f"{path}: {error.strerror or error}; {mend}") from error
 
 
@@ -86,7 +86,7 @@ def require_room(folder: Path, nbytes: int) -> None:
         free = shutil.disk_usage(folder).free
     if free < nbytes:
         raise UserError(
-            f"{folder}: {free / 1e6:,.1f} MB of room are left and {nbytes / 1e6:,.1f} MB are needed; {_MAKE_ROOM}"
+            f"{folder}: {free / 1e6:,.1f} MB of room are left and {nbytes / 1e6:,.1f} MB are needed; {MAKE_ROOM}"
         )
 
 

@@ -57,8 +57,7 @@ def exit_code(work: Callable[[], int]) -> int:
     except OSError as error:
         if not files.is_full(error):
             raise
-        mend = "make room, and the same command goes on from the last checkpoint"
-        print(f"rdd_jax: {error.filename or 'a file'}: {error.strerror}; {mend}", file=sys.stderr)
+        print(f"rdd_jax: {error.filename or 'a file'}: {error.strerror}; {files.MAKE_ROOM}", file=sys.stderr)
         return 2
     except jax.errors.JaxRuntimeError as error:
         if jax.process_count() == 1:

@@ -5,6 +5,7 @@ from pathlib import Path
 import ml_collections
 
 from rdd_jax import checks, runs
+from rdd_jax.data import choice
 from rdd_jax.errors import UserError
 
 # Places and costs: they change nothing about a run.
@@ -22,7 +23,8 @@ def configuration(workdir: Path, asked: ml_collections.ConfigDict, mode: str, na
             else `asked` is the run's own configuration with keys changed by the command line.
 
     Raises:
-        UserError: if another key was changed, or the data in the new place are not the run's.
+        UserError: if another key was changed, if a value is impossible, or if the data in the new place are not the
+            run's.
     """
     own = runs.read_config(workdir)
     differences = {key: here for key, (_, here) in runs.differences(own, asked).items()}
@@ -33,6 +35,12 @@ def configuration(workdir: Path, asked: ml_collections.ConfigDict, mode: str, na
             f"--mode={mode} reads the run's own configuration; only {', '.join(MOVABLE)} can be given, not {refused[0]}"
         )
     own.update_from_flattened_dict(changed)
+    if not choice.is_streamed(own):
+        own.data.workers = 0  # No worker reads images that are in memory.
+    try:
+        choice.check_options(own)
+    except ValueError as error:
+        raise UserError(str(error)) from error
     if "data.folder" in changed:
         checks.check_same_data(own, workdir)
     return own

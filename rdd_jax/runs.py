@@ -30,6 +30,11 @@ UNREAD_BY_TEACHERS = {
     "keep_all_checkpoints": False,
     "steps_per_call": 0,
 }
+# The keys that make a trained teacher the one that a run asks for; the rest of its recipe is its own.
+TEACHER_KEYS = {
+    *("dataset", "data.folder", "data.image_size", "data.crop_share", "data.validation"),
+    *("student.name", "seed", "epochs", "learning_rate"),
+}
 # Without these a config.json is no run's.
 _REQUIRED = [
     *("dataset", "dtype", "epochs", "learning_rate", "student.name", "trains_teacher"),
@@ -86,7 +91,7 @@ def teacher_place(config: ml_collections.ConfigDict, workdir: Path) -> Path | No
 
     This is `teacher.checkpoint` where it is set, and else the workdir of the run that trains the teacher, in the shared
     folder. A run whose teacher is no longer there has it from the place in its teacher.json. A run that needs no
-    teacher has one only where it is trained already: its accuracy is reported.
+    teacher has one only where that very teacher is trained already: its accuracy is reported.
     """
     if not config.teacher.name:
         return None
@@ -95,7 +100,12 @@ def teacher_place(config: ml_collections.ConfigDict, workdir: Path) -> Path | No
     usual, recorded = _usual_teacher_place(config, workdir), read_teacher(workdir).get("place")
     if not is_finished(usual) and recorded and (is_finished(Path(recorded)) or Path(recorded).is_file()):
         return Path(recorded)
-    return usual if needs_teacher(config) or is_finished(usual) else None
+    return usual if needs_teacher(config) or _is_trained(teacher_config(config), usual) else None
+
+
+def _is_trained(wanted: ml_collections.ConfigDict, workdir: Path) -> bool:
+    """Whether the teacher in a workdir is trained to its end, and is the one wanted."""
+    return is_finished(workdir) and not TEACHER_KEYS & differences(read_config(workdir), wanted).keys()
 
 
 def _usual_teacher_place(config: ml_collections.ConfigDict, workdir: Path) -> Path:

@@ -4,15 +4,19 @@ from pathlib import Path
 from typing import Any
 
 import ml_collections
-from tqdm import tqdm
 
 from rdd_jax import files, hosts, models, runs
 from rdd_jax.evaluate import accuracies
 from rdd_jax.experiment import Experiment
 from rdd_jax.fingerprints import fingerprint
+from rdd_jax.interruptible import Interruptible
+from rdd_jax.progress import counted
+from rdd_jax.stops import StopRequests
 
 
-def record(config: ml_collections.ConfigDict, workdir: Path, experiment: Experiment) -> dict[str, Any] | None:
+def record(
+    config: ml_collections.ConfigDict, workdir: Path, experiment: Experiment, requests: StopRequests
+) -> dict[str, Any] | None:
     """Measures the teacher on the test images, prints its accuracy, and keeps both in workdir/teacher.json.
 
     A resumed run takes the accuracy from there: `networks.load_teacher` refuses a teacher with another fingerprint.
@@ -20,6 +24,9 @@ def record(config: ml_collections.ConfigDict, workdir: Path, experiment: Experim
     Returns:
         What teacher.json holds: {"name", "place": an absolute path, "fingerprint": of the variables, "accuracy" and
         "top5_accuracy": percent of the test images, as `evaluate` has them}. None for a run without a teacher.
+
+    Raises:
+        Interrupted: where the run was asked to stop during the evaluation.
     """
     if not experiment.teacher:
         return None
@@ -29,7 +36,7 @@ def record(config: ml_collections.ConfigDict, workdir: Path, experiment: Experim
     measured = accuracies(before) if before.get("fingerprint") == teacher["fingerprint"] else {}
     if hosts.any_of(not measured):
         hosts.say(f"evaluating the teacher in {place}")
-        measured = _evaluate(experiment)
+        measured = _evaluate(experiment, requests)
     parameters = models.count_parameters(variables)
     hosts.say(
         f"teacher {config.teacher.name}: {parameters:,} parameters, {measured['accuracy']:.2f}% of the test images"
@@ -44,16 +51,18 @@ def record(config: ml_collections.ConfigDict, workdir: Path, experiment: Experim
     return teacher | measured
 
 
-def _evaluate(experiment: Experiment) -> dict[str, float]:
+def _evaluate(experiment: Experiment, requests: StopRequests) -> dict[str, float]:
     """Evaluates the teacher on the test images; returns its accuracies in percent."""
     model, variables = experiment.teacher
-    with tqdm(unit="batch", desc="evaluating the teacher", leave=False, delay=5, disable=None) as bar:
+    with counted("evaluating the teacher") as show:
+        work = Interruptible(requests, lambda activity: None)
 
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
+        def after(done: int, total: int) -> None:
+            show(done, total)
+            interrupt(done, total)
 
-        return accuracies(experiment.evaluate(model)(variables, *experiment.test, show))
+        interrupt = work.batches("evaluating the teacher")
+        return accuracies(experiment.evaluate(model)(variables, *experiment.test, after))
 
 
 def near_chance(num_classes: int) -> float:

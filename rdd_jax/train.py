@@ -57,6 +57,8 @@ def train(
     checks.check_prerequisites(config, workdir)  # Another process may have trained them by another recipe.
     experiment = build(config, workdir)
     with locks.locked(workdir):
+        if hosts.first_sees(runs.is_finished(workdir)):  # By another process, while this one read the data.
+            return runs.read_summary(workdir)
         return _train(config, workdir, experiment, progress)
 
 
@@ -85,38 +87,39 @@ def _train(
     config: ml_collections.ConfigDict, workdir: Path, experiment: Experiment, progress: Callable[..., Progress]
 ) -> dict[str, Any]:
     """Trains a run whose prerequisites are finished and whose workdir is locked; returns its summary."""
-    teacher = teachers.record(config, workdir, experiment)
-    shapes = jax.eval_shape(experiment.init, config.seed)
-    first = hosts.is_first()
-    with (
-        Checkpoints(workdir, keep_all=config.keep_all_checkpoints) as checkpoints,
-        CompileClock() as clock,
-        StopRequests() as requests,
-    ):
-        if first:
+    shapes, updates = jax.eval_shape(experiment.init, config.seed), experiment.epoch_starts[-1]
+    with Checkpoints(workdir, keep_all=config.keep_all_checkpoints) as checkpoints, StopRequests() as requests:
+        if hosts.is_first():
             runs.write_config(config, workdir)
         checkpoints.require_room(shapes)
-        state = checkpoints.restore(shapes)
-        if state is None:
-            say(f"student {config.student.name}: {models.count_parameters(shapes.student):,} parameters")
-            state = parallel.replicate(jax.jit(experiment.init)(config.seed))
-        updates, step = experiment.epoch_starts[-1], int(state.step)
-        images = {"total_images": updates * config.batch_size, "done_images": step * config.batch_size}
-        title = "teacher" if config.trains_teacher else runs.method_name(config)
-        with RunLog(workdir, step) as log, progress(title, **images) as bar:
-            trainer = Trainer(config, experiment, checkpoints, log, clock, requests, bar)
-            try:
-                trainer.train(state)
-                summary = summarize(config, experiment, log, teacher)
-            except Interrupted:
-                done = f"stopped after {trainer.saved_step:,} of {updates:,} updates, which are saved"
-                raise Stopped(f"{requests.asked}: {done}; the same command goes on") from None
+        try:
+            teacher = teachers.record(config, workdir, experiment, requests)
+        except Interrupted:
+            done = "stopped while the teacher was evaluated"
+            raise Stopped(f"{requests.asked}: {done}; the same command goes on") from None
+        with CompileClock() as clock:
+            state = checkpoints.restore(shapes)
+            if state is None:
+                say(f"student {config.student.name}: {models.count_parameters(shapes.student):,} parameters")
+                state = parallel.replicate(jax.jit(experiment.init)(config.seed))
+            step = int(state.step)
+            images = {"total_images": updates * config.batch_size, "done_images": step * config.batch_size}
+            title = "teacher" if config.trains_teacher else runs.method_name(config)
+            with RunLog(workdir, step) as log, progress(title, **images) as bar:
+                trainer = Trainer(config, experiment, checkpoints, log, clock, requests, bar)
+                try:
+                    trainer.train(state)
+                    summary = summarize(config, experiment, log, teacher)
+                except Interrupted:
+                    checkpoints.wait()  # Before it is said that all is saved.
+                    done = f"stopped after {trainer.saved_step:,} of {updates:,} updates, which are saved"
+                    raise Stopped(f"{requests.asked}: {done}; the same command goes on") from None
     if skipped := summary.get("skipped_updates"):
         tell(
             f"{skipped:,} of {updates:,} updates were skipped, as they would have left loss or weights that are not "
             "finite: a lower --config.learning_rate may help, with another --workdir"
         )
-    if first:
+    if hosts.is_first():
         files.write_json(workdir / files.SUMMARY, summary)
         report.write(workdir)
     hosts.wait(f"{workdir} is finished")

@@ -212,7 +212,8 @@ class Trainer:
 
         The run may have been stopped during its evaluation, or metrics.jsonl may have been cut or lost.
         """
-        if step not in self._starts[1:]:
+        # Behind a rollback to the end of an epoch there is nothing to write of that epoch.
+        if step not in self._starts[1:] or not state.metrics["loss"].count:
             return
         epoch = self._starts.index(step)
         there = {line["split"] for line in self._log.lines if line["step"] == step}

@@ -15,8 +15,10 @@ from rdd_jax import checks, files, locks, runs, teachers, train
 from rdd_jax.command_line import configuration
 from rdd_jax.errors import Occupied, UserError
 from rdd_jax.fingerprints import fingerprint
+from rdd_jax.interruptible import Interrupted
 from rdd_jax.main import exit_code
 from rdd_jax.networks import load_teacher
+from rdd_jax.stops import StopRequests
 
 NAME = "teacher-digits-resnet8-seed0"
 
@@ -106,7 +108,9 @@ def test_cross_entropy_alone_needs_no_teacher_and_names_one_that_is_there(tmp_pa
     assert runs.prerequisites(config, workdir) == []
     assert load_teacher(config, workdir) is None
     finished(tmp_path / NAME)
+    runs.write_config(runs.teacher_config(config), tmp_path / NAME)
     assert runs.teacher_place(config, workdir) == tmp_path / NAME
+    assert runs.teacher_place(config_of(ce, epochs=config.teacher.epochs + 1), workdir) is None
     assert runs.teacher_place(config_of(ce, checkpoint="/asked/for"), workdir) == Path("/asked/for")
     assert runs.teacher_place(config_of(ce, name=""), workdir) is None
 
@@ -172,7 +176,7 @@ class Evaluations:
 
 def test_the_teachers_accuracy_is_told_kept_and_measured_once(tmp_path, capsys):
     config, workdir, experiment = config_of(), tmp_path / "kd", Evaluations(91.25)
-    record = teachers.record(config, workdir, experiment)
+    record = teachers.record(config, workdir, experiment, StopRequests())
     assert record == runs.read_teacher(workdir)
     assert record == {
         "name": "resnet8",
@@ -180,7 +184,7 @@ def test_the_teachers_accuracy_is_told_kept_and_measured_once(tmp_path, capsys):
         "fingerprint": fingerprint({"params": {"kernel": np.ones(3)}}),
         "accuracy": 91.25,
     }
-    assert teachers.record(config, workdir, experiment) == record
+    assert teachers.record(config, workdir, experiment, StopRequests()) == record
     assert experiment.count == 1
     told = capsys.readouterr()
     assert told.out.count("teacher resnet8: 3 parameters, 91.25% of the test images") == 2
@@ -192,12 +196,12 @@ def test_a_teacher_that_guesses_is_warned_of(tmp_path, capsys, num_classes, thre
     assert teachers.near_chance(num_classes) == pytest.approx(threshold)
     for sign, lines in ((1, 0), (-1, 1)):
         experiment = Evaluations(threshold * (1 + 0.01 * sign), num_classes)
-        teachers.record(config_of(), tmp_path / f"kd{sign}", experiment)
+        teachers.record(config_of(), tmp_path / f"kd{sign}", experiment, StopRequests())
         assert capsys.readouterr().err.count("hardly better than chance") == lines
 
 
 def test_a_run_without_a_teacher_has_none_on_record(tmp_path):
-    assert teachers.record(config_of(ce), tmp_path, SimpleNamespace(teacher=None)) is None
+    assert teachers.record(config_of(ce), tmp_path, SimpleNamespace(teacher=None), StopRequests()) is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -266,3 +270,18 @@ def test_the_workdir_of_a_run_itself_is_not_waited_for(tmp_path):
     with files.locked(tmp_path), pytest.raises(Occupied, match="another process is at work"), locks.locked(tmp_path):
         pass
     assert not files.is_locked(tmp_path)
+
+
+def test_a_stop_is_heard_while_the_teacher_is_evaluated(tmp_path):
+    requests = StopRequests()
+
+    def evaluate(variables, on_batch):
+        on_batch(1, 2)
+        requests.asked = "SIGTERM"
+        on_batch(2, 2)
+
+    experiment = Evaluations(91.25)
+    experiment.evaluate = lambda model: evaluate
+    with pytest.raises(Interrupted):
+        teachers.record(config_of(), tmp_path / "kd", experiment, requests)
+    assert runs.read_teacher(tmp_path / "kd") == {}

@@ -257,3 +257,13 @@ def test_lines_are_written_again_where_the_file_is_gone(tmp_path):
     (tmp_path / "metrics.jsonl").unlink()
     run.train()
     assert run.lines() == [(6, "train"), (6, "test")]
+
+
+def test_a_run_goes_on_from_a_rollback_to_the_end_of_an_epoch(tmp_path):
+    """Such a state has averaged no losses: the epoch that it ends has no line, and none can be written."""
+    state = state_at(2)._replace(metrics={"loss": Average(np.float32(0), np.int32(0))})
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(2, state, None)
+    run = Run(tmp_path)
+    run.train()
+    assert run.lines() == ALL_LINES[2:]

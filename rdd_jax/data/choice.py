@@ -80,8 +80,8 @@ def fingerprint(config: ml_collections.ConfigDict) -> dict[str, Any]:
     }
 
 
-def check(config: ml_collections.ConfigDict) -> None:
-    """Raises UserError or ValueError for data that cannot be had, or options that do not go together."""
+def check_options(config: ml_collections.ConfigDict) -> None:
+    """Raises ValueError for an option of the data that is impossible whatever the data are."""
     options = config.data
     if options.loading not in LOADINGS:
         raise ValueError(unknown("data.loading", options.loading, LOADINGS))
@@ -94,12 +94,23 @@ def check(config: ml_collections.ConfigDict) -> None:
         raise ValueError(f"data.crop_share is a share in (0, 1], or 0 for the usual one; got {options.crop_share}")
     if not 0 <= options.validation < 1:
         raise ValueError(f"data.validation is a share in [0, 1); got {options.validation}")
+
+
+def check(config: ml_collections.ConfigDict) -> None:
+    """Raises UserError or ValueError for data that cannot be had, or options that do not go together."""
+    check_options(config)
+    options = config.data
     if not (options.folder or config.dataset):
         raise UserError(f"which images? {origins.LAYOUT}")
     check_name(config)
     if not is_streamed(config):
         _check_memory(config)
     describe(config)
+
+
+def has_validation(config: ml_collections.ConfigDict) -> bool:
+    """Whether images are held out besides those to test on, which a folder without a test split has not."""
+    return bool(config.data.validation) and (_is_tabled(config) or _origin(config).validation is not None)
 
 
 def check_name(config: ml_collections.ConfigDict, path: Path | None = None) -> None:
