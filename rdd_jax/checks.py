@@ -277,7 +277,7 @@ def _check_same_run(config: ml_collections.ConfigDict, workdir: Path, mend: str)
 
 
 def _has_same_images(config: ml_collections.ConfigDict, workdir: Path) -> bool:
-    """Whether the run in `workdir` began with the images that are where `config` says, wherever they were then."""
+    """Tells whether the run in `workdir` began with the images that `config` names, wherever they were then."""
     return choice.fingerprint(config) == runs.read_data(workdir) != {}
 
 

@@ -192,7 +192,7 @@ def _load(file_and_preset: str | None) -> ml_collections.ConfigDict:
 
 
 def _is_raised_by_the_package(error: Exception) -> bool:
-    """Whether a line of rdd_jax raised the error, not the configuration file or a library."""
+    """Tells whether a line of rdd_jax raised the error, not the configuration file or a library."""
     last = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
     is_of_the_package = last.is_relative_to(Path(__file__).parent) and last != Path(__file__)
     return is_of_the_package and not isinstance(error, ValueError)  # ValueError is documented for mistaken arguments.

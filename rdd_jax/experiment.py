@@ -233,7 +233,7 @@ def _embed_teacher(
 
 
 def _ranks_once(config: ml_collections.ConfigDict, num_examples: int) -> bool:
-    """Whether the ranks of the teacher's embeddings are kept for all minings."""
+    """Tells whether the ranks of the teacher's embeddings are kept for all minings."""
     fits = rdx.ranks_nbytes(num_examples) <= config.refresh.ranks_gigabytes * 1e9
     # Mining against anchors has no use for ranks among all examples.
     anchored = any(options.weight and options.get("anchors") for options in config.distill.values())

@@ -56,7 +56,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def is_full(error: OSError) -> bool:
-    """Whether an error says that there is no room left on a disk, or in what a user may write on it."""
+    """Tells whether an error says that there is no room left on a disk, or in what a user may write on it."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -203,7 +203,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether another process is in that workdir."""
+    """Tells whether another process has the lock of that workdir."""
     try:
         with (folder / _LOCK).open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -90,7 +90,7 @@ def _give_up(place: Place, seconds: float) -> None:
 
 
 def _answers(coordinator: str) -> bool:
-    """Whether anything listens at HOST:PORT."""
+    """Tells whether anything listens at HOST:PORT."""
     host, _, port = coordinator.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=1).close()

@@ -71,7 +71,7 @@ def exit_code(work: Callable[[], int]) -> int:
 
 
 def _has_lost_its_reader(stream: TextIO) -> bool:
-    """Whether a stream is a pipe that nobody reads any more, as of `| head -1`."""
+    """Tells whether a stream is a pipe that nobody reads any more, as of `| head -1`."""
     poll = select.poll()
     poll.register(stream.fileno(), select.POLLOUT)
     return any(event & select.POLLERR for _, event in poll.poll(0))

@@ -1,4 +1,4 @@
-"""What a run writes down while it trains: metrics.jsonl, histograms.jsonl and TensorBoard events."""
+"""The log of a run: metrics.jsonl, histograms.jsonl and TensorBoard events."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""What a run does with its whole training set between updates: embed, score and mine it, when that is due."""
+"""Mining of the whole training set between updates: it is embedded, scored and mined when that is due."""
 
 import time
 from typing import Any
@@ -39,7 +39,7 @@ class Mining:
 
     @property
     def is_lost(self) -> bool:
-        """Whether a rollback has lost a table or scores that are to be found again before the next update."""
+        """True where a rollback has lost a table or scores that are to be found again before the next update."""
         return bool(self._lost)
 
     def roll_back(self, step: int) -> None:

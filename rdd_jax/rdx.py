@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from rdd_jax import row_blocks
-from rdd_jax.row_blocks import Ranked
+from rdd_jax.row_blocks import Ranked, embeddings_of
 from rdd_jax.sorting import first_largest, ranks, ranks_dtype, smallest
 from rdd_jax.types import Array
 
@@ -109,8 +109,7 @@ def _refuse_nonfinite(mined: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(mined)
     def checked(student, teacher, **arguments):
-        rows = {"student": student, "teacher": teacher.embeddings if isinstance(teacher, Ranked) else teacher}
-        for name, embeddings in rows.items():
+        for name, embeddings in {"student": student, "teacher": embeddings_of(teacher)}.items():
             if not isinstance(embeddings, jax.core.Tracer) and not _is_finite(embeddings):
                 raise ValueError(f"{name} embeddings {embeddings.shape} are not finite: there is nothing to rank")
         return mined(student, teacher, **arguments)
@@ -305,8 +304,7 @@ def _map_blocks(reduce_block, student, teacher, anchors, block_size, axis_name):
     """
     columns = (jnp.arange(len(student)) if anchors is None else anchors).astype(jnp.int32)
     student_ranks, teacher_ranks = (row_blocks.ranker(model, anchors) for model in (student, teacher))
-    embeddings = (student, teacher.embeddings if isinstance(teacher, Ranked) else teacher)
-    finite = jnp.isfinite(embeddings[0]).all() & jnp.isfinite(embeddings[1]).all()
+    finite = jnp.isfinite(student).all() & jnp.isfinite(embeddings_of(teacher)).all()
 
     def one_block(rows):
         is_self = rows[:, None] == columns

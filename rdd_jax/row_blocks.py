@@ -22,6 +22,11 @@ class Ranked(NamedTuple):
     ranks: Array
 
 
+def embeddings_of(model: Array | Ranked) -> Array:
+    """Returns the embeddings f32[n,d] of a model that is given by them, with its ranks or without."""
+    return model.embeddings if isinstance(model, Ranked) else model
+
+
 class Columns(NamedTuple):
     """Embeddings f32[m,d] less their mean f32[d], and their squared norms f32[m]: what every block of rows needs."""
 
@@ -51,7 +56,7 @@ def ranker(model: Array | Ranked, anchors: Array | None) -> Callable[[Array, Arr
     """-> (rows i32[b], is_self bool[b,m]) -> the ranks [b,m] of the anchors, or of all columns, as `ranks_dtype(m)`."""
     if isinstance(model, Ranked) and anchors is None:
         return lambda rows, is_self: model.ranks[rows]
-    embeddings = model.embeddings if isinstance(model, Ranked) else model
+    embeddings = embeddings_of(model)
     columns = columns_of(embeddings if anchors is None else embeddings[anchors])
     # A row is at distance 0 from itself, which the rounding of the matmul does not promise.
     return lambda rows, is_self: ranks(jnp.where(is_self, 0.0, distances(embeddings[rows], columns)))

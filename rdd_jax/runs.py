@@ -82,7 +82,7 @@ def shared_folder(workdir: Path) -> Path:
 
 
 def needs_teacher(config: ml_collections.ConfigDict) -> bool:
-    """Whether the run's methods or its sampler use a teacher: cross-entropy alone, of the usual batches, does not."""
+    """Tells whether methods or sampler use a teacher: cross-entropy alone, of the usual batches, does not."""
     return methods.label(config.distill) != methods.LABELS_ALONE or config.sampler.kind in sampling.RANKED
 
 
@@ -104,7 +104,7 @@ def teacher_place(config: ml_collections.ConfigDict, workdir: Path) -> Path | No
 
 
 def _is_trained(wanted: ml_collections.ConfigDict, workdir: Path) -> bool:
-    """Whether the teacher in a workdir is trained to its end, and is the one wanted."""
+    """Tells whether the teacher in a workdir is trained to its end, and is the one wanted."""
     return is_finished(workdir) and not TEACHER_KEYS & differences(read_config(workdir), wanted).keys()
 
 

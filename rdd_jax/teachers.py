@@ -9,7 +9,7 @@ from rdd_jax import files, hosts, models, runs
 from rdd_jax.evaluate import accuracies
 from rdd_jax.experiment import Experiment
 from rdd_jax.fingerprints import fingerprint
-from rdd_jax.interruptible import Interruptible
+from rdd_jax.interruptible import Interrupted
 from rdd_jax.progress import counted
 from rdd_jax.stops import StopRequests
 
@@ -55,13 +55,12 @@ def _evaluate(experiment: Experiment, requests: StopRequests) -> dict[str, float
     """Evaluates the teacher on the test images; returns its accuracies in percent."""
     model, variables = experiment.teacher
     with counted("evaluating the teacher") as show:
-        work = Interruptible(requests, lambda activity: None)
 
         def after(done: int, total: int) -> None:
             show(done, total)
-            interrupt(done, total)
+            if requests.agreed():
+                raise Interrupted
 
-        interrupt = work.batches("evaluating the teacher")
         return accuracies(experiment.evaluate(model)(variables, *experiment.test, after))
 
 

@@ -61,7 +61,7 @@ def class_names(config: ml_collections.ConfigDict, info: DatasetInfo) -> tuple[s
 
 
 def fingerprint(config: ml_collections.ConfigDict) -> dict[str, Any]:
-    """What tells data from others, or from what they were before images were added or taken away.
+    """Makes the record by which data are told from others, and from themselves after images were added or removed.
 
     A folder that is moved or renamed keeps it. Of sets whose versions are fixed nothing needs to be told: {}.
     """
@@ -109,7 +109,7 @@ def check(config: ml_collections.ConfigDict) -> None:
 
 
 def has_validation(config: ml_collections.ConfigDict) -> bool:
-    """Whether images are held out besides those to test on, which a folder without a test split has not."""
+    """Tells whether images are held out besides those to test on, as never of a folder without a test split."""
     return bool(config.data.validation) and (_is_tabled(config) or _origin(config).validation is not None)
 
 
@@ -212,13 +212,13 @@ def is_streamed(config: ml_collections.ConfigDict) -> bool:
 
 
 def _is_tabled(config: ml_collections.ConfigDict) -> bool:
-    """Whether the data are one of the sets that `datasets` describes and loads whole."""
+    """Tells whether the data are one of the sets that `datasets` describes and loads whole."""
     held = config.dataset in datasets.NAMES or not prepared.newest(prepared.root(None) / config.dataset)
     return held and not config.data.folder and not is_streamed(config)
 
 
 def resize_rule(config: ml_collections.ConfigDict) -> ResizeRule:
-    """How an image of any size comes to the networks' size; errors are those of `describe`."""
+    """Returns the rule by which images are scaled to the networks' size; errors are those of `describe`."""
     height, width, _ = describe(config).image_shape
     return ResizeRule(height, width, config.data.crop_share or usual_crop_share(height, width))
 

@@ -7,7 +7,7 @@ import numpy as np
 from rdd_jax.collectives import all_gather, mean
 from rdd_jax.memory import MemoryBank, momentum_update, normalize
 from rdd_jax.methods.heads import Head, linear
-from rdd_jax.rdx import Ranked
+from rdd_jax.row_blocks import Ranked, embeddings_of
 from rdd_jax.types import Array, Batch
 
 # exp(1 / temperature), summed over a bank and multiplied by its size, has to stay below float32's 3e38.
@@ -67,7 +67,7 @@ def check_labels(name: str, training_labels: np.ndarray) -> np.ndarray:
 
 def check_embeddings(name: str, student: Array, teacher: Array | Ranked, num_examples: int) -> None:
     """Raises ValueError unless both hold one embedding for each of the `num_examples` of the training set."""
-    teacher = teacher.embeddings if isinstance(teacher, Ranked) else teacher
+    teacher = embeddings_of(teacher)
     if len(student) != num_examples or len(teacher) != num_examples:
         raise ValueError(
             f"{name}: refresh needs an embedding of each of the {num_examples} training examples; got student "
