@@ -8,8 +8,8 @@ networks, `folder` for one's own images, and `imagenet2012`, which is streamed. 
 import ml_collections
 
 from rdd_jax import methods
-from rdd_jax.data import choice, sampling
-from rdd_jax.errors import UserError, unknown
+from rdd_jax.core.errors import UserError, unknown
+from rdd_jax.data import loading, samplers
 
 _CIFAR100 = {
     "dataset": "cifar100",
@@ -118,7 +118,7 @@ def get_config(preset: str = "digits") -> ml_collections.ConfigDict:
     # `crop_share` of the shorter side (0: 0.875 from 128 pixels on, else 1). The share `validation` of the training
     # images is held out to choose the best epoch by, or to test on where there is no split for that. `workers` are
     # processes that read what is streamed; 0: threads of this one.
-    config.data = ml_collections.ConfigDict(choice.options())
+    config.data = ml_collections.ConfigDict(loading.options())
     # Zero-padding on each side before the crop; mirror images or not; random parts, scaled, of streamed images.
     config.augment = ml_collections.ConfigDict({"pad": 0, "flip": False, "resized_crop": False})
 
@@ -159,7 +159,7 @@ def get_config(preset: str = "digits") -> ml_collections.ConfigDict:
     )
 
     # Which images an epoch visits: data/sampling.py says what the kinds are, and what each option is for.
-    config.sampler = ml_collections.ConfigDict(sampling.options())
+    config.sampler = ml_collections.ConfigDict(samplers.options())
 
     # When loss or weights are not finite: "stop"; "skip" that update; or "rollback" to the last good weights, and go on
     # behind the batches that spoiled them. What is not finite is never saved.

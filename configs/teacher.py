@@ -8,7 +8,7 @@ Published for cifar100: resnet32x4 79.42 % (RepDistiller's table).
 """
 
 from configs import base
-from rdd_jax.runs import teacher_config
+from rdd_jax.runs.naming import teacher_config
 
 
 def get_config(preset=""):

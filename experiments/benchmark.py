@@ -21,8 +21,8 @@ from typing import Any
 import jax
 
 from experiments import measure_steps, timing, workloads
-from rdd_jax import runs
-from rdd_jax.errors import unknown
+from rdd_jax import models
+from rdd_jax.core.errors import unknown
 
 Rows = list[dict[str, Any]]
 Prepared = tuple[Callable[[], Rows], Callable[[Rows], str]]  # (measures the rows, formats them as a table)
@@ -132,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     steps = add("step", _steps, "one update of resnet8x4 by resnet32x4", methods="kd,crd,rdd", batch_size=64, rounds=7)
-    steps.add_argument("--dtype", choices=list(runs.DTYPES), default="float32", help="of the networks' computation")
+    steps.add_argument("--dtype", choices=list(models.DTYPES), default="float32", help="of the networks' computation")
     steps.add_argument("--steps", type=int, default=0, help="updates in one call; 0: 1 on a CPU, 100 elsewhere")
     steps.add_argument("--peak", type=float, default=0.0, help="of the device in TFLOP/s; adds the share of it reached")
     steps.add_argument("--remembered", action="store_true", help="also with the teacher's outputs read from memory")

@@ -20,9 +20,9 @@ from pathlib import Path
 
 from experiments import comparison, grid, results_json
 from experiments.published import read_published
-from rdd_jax import files
-from rdd_jax.data import choice
-from rdd_jax.errors import UserError
+from rdd_jax.core import io
+from rdd_jax.core.errors import UserError
+from rdd_jax.data import loading
 from rdd_jax.main import exit_code, leave
 
 _RESULTS = "results.json"
@@ -47,23 +47,23 @@ def compare(rows: Sequence[grid.Row], arguments: argparse.Namespace, overrides: 
     points = grid.plan(
         rows, range(arguments.seeds), preset=arguments.preset, overrides=overrides, folder=folder / "runs"
     )
-    files.check_writable(folder)
+    io.check_writable(folder)
     grid.run(points, arguments.shard)
     finished = grid.results(points)
     devices = dict.fromkeys(run["summary"]["devices"] for run in finished)
     results = {
         "command": command,
         "preset": arguments.preset,
-        "dataset": choice.name(points[0].config),
-        "test_images": choice.describe(points[0].config).num_test,
-        "validation": points[0].config.data.validation if choice.has_validation(points[0].config) else 0.0,
+        "dataset": loading.name(points[0].config),
+        "test_images": loading.describe(points[0].config).num_test,
+        "validation": points[0].config.data.validation if loading.has_validation(points[0].config) else 0.0,
         "baseline": baseline,
         "device": " and ".join(filter(None, devices)),
         "labels": labels,
         "seeds": list(range(arguments.seeds)),
         "runs": finished,
     }
-    files.write_text(folder / _RESULTS, results_json.dumps(results))
+    io.write_text(folder / _RESULTS, results_json.dumps(results))
     return comparison.write(folder, results, published)
 
 

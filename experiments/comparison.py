@@ -17,7 +17,8 @@ from experiments import comparison_figures, comparison_notes, significance
 from experiments import published as papers
 from experiments.comparison_data import Json, accuracies, means, runs_of, teachers
 from experiments.comparison_figures import Pictures
-from rdd_jax import files
+from rdd_jax.core import io
+from rdd_jax.runs import layout
 
 _NONE = "–"
 
@@ -35,11 +36,11 @@ def write(folder: Path, results: Json, published: Mapping[str, Mapping[int, floa
     """
     pictures = comparison_figures.draw(results, published or {})
     for name, (png, _) in pictures.items():
-        files.write_bytes(folder / "figures" / f"{name}.png", png)
+        io.write_bytes(folder / "figures" / f"{name}.png", png)
     shown = "".join(f"\n![{name}](figures/{name}.png)\n\n{caption}\n" for name, (_, caption) in pictures.items())
-    files.write_text(folder / "report.md", markdown(results) + shown)
-    files.write_text(folder / files.REPORT, _html(results, pictures))
-    return folder / files.REPORT
+    io.write_text(folder / "report.md", markdown(results) + shown)
+    io.write_text(folder / layout.REPORT, _html(results, pictures))
+    return folder / layout.REPORT
 
 
 def markdown(results: Json) -> str:

@@ -18,7 +18,7 @@ from matplotlib.transforms import Bbox
 from experiments import significance
 from experiments.comparison_data import Json, accuracies, runs_of, teachers
 from experiments.published import usual_name
-from rdd_jax.figures import STYLE, png, verbatim
+from rdd_jax.analysis.plots import STYLE, png, verbatim
 
 # Okabe and Ito's palette, with a brown for its yellow: told apart under every common colour blindness.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D1F")

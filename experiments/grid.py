@@ -17,12 +17,15 @@ import tqdm
 
 from configs import base
 from experiments import measures
-from rdd_jax import checks, command_line, files, runs
-from rdd_jax.errors import Diverged, UserError
-from rdd_jax.experiment import make_sampler
-from rdd_jax.hosts import tell
-from rdd_jax.progress import ImageBar, Progress
-from rdd_jax.train import train, train_shared
+from rdd_jax.cli import command_line
+from rdd_jax.core import io
+from rdd_jax.core.errors import Diverged, UserError
+from rdd_jax.core.processes import tell
+from rdd_jax.core.progress import ImageBar, Progress
+from rdd_jax.runs import layout, naming, records
+from rdd_jax.training import validation
+from rdd_jax.training.run import train, train_shared
+from rdd_jax.training.setup import make_sampler
 
 _CONFIGS = Path(base.__file__).parent
 _DIVERGED = "diverged.json"  # In the workdir of a run that came to no end: it is not tried again.
@@ -80,7 +83,7 @@ def plan(
     for point in points:
         if places.count(point.workdir) > 1:
             raise UserError(f"two rows are the same run, {point.workdir.name}: give each method and value once")
-        checks.check(point.config, point.workdir, mend="choose another --out")
+        validation.check(point.config, point.workdir, mend="choose another --out")
     _check_shared(points)
     return points
 
@@ -88,10 +91,10 @@ def plan(
 def _check_shared(points: Sequence[Point]) -> None:
     """What several runs need is trained once, so that all of them have to want the same."""
     wanted: dict[Path, ml_collections.ConfigDict] = {}
-    needed = (runs.prerequisites(point.config, point.workdir) for point in points)
+    needed = (naming.prerequisites(point.config, point.workdir) for point in points)
     for config, place in itertools.chain.from_iterable(needed):
-        changed = runs.differences(wanted.setdefault(place, config), config)
-        if changed and not runs.is_finished(place):
+        changed = records.differences(wanted.setdefault(place, config), config)
+        if changed and not records.is_finished(place):
             raise UserError(
                 f"the runs would need teachers that differ in {', '.join(changed)}, and share {place}: train that "
                 "first by configs/teacher.py, or give one by --config.teacher.checkpoint"
@@ -106,9 +109,9 @@ def _point(row: Row, seed: int, preset: str, overrides: Sequence[str], folder: P
     flags += [f"--config.{override}" for override in overrides]
     plain = command_line.configuration(flags)
     config = command_line.configuration(flags + [f"--config.{setting}" for setting in row.settings])
-    changed = runs.differences(plain, config)
+    changed = records.differences(plain, config)
     own = "".join(f"-{setting}" for setting in row.settings if setting.partition("=")[0] in changed)
-    name, _, number = runs.run_name(plain).rpartition("-seed")
+    name, _, number = naming.run_name(plain).rpartition("-seed")
     return Point(row.label, seed, config, folder / f"{name}{own}-seed{number}".replace("/", "_"))
 
 
@@ -124,7 +127,7 @@ def run(points: Sequence[Point], shard: tuple[int, int] = (1, 1)) -> None:
     """
     own = points[shard[0] - 1 :: shard[1]]
     # Those of the whole grid: also a run that needs no teacher names the accuracy of one that is there.
-    shared = {place: config for point in points for config, place in runs.prerequisites(point.config, point.workdir)}
+    shared = {place: config for point in points for config, place in naming.prerequisites(point.config, point.workdir)}
     work = [(config, place) for place, config in shared.items()] + [(point.config, point.workdir) for point in own]
     work = [(config, place) for config, place in work if not _is_over(place)]
     with ImageBar(sum(_count_images(config) for config, _ in work)) as bar:
@@ -136,12 +139,12 @@ def run(points: Sequence[Point], shard: tuple[int, int] = (1, 1)) -> None:
             else:
                 _train_if_it_converges(config, place, show)
     for point in tqdm.tqdm(own, desc="measuring", unit="run"):
-        if runs.is_finished(point.workdir):
+        if records.is_finished(point.workdir):
             measures.keep(point.workdir)
 
 
 def _is_over(place: Path) -> bool:
-    return runs.is_finished(place) or (place / _DIVERGED).exists()
+    return records.is_finished(place) or (place / _DIVERGED).exists()
 
 
 def _progress(part: str, bar: ImageBar, title: str, **images: int) -> Progress:
@@ -159,7 +162,7 @@ def _train_if_it_converges(config: ml_collections.ConfigDict, place: Path, show:
             train(config, place, show)
     except Diverged as error:
         tell(f"{place.name}: {error}")
-        files.write_json(place / _DIVERGED, {"message": str(error)})
+        io.write_json(place / _DIVERGED, {"message": str(error)})
 
 
 def _count_images(config: ml_collections.ConfigDict) -> int:
@@ -176,8 +179,8 @@ def results(points: Iterable[Point]) -> list[dict[str, Any]]:
 
 
 def _result(point: Point) -> dict[str, Any]:
-    summary = runs.read_summary(point.workdir) if runs.is_finished(point.workdir) else _diverged(point.config)
-    lines = files.read_lines(point.workdir / files.METRICS)
+    summary = records.read_summary(point.workdir) if records.is_finished(point.workdir) else _diverged(point.config)
+    lines = io.read_lines(point.workdir / layout.METRICS)
     train_lines, test_lines = ([line for line in lines if line["split"] == split] for split in ("train", "test"))
     return {
         "label": point.label,
@@ -189,7 +192,7 @@ def _result(point: Point) -> dict[str, Any]:
         "train_accuracy": [line["accuracy"] for line in train_lines],
         "train_loss": [line["loss"] for line in train_lines],
         # A run that went on in the middle of an epoch has lost the seconds of the mining before it, not the mining.
-        "minings": len({line["step"] for line in files.read_lines(point.workdir / files.HISTOGRAMS)}),
+        "minings": len({line["step"] for line in io.read_lines(point.workdir / layout.HISTOGRAMS)}),
         "mine_seconds": sum(line.get(key, 0.0) for line in train_lines for key in LOOKS),
         "measures": measures.kept(point.workdir),
     }

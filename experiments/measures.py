@@ -1,7 +1,7 @@
 """What a finished student is worth beside its accuracy: how near it came to its teacher, and what else it is good for.
 
-The agreement with the teacher is that of `rdd_jax.agreement`, of the embeddings of the test images. The transfer is
-the accuracy of a linear probe: logistic regression on the frozen student's embeddings of another data set, in the
+The agreement with the teacher is that of `rdd_jax.analysis.similarity`, of the embeddings of the test images. The
+transfer is the accuracy of a linear probe: logistic regression on the frozen student's embeddings of another data set, in the
 spirit of the transfer experiments of Tian et al. 2020 (CRD).
 """
 
@@ -12,11 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rdd_jax import agreement, feeds, files, runs
-from rdd_jax.data import choice, datasets
-from rdd_jax.errors import UserError
-from rdd_jax.networks import Network, load_network, load_teacher, normalizer
-from rdd_jax.refresh import make_embed
+from rdd_jax.analysis import similarity
+from rdd_jax.core import io
+from rdd_jax.core.errors import UserError
+from rdd_jax.data import datasets, loading, pipeline
+from rdd_jax.runs import records
+from rdd_jax.runs.trained_models import Network, load_network, load_teacher, normalizer
+from rdd_jax.steps.embedding import make_embed
 
 Measures = dict[str, float | str]
 # (images uint8[n,h,w,c]) -> embeddings f32[n,d]
@@ -24,9 +26,9 @@ Embed = Callable[[np.ndarray], np.ndarray]
 
 _FILE = "measures.json"
 _AGREEMENTS = {
-    "cka": agreement.linear_cka,
-    "rank_agreement": agreement.rank_agreement,
-    "neighbors_shared": agreement.neighbors_shared,
+    "cka": similarity.linear_cka,
+    "rank_agreement": similarity.rank_agreement,
+    "neighbors_shared": similarity.neighbors_shared,
 }
 # All of MNIST raises the probe by less than a point, and takes several times as long.
 _PROBE_IMAGES = 10_000
@@ -38,13 +40,13 @@ def keep(workdir: Path) -> None:
     What could not be measured then is not measured later: remove workdir/measures.json for that.
     """
     if not (workdir / _FILE).exists():
-        files.write_json(workdir / _FILE, measure(workdir))
+        io.write_json(workdir / _FILE, measure(workdir))
 
 
 def kept(workdir: Path) -> Measures:
     """What `keep` left in the workdir, {} where it was not called."""
     path = workdir / _FILE
-    return files.read_json(path, "delete it, and the same command measures again") if path.exists() else {}
+    return io.read_json(path, "delete it, and the same command measures again") if path.exists() else {}
 
 
 def measure(workdir: Path) -> Measures:
@@ -59,10 +61,10 @@ def measure(workdir: Path) -> Measures:
     Raises:
         UserError: where the run is not finished, or it, its data or its teacher is missing or damaged.
     """
-    config = runs.read_config(workdir)
-    if not runs.is_finished(workdir):
+    config = records.read_config(workdir)
+    if not records.is_finished(workdir):
         raise UserError(f"the run in {workdir} is not finished: finish it first")
-    dataset = choice.load(config)
+    dataset = loading.load(config)
     embed = _embedder(load_network(workdir, config.dtype), dataset)
     student = embed(dataset.test_images)
     if not _tells_apart(student):
@@ -72,9 +74,9 @@ def measure(workdir: Path) -> Measures:
         teacher = _embedder(network, dataset)(dataset.test_images)
         if _tells_apart(teacher):
             measures |= {name: float(agree(student, teacher)) for name, agree in _AGREEMENTS.items()}
-    other = "mnist" if choice.name(config) == "digits" else "digits"
+    other = "mnist" if loading.name(config) == "digits" else "digits"
     if datasets.is_prepared(other):
-        image_shape = choice.describe(config).image_shape
+        image_shape = loading.describe(config).image_shape
         measures |= {"transfer": transfer(embed, image_shape, datasets.load(other)), "transfer_dataset": other}
     return measures
 
@@ -120,7 +122,7 @@ def fit_images(images: np.ndarray, image_shape: tuple[int, int, int]) -> np.ndar
 def _embedder(network: Network, dataset: datasets.Dataset) -> Embed:
     """The network in evaluation mode, of images normalised as those that it was trained on."""
     embed = make_embed(network.model, normalizer(dataset))
-    return lambda images: np.asarray(embed(network.variables, feeds.place(images)), np.float32)
+    return lambda images: np.asarray(embed(network.variables, pipeline.place(images)), np.float32)
 
 
 def _tells_apart(embeddings: np.ndarray) -> bool:

@@ -12,7 +12,7 @@ ends at 54.53. The release has no log of rdd, so that nothing supports or contra
 import csv
 from pathlib import Path
 
-from rdd_jax.errors import UserError
+from rdd_jax.core.errors import UserError
 
 PRESET, TEACHER, STUDENT = "cifar100", "resnet32x4", "resnet8x4"
 TEACHER_ACCURACY = "79.42"

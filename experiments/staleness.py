@@ -24,12 +24,14 @@ import tqdm
 from matplotlib.figure import Figure
 
 from experiments.grid import LOOKS
-from rdd_jax import figures, files, runs
-from rdd_jax.checkpoint import Checkpoints
-from rdd_jax.errors import UserError
-from rdd_jax.experiment import Experiment, build
+from rdd_jax.analysis import plots
+from rdd_jax.core import io
+from rdd_jax.core.errors import UserError
 from rdd_jax.rdx import ContrastTable
-from rdd_jax.train_state import TrainState
+from rdd_jax.runs import layout, records
+from rdd_jax.runs.checkpointing import Checkpoints
+from rdd_jax.steps.train_state import TrainState
+from rdd_jax.training.setup import Experiment, build
 
 _COLORS = {"once": "#D55E00", "every": "#0072B2", "adaptive": "#009E73"}
 _FILE = "staleness.json"
@@ -40,7 +42,7 @@ def kept(workdir: Path) -> dict[str, Any]:
     """What `measure` finds, now or before. Errors of `measure`."""
     path = workdir / _FILE
     if not path.exists():
-        files.write_json(path, measure(workdir))
+        io.write_json(path, measure(workdir))
     return json.loads(path.read_text())
 
 
@@ -58,10 +60,10 @@ def measure(workdir: Path) -> dict[str, Any]:
     Raises:
         UserError: where the run is not finished, does not mine, or has not kept its checkpoints.
     """
-    if not runs.is_finished(workdir):
+    if not records.is_finished(workdir):
         raise UserError(f"there is no finished run in {workdir}: train it first")
-    config, summary = runs.read_config(workdir), runs.read_summary(workdir)
-    lines = [line for line in files.read_lines(workdir / files.METRICS) if line["split"] == "train"]
+    config, summary = records.read_config(workdir), records.read_summary(workdir)
+    lines = [line for line in io.read_lines(workdir / layout.METRICS) if line["split"] == "train"]
     mined = [line["epoch"] for line in lines if "mine_seconds" in line]
     if not mined:
         raise UserError(f"the run in {workdir} has mined nothing: give one of a method that mines")
@@ -143,7 +145,7 @@ def _spread(values: Sequence[float], form: str) -> str:
 
 def picture(measured: Sequence[dict[str, Any]]) -> bytes:
     """A PNG: the overlap by epoch, a line for each kind with its seeds behind it, and a tick for each mining."""
-    with matplotlib.rc_context(figures.STYLE):
+    with matplotlib.rc_context(plots.STYLE):
         figure = Figure(figsize=(9, 4.6), layout="constrained")
         axis, ticks = figure.subplots(2, height_ratios=(5, 1), sharex=True)
         for row, (kind, group) in enumerate(_by_kind(measured).items()):
@@ -162,7 +164,7 @@ def picture(measured: Sequence[dict[str, Any]]) -> bytes:
         ticks.set(yticks=np.arange(len(kinds)) + 0.5, yticklabels=kinds, ylim=(len(kinds), 0), xlabel="Epoch")
         ticks.set_title("Mined before", fontsize="medium")
         ticks.grid(False)
-        return figures.png(figure)
+        return plots.png(figure)
 
 
 def main() -> int:
@@ -176,9 +178,9 @@ def main() -> int:
     except UserError as error:
         print(f"rdd_jax: {error}", file=sys.stderr)
         return 2
-    files.write_text(arguments.out / _FILE, json.dumps(measured) + "\n")
-    files.write_text(arguments.out / "staleness.md", table(measured) + "\n")
-    files.write_bytes(arguments.out / "staleness.png", picture(measured))
+    io.write_text(arguments.out / _FILE, json.dumps(measured) + "\n")
+    io.write_text(arguments.out / "staleness.md", table(measured) + "\n")
+    io.write_bytes(arguments.out / "staleness.png", picture(measured))
     print(table(measured))
     return 0
 

@@ -9,12 +9,15 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from rdd_jax import methods, models, parallel, rdx, runs, teaching, train_state
-from rdd_jax.data import augment, datasets
-from rdd_jax.data.sampling import epoch_batches
-from rdd_jax.optimizers import sgd
-from rdd_jax.train_state import TrainState
-from rdd_jax.train_step import make_train_call, make_train_step
+from rdd_jax import methods, models, rdx
+from rdd_jax.core import devices
+from rdd_jax.data import augmentation, datasets
+from rdd_jax.data.samplers import epoch_batches
+from rdd_jax.steps import teacher as teaching
+from rdd_jax.steps import train_state
+from rdd_jax.steps.optimizer import sgd
+from rdd_jax.steps.train_state import TrainState
+from rdd_jax.steps.train_step import make_train_call, make_train_step
 
 
 class TrainStep:
@@ -45,7 +48,7 @@ class TrainStep:
     def __call__(self) -> tuple[int, dict[str, Any]]:
         """-> (the number of updates so far, their mean loss and accuracy)."""
         places = np.arange(self._position, self._position + self._steps_per_call)
-        rows = parallel.split_rows(np.take(self._batches, places, axis=0, mode="wrap"))
+        rows = devices.split_rows(np.take(self._batches, places, axis=0, mode="wrap"))
         self.state, progress = self._call(self.state, *self._constants, rows, np.int32(self._steps_per_call))
         self._position += self._steps_per_call
         jax.block_until_ready(self.state)
@@ -90,7 +93,7 @@ def train_step(
     labels = (np.arange(info.num_train) % info.num_classes).astype(np.int32)
     images = np.random.default_rng(0).integers(0, 256, (info.num_train, *info.image_shape), np.uint8)
     student, teacher = (
-        models.create(name, info.num_classes, axis_name=parallel.AXIS, dtype=runs.DTYPES[dtype])
+        models.create(name, info.num_classes, axis_name=devices.AXIS, dtype=models.DTYPES[dtype])
         for name in (config.student.name, config.teacher.name or config.student.name)
     )
     options = config.distill.to_dict()
@@ -99,15 +102,15 @@ def train_step(
     optimizer = sgd(lambda step: config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay)
     channels = info.image_shape[-1]
 
-    normalize = partial(augment.normalize, mean=(0.5,) * channels, std=(0.25,) * channels)
-    views = augment.Views(config.augment.pad, config.augment.flip, normalize)
+    normalize = partial(augmentation.normalize, mean=(0.5,) * channels, std=(0.25,) * channels)
+    views = augmentation.Views(config.augment.pad, config.augment.flip, normalize)
     teach = teaching.remembered if remembered else teaching.live(teacher)
-    step = make_train_step(student, teach, distiller, optimizer, views.show_random, axis_name=parallel.AXIS)
+    step = make_train_step(student, teach, distiller, optimizer, views.show_random, axis_name=devices.AXIS)
     call = make_train_call(step, steps_per_call)
 
-    call = parallel.data_parallel(call, in_axes=(None, None, None, None, 0, None), donated=(0,))
+    call = devices.data_parallel(call, in_axes=(None, None, None, None, 0, None), donated=(0,))
     create = jax.jit(lambda seed: train_state.create(seed, info.image_shape, student, teacher, distiller, optimizer))
-    state = parallel.replicate(create(0))
+    state = devices.replicate(create(0))
     if remembered:
         logits, features = train_state.output_shapes(teacher, info.image_shape)
         knowledge = teaching.Lessons(
@@ -115,7 +118,7 @@ def train_step(
         )
     else:
         knowledge = jax.jit(lambda: models.init(teacher, jax.random.key(1), info.image_shape))()
-    constants = parallel.replicate((knowledge, images, labels))
+    constants = devices.replicate((knowledge, images, labels))
     batches = epoch_batches(info.num_train, batch_size, seed=0, epoch=0)
     passes = 3 * _multiply_adds(student, info.image_shape) + asks_teacher * _multiply_adds(teacher, info.image_shape)
     cost = passes * batch_size

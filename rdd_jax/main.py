@@ -1,6 +1,6 @@
 """The program, `python -m rdd_jax.main`: its modes, and its exit codes."""
 
-from rdd_jax import startup
+from rdd_jax.cli import startup
 
 if __name__ == "__main__":
     startup.begin()
@@ -15,14 +15,17 @@ from typing import NoReturn, TextIO
 
 import jax
 
-from rdd_jax import export, files, hosts, prediction_command, reopen, runs
-from rdd_jax.command_line import Command, parse
-from rdd_jax.errors import UserError
-from rdd_jax.explain import command
-from rdd_jax.networks import evaluate
-from rdd_jax.startup import INTERRUPTED
-from rdd_jax.stops import Stopped
-from rdd_jax.train import train
+from rdd_jax.analysis.explain import command
+from rdd_jax.analysis.prediction import command as prediction_command
+from rdd_jax.cli.command_line import Command, parse
+from rdd_jax.cli.startup import INTERRUPTED
+from rdd_jax.core import io, processes
+from rdd_jax.core.errors import UserError
+from rdd_jax.runs import export, layout, naming
+from rdd_jax.runs.trained_models import evaluate
+from rdd_jax.training import reopen
+from rdd_jax.training.preemption import Stopped
+from rdd_jax.training.run import train
 
 CLOSED_PIPE = 141  # What shells say of a process that SIGPIPE ended.
 ABANDONED = 3
@@ -52,12 +55,12 @@ def exit_code(work: Callable[[], int]) -> int:
         print(f"rdd_jax: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except Stopped as stop:
-        hosts.say(f"rdd_jax: {stop}")
+        processes.say(f"rdd_jax: {stop}")
         return 0
     except OSError as error:
-        if not files.is_full(error):
+        if not io.is_full(error):
             raise
-        print(f"rdd_jax: {error.filename or 'a file'}: {error.strerror}; {files.MAKE_ROOM}", file=sys.stderr)
+        print(f"rdd_jax: {error.filename or 'a file'}: {error.strerror}; {io.MAKE_ROOM}", file=sys.stderr)
         return 2
     except jax.errors.JaxRuntimeError as error:
         if jax.process_count() == 1:
@@ -78,8 +81,8 @@ def _has_lost_its_reader(stream: TextIO) -> bool:
 
 
 def _run(asked: Command) -> int:
-    mode, folder = asked.mode, Path(asked.workdir or runs.RUNS / runs.run_name(asked.config))
-    if asked.place != hosts.Place() and mode != "train":
+    mode, folder = asked.mode, Path(asked.workdir or naming.RUNS / naming.run_name(asked.config))
+    if asked.place != processes.Place() and mode != "train":
         raise UserError(f"--coordinator, --processes and --process are for training, and not for --mode={mode}")
     config = asked.config
     if mode != "train" and config:
@@ -96,13 +99,13 @@ def _run(asked: Command) -> int:
     if mode == "explain":
         print(command.run(folder, asked.explain, config))
         return 0
-    hosts.join(asked.place, asked.join_seconds)
+    processes.join(asked.place, asked.join_seconds)
     summary = train(asked.config, folder)
     student, teacher = summary["student"], summary["teacher"]
-    hosts.say(f"student {student['name']}: {student['accuracy']:.2f}% (best {student['best_accuracy']:.2f}%)")
+    processes.say(f"student {student['name']}: {student['accuracy']:.2f}% (best {student['best_accuracy']:.2f}%)")
     if teacher:
-        hosts.say(f"teacher {teacher['name']}: {teacher['accuracy']:.2f}%")
-    hosts.say(f"report: {folder / files.REPORT}")
+        processes.say(f"teacher {teacher['name']}: {teacher['accuracy']:.2f}%")
+    processes.say(f"report: {folder / layout.REPORT}")
     return 0
 
 

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rdd_jax.types import Array
+from rdd_jax.core.types import Array
+from rdd_jax.losses.numerics import l2_normalize
 
 
 class MemoryBank(NamedTuple):
@@ -20,19 +21,6 @@ class FifoQueue(NamedTuple):
 
     vectors: Array
     cursor: Array
-
-
-def normalize(vectors: Array) -> Array:
-    """Scales each row of f32[...,d] to unit length.
-
-    A row shorter than 1e-6 has no direction and becomes zeros, as does one whose squares overflow (from 1.8e19 on); one
-    that is not finite becomes NaN.
-    """
-    squared = jnp.sum(jnp.square(vectors), axis=-1, keepdims=True)
-    # Two wheres: the slope is without bound at 0, and one dead row must not carry the others away.
-    # And not >, which would make zeros of NaN.
-    apart = ~(squared <= 1e-12)
-    return jnp.where(apart, vectors * jax.lax.rsqrt(jnp.where(apart, squared, 1.0)), 0.0)
 
 
 def random_vectors(rng: Array, num_examples: int, dim: int) -> Array:
@@ -68,7 +56,7 @@ def momentum_update(vectors: Array, indices: Array, embeddings: Array, momentum:
             f"got {vectors.shape}, {indices.shape}, {embeddings.shape}"
         )
     embeddings = jax.lax.stop_gradient(embeddings).astype(vectors.dtype)
-    moved = normalize(momentum * vectors[indices] + (1.0 - momentum) * embeddings)
+    moved = l2_normalize(momentum * vectors[indices] + (1.0 - momentum) * embeddings)
     # A scatter of repeated indices has no defined order, and replicas must not differ: all but the last are dropped.
     vectors = jnp.asarray(vectors)
     later = jnp.triu(indices[:, None] == indices[None, :], k=1).any(axis=1)
@@ -77,7 +65,7 @@ def momentum_update(vectors: Array, indices: Array, embeddings: Array, momentum:
 
 def init_queue(rng: Array, size: int, dim: int) -> FifoQueue:
     """A queue of random unit vectors."""
-    return FifoQueue(normalize(random_vectors(rng, size, dim)), jnp.zeros((), jnp.int32))
+    return FifoQueue(l2_normalize(random_vectors(rng, size, dim)), jnp.zeros((), jnp.int32))
 
 
 def enqueue(queue: FifoQueue, embeddings: Array) -> FifoQueue:

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from configs import base
-from rdd_jax import methods, models, runs
+from rdd_jax import methods, models
+from rdd_jax.core.types import Batch
 from rdd_jax.data import datasets
-from rdd_jax.types import Batch
+from rdd_jax.runs import naming
 
 # The weights of each configuration: RepDistiller's (README and scripts at b84f547), of rrd and rdd those of their
 # papers. The triplets have no published weight.
@@ -83,15 +84,15 @@ def test_every_method_has_a_configuration():
 @pytest.mark.parametrize(("name", "kind"), [("rdd_sampling", "rdx"), ("rdd_curriculum", "curriculum")])
 def test_samplers_come_with_kd(name, kind):
     config = importlib.import_module(f"configs.{name}").get_config("cifar100")
-    assert runs.method_name(config) == f"kd-{kind}"
+    assert naming.method_name(config) == f"kd-{kind}"
     assert (config.sampler.fraction, config.sampler.start_fraction, config.sampler.pace_epochs) == (0.15, 0.3, 100)
 
 
 def test_runs_of_the_preset_folder_are_called_by_the_folder():
     config = importlib.import_module("configs.kd").get_config("folder")
     config.data.folder = "/some/where/My pictures"
-    assert runs.run_name(config) == "kd-My_pictures-seed0"
-    assert runs.run_name(runs.teacher_config(config)) == "teacher-My_pictures-resnet20-seed0"
+    assert naming.run_name(config) == "kd-My_pictures-seed0"
+    assert naming.run_name(naming.teacher_config(config)) == "teacher-My_pictures-resnet20-seed0"
 
 
 @pytest.mark.parametrize("preset", base.PRESETS)

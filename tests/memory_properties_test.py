@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from rdd_jax import memory
+from rdd_jax.losses import numerics
 
 SIZE, BATCH, WIDTH = 5, 3, 2
-momentum_update, enqueue, normalize = (jax.jit(fn) for fn in (memory.momentum_update, memory.enqueue, memory.normalize))
+momentum_update, enqueue, l2_normalize = (
+    jax.jit(fn) for fn in (memory.momentum_update, memory.enqueue, numerics.l2_normalize)
+)
 
 whole = st.integers(-3, 3).map(float)
 ordinary = st.floats(-100, 100, width=32)
@@ -46,18 +49,18 @@ def unit(rows):
 def test_a_row_becomes_its_unit_vector_or_zeros(rows):
     length = np.linalg.norm(rows.astype(np.float64), axis=1)
     rows = rows[(length < 5e-7) | (length > 2e-6)]  # Away from where rounding decides.
-    np.testing.assert_allclose(memory.normalize(rows), unit(rows), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(l2_normalize(rows), unit(rows), rtol=1e-5, atol=1e-6)
 
 
 @few
 @given(vectors_of(whole | ordinary | nasty))
 def test_what_is_no_number_stays_none_and_spoils_no_other_row(rows):
-    normalized = np.asarray(normalize(rows))
+    normalized = np.asarray(l2_normalize(rows))
     finite = np.isfinite(rows).all(axis=1)
     assert np.isnan(normalized[~finite]).any(axis=1).all()
     assert np.isfinite(normalized[finite]).all()
     assert np.all(np.linalg.norm(normalized[finite], axis=1) < 1 + 1e-5)
-    slope = jax.grad(lambda rows: jnp.sum(memory.normalize(rows)))(rows)
+    slope = jax.grad(lambda rows: jnp.sum(l2_normalize(rows)))(rows)
     assert np.isfinite(np.asarray(slope)[finite]).all()
 
 
@@ -66,7 +69,7 @@ def test_what_is_no_number_stays_none_and_spoils_no_other_row(rows):
 def test_a_unit_vector_has_no_scale(rows, scale):
     length = np.linalg.norm(rows.astype(np.float64), axis=1)
     rows = np.where((length > 1e-4)[:, None], rows, 0.0).astype(np.float32)
-    np.testing.assert_allclose(normalize(np.float32(scale) * rows), normalize(rows), rtol=1e-6, atol=0)
+    np.testing.assert_allclose(l2_normalize(np.float32(scale) * rows), l2_normalize(rows), rtol=1e-6, atol=0)
 
 
 # Banks.
@@ -102,7 +105,7 @@ def test_a_named_row_becomes_the_unit_vector_between_its_own_and_the_last_embedd
 def test_all_of_the_momentum_leaves_the_directions_and_none_leaves_nothing_of_the_old(bank, rows, embeddings):
     kept = np.asarray(momentum_update(bank, rows, embeddings, 1.0))
     named = np.unique(rows)
-    np.testing.assert_array_equal(kept[named], np.asarray(normalize(bank))[named])
+    np.testing.assert_array_equal(kept[named], np.asarray(l2_normalize(bank))[named])
     replaced = np.asarray(momentum_update(bank, rows, embeddings, 0.0))
     np.testing.assert_array_equal(
         replaced, momentum_update(np.where(np.isin(range(SIZE), rows)[:, None], 7, bank), rows, embeddings, 0.0)

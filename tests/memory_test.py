@@ -1,15 +1,15 @@
 """Banks and queues: what they hold after an update, and that nothing else changes."""
 
-import pathlib
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from golden import GOLDENS
 
 from rdd_jax import memory
 from rdd_jax.losses.contrastive import relational_contrast
-from rdd_jax.methods.contrast import project
+from rdd_jax.losses.numerics import l2_normalize
+from rdd_jax.methods._contrastive import project
 
 
 def normal(seed, *shape):
@@ -71,7 +71,7 @@ def test_queue_keeps_the_last_rows_of_a_batch_that_is_larger():
 
 
 def test_queue_and_relational_contrast_match_golden():
-    golden = dict(np.load(pathlib.Path(__file__).parent / "goldens" / "memory.npz"))
+    golden = dict(np.load(GOLDENS / "memory.npz"))
     student_head, teacher_head = ({"kernel": golden[f"rrd_w{x}"], "bias": golden[f"rrd_b{x}"]} for x in "st")
     queue = memory.FifoQueue(jnp.asarray(golden["rrd_queue0"]), jnp.zeros((), jnp.int32))
     for step in range(2):
@@ -99,7 +99,7 @@ def test_no_gradient_flows_into_the_memory():
 
 def test_normalize_has_finite_gradient_at_zero():
     rows = jnp.array([[0.0, 0.0, 0.0], [3.0, 0.0, 4.0]])
-    unit, gradient = jax.jit(jax.value_and_grad(lambda rows: jnp.sum(memory.normalize(rows))))(rows)
+    unit, gradient = jax.jit(jax.value_and_grad(lambda rows: jnp.sum(l2_normalize(rows))))(rows)
     np.testing.assert_allclose(unit, 1.4, rtol=1e-6)
     np.testing.assert_array_equal(gradient[0], 0.0)
     assert gradient[1].any()

@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rdd_jax.data import prepared, small
-from rdd_jax.data.prepared import PathLike
-from rdd_jax.data.stream import Stream
-from rdd_jax.errors import UserError, unknown
-from rdd_jax.files import replacing
+from rdd_jax.core.errors import UserError, unknown
+from rdd_jax.core.io import replacing
+from rdd_jax.data import cifar100_subset, tfds
+from rdd_jax.data.streaming import Stream
+from rdd_jax.data.tfds import PathLike
 
 
 class DataNotPrepared(UserError):
@@ -108,9 +108,7 @@ def is_prepared(name: str, data_dir: PathLike | None = None, cache_dir: PathLike
     if spec.tfds_name is None:
         return True
     # A zip file's directory is at its end, so this also sees through a cache that was cut short.
-    return zipfile.is_zipfile(_cache_path(spec, cache_dir)) or prepared.holds_array_records(
-        _tfds_folder(spec, data_dir)
-    )
+    return zipfile.is_zipfile(_cache_path(spec, cache_dir)) or tfds.holds_array_records(_tfds_folder(spec, data_dir))
 
 
 def check(name: str, data_dir: PathLike | None = None, cache_dir: PathLike | None = None) -> None:
@@ -156,10 +154,10 @@ def load(name: str, data_dir: PathLike | None = None, cache_dir: PathLike | None
     dataset = _read_cache(name, cache)
     if dataset is None:
         folder = _tfds_folder(spec, data_dir)
-        if not prepared.holds_array_records(folder):
+        if not tfds.holds_array_records(folder):
             raise DataNotPrepared(_how_to_prepare(name, data_dir, cache_dir))
-        with prepared.naming_damage(folder):
-            dataset = _assemble(name, prepared.read(folder, name))
+        with tfds.naming_damage(folder):
+            dataset = _assemble(name, tfds.read(folder, name))
         _write_cache(dataset, cache)
     return dataset
 
@@ -171,7 +169,7 @@ def _spec(name: str) -> _Spec:
 
 
 def _tfds_folder(spec: _Spec, data_dir: PathLike | None) -> Path:
-    return prepared.root(data_dir) / spec.tfds_name / spec.tfds_version
+    return tfds.root(data_dir) / spec.tfds_name / spec.tfds_version
 
 
 def cache_root(cache_dir: PathLike | None = None) -> Path:
@@ -186,7 +184,7 @@ def _cache_path(spec: _Spec, cache_dir: PathLike | None) -> Path:
 def _how_to_prepare(name: str, data_dir: PathLike | None, cache_dir: PathLike | None) -> str:
     """One line: what is missing, where it was looked for, and the commands that mend it."""
     spec = _spec(name)
-    root, folder = prepared.root(data_dir), _tfds_folder(spec, data_dir)
+    root, folder = tfds.root(data_dir), _tfds_folder(spec, data_dir)
     # TFDS refuses to prepare a data set again in another format where it finds one already.
     clear = f"move away {folder}, which is incomplete or in another file format, then " if folder.exists() else ""
     builder = (
@@ -228,8 +226,8 @@ def _load_digits() -> Dataset:
 def _cut_small(cifar100: Dataset) -> Dataset:
     """The part of `cifar100` that `small` describes."""
     names = cifar100.class_names
-    train, train_labels = small.part(names, cifar100.train_labels, small.IMAGES_PER_CLASS)
-    test, test_labels = small.part(names, cifar100.test_labels, None)
+    train, train_labels = cifar100_subset.part(names, cifar100.train_labels, cifar100_subset.IMAGES_PER_CLASS)
+    test, test_labels = cifar100_subset.part(names, cifar100.test_labels, None)
     return _assemble(
         "cifar100_small",
         {
@@ -237,7 +235,7 @@ def _cut_small(cifar100: Dataset) -> Dataset:
             "train_labels": train_labels,
             "test_images": cifar100.test_images[test],
             "test_labels": test_labels,
-            "class_names": small.CLASSES,
+            "class_names": cifar100_subset.CLASSES,
         },
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from rdd_jax.errors import UserError
+from rdd_jax.core.errors import UserError
 
 # Of Pillow: with 8 bits a channel, or a palette of such.
 _MODES = frozenset(("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"))

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rdd_jax.data import datasets, prepared, small, splits
+from rdd_jax.core.errors import UserError, unknown
+from rdd_jax.data import cifar100_subset, datasets, splits, tfds
 from rdd_jax.data.datasets import DataNotPrepared
 from rdd_jax.data.folders import Files, class_folders
 from rdd_jax.data.sources import Arrays, Chosen, Records, Source
-from rdd_jax.errors import UserError, unknown
 
 # Of several the first is taken: where there is a split to choose by, the answers of the other may be kept back.
 _TEST_SPLITS = ("validation", "val", "test")
@@ -95,7 +95,7 @@ def _find_named(dataset: str, test_split: str, data_dir: Path, cache_dir: Path) 
         return cut_small(_find_named("cifar100", test_split, data_dir, cache_dir))
     if dataset in datasets.NAMES:
         place = datasets.prepared_folder(dataset)
-        if not prepared.holds_array_records(place):
+        if not tfds.holds_array_records(place):
             raise DataNotPrepared(
                 f"{dataset} is streamed from what TFDS has prepared as array_record, and there is nothing at {place}: "
                 "set TFDS_DATA_DIR, or --config.data.loading=memory"
@@ -103,7 +103,7 @@ def _find_named(dataset: str, test_split: str, data_dir: Path, cache_dir: Path) 
         origin = find_records(place, test_split, cache_dir)
         mean, std = datasets.normalization(dataset)
         return origin._replace(mean=mean, std=std)
-    place = prepared.newest(data_dir / dataset)
+    place = tfds.newest(data_dir / dataset)
     if not place:
         raise DataNotPrepared(
             f"there is no {dataset} in {data_dir} that TFDS has prepared as array_record: prepare it with "
@@ -117,15 +117,15 @@ def cut_small(cifar100: Origin) -> Origin:
     """Returns the part of `cifar100` that `small` describes."""
 
     def chosen(source: Source, images_per_class: int | None) -> Chosen:
-        return Chosen(source, *small.part(cifar100.class_names, source.labels(), images_per_class))
+        return Chosen(source, *cifar100_subset.part(cifar100.class_names, source.labels(), images_per_class))
 
-    train, test = chosen(cifar100.train, small.IMAGES_PER_CLASS), chosen(cifar100.test, None)
-    return cifar100._replace(train=train, test=test, class_names=small.CLASSES)
+    train, test = chosen(cifar100.train, cifar100_subset.IMAGES_PER_CLASS), chosen(cifar100.test, None)
+    return cifar100._replace(train=train, test=test, class_names=cifar100_subset.CLASSES)
 
 
 def find_records(folder: Path, test_split: str, cache_dir: Path) -> Origin:
     """Returns the data set that TFDS has prepared in a folder. Errors are those of `find`."""
-    sizes, image_shape, class_names = prepared.contents(folder)
+    sizes, image_shape, class_names = tfds.contents(folder)
     channels = image_shape[-1]
     if channels not in _MEAN:
         raise UserError(f"the images in {folder} have {channels} channels: choose a data set with 1 or 3")

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rdd_jax.data import prepared
+from rdd_jax.data import tfds
 
 
 class Source(Protocol):
@@ -61,7 +61,7 @@ class Records:
 
     @functools.cached_property
     def _examples(self) -> Sequence[dict[str, Any]]:
-        return prepared.open_split(self._folder, self._split)
+        return tfds.open_split(self._folder, self._split)
 
     def __len__(self) -> int:
         return self._size
@@ -69,7 +69,7 @@ class Records:
     def __getitem__(self, position: int) -> np.ndarray:
         try:
             return self._examples[int(position)]["image"]
-        except prepared.DAMAGE as error:
+        except tfds.DAMAGE as error:
             raise ValueError(str(error)) from error
 
     def labels(self) -> np.ndarray:
@@ -78,7 +78,7 @@ class Records:
         Raises:
             UserError: where they cannot be.
         """
-        return prepared.read_labels(self._folder, self._split, self._size, self._cache_dir)
+        return tfds.read_labels(self._folder, self._split, self._size, self._cache_dir)
 
     def name(self, position: int) -> str:
         """See `Source`."""

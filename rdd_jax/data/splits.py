@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rdd_jax.errors import UserError
+from rdd_jax.core.errors import UserError
 
 
 def hold_out(labels: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:

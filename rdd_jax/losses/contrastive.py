@@ -6,7 +6,7 @@ Computed in float32 whatever the inputs' dtype; NaN for an empty batch, and wher
 import jax
 import jax.numpy as jnp
 
-from rdd_jax.types import Array
+from rdd_jax.core.types import Array
 
 _EPSILON = 1e-7
 # exp(q . v / 0.07) magnifies the rounding of q . v fourteenfold, and accelerators round products to 8 or 11 bits.

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from rdd_jax.types import Array
+from rdd_jax.core.types import Array
 
 
 def cross_entropy(logits: Array, labels: Array) -> Array:

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from rdd_jax.memory import normalize
-from rdd_jax.types import Array
+from rdd_jax.core.types import Array
+from rdd_jax.losses.numerics import l2_normalize
 
 _HIGHEST = jax.lax.Precision.HIGHEST
 _EPSILON = 1e-7
@@ -145,11 +145,11 @@ def _angles(embeddings: Array) -> Array:
 
 def _neighbor_probabilities(embeddings: Array) -> Array:
     """f32[b,b]: each row's (cosine + 1) / 2, scaled to the sum 1."""
-    unit = normalize(embeddings)
+    unit = l2_normalize(embeddings)
     # The cosine of opposite rows may round to less than -1, and the logarithm to NaN.
     similarities = jnp.maximum(jnp.matmul(unit, unit.T, precision=_HIGHEST) + 1.0, 0.0) / 2.0
     return similarities / jnp.sum(similarities, axis=1, keepdims=True)
 
 
 def _gram(rows: Array) -> Array:
-    return normalize(jnp.matmul(rows, rows.T, precision=_HIGHEST))
+    return l2_normalize(jnp.matmul(rows, rows.T, precision=_HIGHEST))

@@ -2,10 +2,10 @@
 
 import jax
 
-from rdd_jax.collectives import all_gather
+from rdd_jax.core.collectives import all_gather
+from rdd_jax.core.types import Distiller
 from rdd_jax.losses.relational import correlation_congruence
-from rdd_jax.methods.heads import init_head, linear
-from rdd_jax.types import Distiller
+from rdd_jax.methods._projections import init_head, linear
 
 
 def cc(*, dim: int = 128) -> Distiller:

@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rdd_jax.collectives import row_keys
+from rdd_jax.core.collectives import row_keys
+from rdd_jax.core.types import Array, Distiller
 from rdd_jax.losses.contrastive import all_scores, nce
 from rdd_jax.memory import MemoryBank, init_bank
-from rdd_jax.methods.contrast import check_labels, check_options, project, settle_normalizer, update_bank
-from rdd_jax.methods.heads import init_head
-from rdd_jax.types import Array, Distiller
+from rdd_jax.methods._contrastive import check_labels, check_options, project, settle_normalizer, update_bank
+from rdd_jax.methods._projections import init_head
 
 
 class CrdState(NamedTuple):

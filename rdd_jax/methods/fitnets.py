@@ -3,10 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from rdd_jax.collectives import mean
-from rdd_jax.losses.feature import hint, match_sizes
-from rdd_jax.methods.heads import init_head, linear
-from rdd_jax.types import Array, Distiller, Outputs
+from rdd_jax.core.collectives import mean
+from rdd_jax.core.types import Array, Distiller, Outputs
+from rdd_jax.losses.features import hint, match_sizes
+from rdd_jax.methods._projections import init_head, linear
 
 
 def fitnets(*, layer: int = 2) -> Distiller:

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from rdd_jax import rdx
+from rdd_jax.core.types import Array, Batch, Distiller
 from rdd_jax.losses.contrastive import bank_scores, nce, products
 from rdd_jax.memory import MemoryBank, init_bank
-from rdd_jax.methods.contrast import (
+from rdd_jax.methods._contrastive import (
     check_anchors,
     check_embeddings,
     check_labels,
@@ -21,8 +22,7 @@ from rdd_jax.methods.contrast import (
     settle_normalizer,
     update_bank,
 )
-from rdd_jax.methods.heads import Head, init_head
-from rdd_jax.types import Array, Batch, Distiller
+from rdd_jax.methods._projections import Head, init_head
 
 
 class RddState(NamedTuple):

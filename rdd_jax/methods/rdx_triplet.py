@@ -6,10 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from rdd_jax import rdx
-from rdd_jax.collectives import all_gather
+from rdd_jax.core.collectives import all_gather
+from rdd_jax.core.types import Array, Distiller
 from rdd_jax.losses import contrastive
-from rdd_jax.memory import momentum_update, normalize
-from rdd_jax.methods.contrast import (
+from rdd_jax.losses.numerics import l2_normalize
+from rdd_jax.memory import momentum_update
+from rdd_jax.methods._contrastive import (
     check_anchors,
     check_embeddings,
     check_labels,
@@ -17,7 +19,6 @@ from rdd_jax.methods.contrast import (
     check_momentum,
     draw_anchors,
 )
-from rdd_jax.types import Array, Distiller
 
 
 class RdxTripletState(NamedTuple):
@@ -68,7 +69,7 @@ def rdx_triplet(
         return {}, RdxTripletState(vectors, table, jnp.zeros(()))
 
     def loss(params, state, student, teacher, batch, *, rng, axis_name=None):
-        anchor = normalize(student[1].embedding.astype(jnp.float32))
+        anchor = l2_normalize(student[1].embedding.astype(jnp.float32))
         positives, negatives, weights = (column[batch.indices] for column in state.table)
         value = contrastive.rdx_triplet(
             anchor, state.vectors[positives], state.vectors[negatives], weights, axis_name=axis_name
@@ -88,6 +89,6 @@ def rdx_triplet(
             block_size=block_size,
             axis_name=axis_name,
         )
-        return RdxTripletState(normalize(student_embeddings), table, jnp.ones(()))
+        return RdxTripletState(l2_normalize(student_embeddings), table, jnp.ones(()))
 
     return Distiller(init, loss, refresh, lambda state: {"affinity": state.table.weights})

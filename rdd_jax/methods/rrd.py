@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rdd_jax.collectives import all_gather
+from rdd_jax.core.collectives import all_gather
+from rdd_jax.core.types import Array, Batch, Distiller
 from rdd_jax.losses.contrastive import products, relational_contrast
-from rdd_jax.memory import FifoQueue, enqueue, init_queue, momentum_update, normalize, random_vectors
-from rdd_jax.methods.contrast import check_labels, check_options, project
-from rdd_jax.methods.heads import Head, init_head
-from rdd_jax.types import Array, Batch, Distiller
+from rdd_jax.losses.numerics import l2_normalize
+from rdd_jax.memory import FifoQueue, enqueue, init_queue, momentum_update, random_vectors
+from rdd_jax.methods._contrastive import check_labels, check_options, project
+from rdd_jax.methods._projections import Head, init_head
 
 
 class RrdState(NamedTuple):
@@ -63,7 +64,7 @@ def rrd(
         if memory == "queue":
             start = init_queue(memory_rng, num_negatives, dim)
         else:
-            start = normalize(random_vectors(memory_rng, num_examples, dim))
+            start = l2_normalize(random_vectors(memory_rng, num_examples, dim))
         return init_head(student_rng, student_shapes[1].embedding.shape[-1], dim), RrdState(start, teacher_head)
 
     def remember(remembered: FifoQueue | Array, batch: Batch, vectors: Array, rng: Array, axis_name: str | None):

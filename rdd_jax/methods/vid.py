@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rdd_jax.losses.feature import match_sizes, variational_information
-from rdd_jax.methods.heads import Head, init_head, linear
-from rdd_jax.methods.maps import paired_maps
-from rdd_jax.types import Array, Distiller
+from rdd_jax.core.types import Array, Distiller
+from rdd_jax.losses.features import match_sizes, variational_information
+from rdd_jax.methods._feature_pairs import paired_maps
+from rdd_jax.methods._projections import Head, init_head, linear
 
 _LEAST_VARIANCE = 1e-5
 

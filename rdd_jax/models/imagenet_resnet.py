@@ -11,9 +11,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from rdd_jax.core.types import Features, Outputs
 from rdd_jax.models.layers import batch_norm, classifier, conv
 from rdd_jax.models.resnet import BasicBlock, add_shortcut
-from rdd_jax.types import Features, Outputs
 
 _LARGE = 64  # The height in pixels from which an image gets ImageNet's stem.
 

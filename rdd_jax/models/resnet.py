@@ -8,8 +8,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from rdd_jax.core.types import Features, Outputs
 from rdd_jax.models.layers import batch_norm, classifier, conv
-from rdd_jax.types import Features, Outputs
 
 
 def add_shortcut(

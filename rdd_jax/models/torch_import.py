@@ -14,8 +14,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from rdd_jax.errors import UserError
-from rdd_jax.models.state_dict import from_state_dict
+from rdd_jax.core.errors import UserError
+from rdd_jax.models.torch_state_dict import from_state_dict
 
 _SAFETENSORS = ".safetensors"
 _PARALLEL = "module."

@@ -6,8 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from rdd_jax.core.types import Features, Outputs
 from rdd_jax.models.layers import batch_norm, classifier, conv
-from rdd_jax.types import Features, Outputs
 
 _WIDTHS = (64, 128, 256, 512, 512)
 # The depth counts the convolutions and the paper's three linear layers, of which one is left.

@@ -1,0 +1,28 @@
+"""RDX explanations: clusters and pictures of what one model groups and another does not.
+
+    explanation = explain.explain(student_embeddings, teacher_embeddings)
+    explain.write("folder", explanation, student_embeddings, teacher_embeddings)
+
+Nothing but two arrays of embeddings of the same examples is needed; with images and labels (`Examples`) the pages show
+them. `--mode=explain` of the program does so for two trained networks.
+"""
+
+from rdd_jax.analysis.explain.clusters import Cluster
+from rdd_jax.analysis.explain.difference import Direction, Explanation, explain
+from rdd_jax.analysis.explain.figures import Examples, Picture, draw
+from rdd_jax.analysis.explain.page import Model, write
+from rdd_jax.analysis.explain.success import Chance, SuccessRate
+
+__all__ = [
+    "Chance",
+    "Cluster",
+    "Direction",
+    "Examples",
+    "Explanation",
+    "Model",
+    "Picture",
+    "SuccessRate",
+    "draw",
+    "explain",
+    "write",
+]

@@ -1,0 +1,218 @@
+"""`--mode=explain`: the student of a run against its teacher, or against the student of another run."""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ml_collections
+import numpy as np
+
+from rdd_jax.analysis.explain.difference import explain
+from rdd_jax.analysis.explain.figures import Examples
+from rdd_jax.analysis.explain.page import Model, write
+from rdd_jax.core import devices, io
+from rdd_jax.core.errors import UserError, unknown
+from rdd_jax.core.progress import counted
+from rdd_jax.data import datasets, loading
+from rdd_jax.runs import layout, naming, records
+from rdd_jax.runs.trained_models import Network, load_network, load_teacher, normalizer
+from rdd_jax.steps.embedding import make_embed
+from rdd_jax.steps.evaluation import make_evaluate
+
+# 8 bytes a pair are held: 3.2 GB.
+_MOST_EXAMPLES = 20_000
+_LONGEST_NAME = 60  # Of a page's folder; what is cut off is told apart by a checksum.
+
+
+class Options(NamedTuple):
+    """What to explain.
+
+    against: the workdir of another run, whose student takes the teacher's place; "" for the run's own teacher.
+    dataset: a name of `datasets`; "" for the one that the run was trained on.
+    split: "train" or "test".
+    classes: names or labels, to keep those alone; all if empty.
+    examples: at most so many are compared, the first of the split.
+    clusters: at most so many in each direction.
+    """
+
+    against: str = ""
+    dataset: str = ""
+    split: str = "test"
+    classes: tuple[str, ...] = ()
+    examples: int = 2000
+    clusters: int = 5
+
+
+class _Side(NamedTuple):
+    """A trained network, not loaded yet; `config` is of the run that says what data it is for."""
+
+    title: str
+    network: str
+    place: Path
+    config: ml_collections.ConfigDict
+    load: Callable[[], Network]
+
+
+class _Seen(NamedTuple):
+    """What both networks make of the chosen images."""
+
+    embeddings: tuple[np.ndarray, np.ndarray]
+    models: tuple[Model, Model]
+    examples: Examples
+    about: dict[str, Any]
+
+
+def run(workdir: Path, options: Options, config: ml_collections.ConfigDict | None = None) -> Path:
+    """Writes the page below workdir/explain/, in a folder named by the options, and returns its index.html's path.
+
+    Raises:
+        UserError: for whatever is missing, damaged or does not fit; before anything is compiled or written.
+    """
+    sides = _sides(workdir, options.against, config or records.read_config(workdir))
+    _check(sides, options)
+    io.check_writable(workdir / layout.EXPLAIN)
+    seen = _see(sides, options)
+    student, teacher = seen.embeddings
+    return write(
+        workdir / layout.EXPLAIN / page_name(options, workdir, seen.about["classes"]),
+        explain(student, teacher, num_clusters=options.clusters),
+        student,
+        teacher,
+        seen.examples,
+        models=seen.models,
+        sanity=explain(teacher, teacher, num_clusters=options.clusters),
+        about=seen.about,
+    )
+
+
+def _sides(workdir: Path, against: str, config: ml_collections.ConfigDict) -> tuple[_Side, _Side]:
+    """The student, and what it is compared with."""
+    student = _student(workdir, "student", config)
+    if against:
+        other = records.read_config(Path(against))
+        if other.data.folder == records.read_config(workdir).data.folder:  # It has been moved for both.
+            other.data.folder = config.data.folder
+        return student, _student(Path(against), "other model", other)
+    place = naming.teacher_place(config, workdir)
+    if place is None:
+        raise UserError(f"the run in {workdir} has no teacher: name another run by --against=WORKDIR")
+    records.check_network(config.teacher.name, workdir / layout.CONFIG)
+    if not os.path.exists(place):
+        raise UserError(f"the teacher of {workdir} is not in {place}: put it there, or name a run by --against=WORKDIR")
+    return student, _Side("teacher", config.teacher.name, place, config, lambda: load_teacher(config, workdir))
+
+
+def _student(workdir: Path, title: str, config: ml_collections.ConfigDict) -> _Side:
+    return _Side(title, config.student.name, workdir, config, lambda: load_network(workdir, config.dtype))
+
+
+def _check(sides: tuple[_Side, _Side], options: Options) -> None:
+    """Raises UserError for what can be told without reading data or networks."""
+    if options.dataset and options.dataset not in datasets.NAMES:
+        raise UserError(unknown("data set", options.dataset, datasets.NAMES))
+    if options.clusters < 1:
+        raise UserError(f"--clusters must be at least 1; got {options.clusters}")
+    if not _fewest(options) <= options.examples <= _MOST_EXAMPLES:
+        raise UserError(
+            f"--examples must be in [{_fewest(options)}, {_MOST_EXAMPLES}] for {options.clusters} clusters; got "
+            f"{options.examples}"
+        )
+    name = options.dataset or loading.name(sides[0].config)
+    shape = (datasets.describe(name) if options.dataset else loading.describe(sides[0].config)).image_shape
+    for side in sides:
+        own = loading.describe(side.config).image_shape
+        if own != shape:
+            raise UserError(
+                f"the {side.network} in {side.place} takes images of {_size(own)}, and those of {name} are "
+                f"{_size(shape)}: choose a --dataset, and two networks, of one size"
+            )
+        loading.check(side.config)
+    if options.dataset:
+        datasets.check(options.dataset)
+
+
+def _fewest(options: Options) -> int:
+    # Two for each cluster and for the null cluster.
+    return 2 * (options.clusters + 1)
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _choose(dataset: datasets.Dataset, options: Options) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
+    """-> (positions in the split i64[n], images uint8[n,h,w,c], labels i32[n], names of the classes asked for)."""
+    test = options.split == "test"
+    images, labels = (
+        (dataset.test_images, dataset.test_labels) if test else (dataset.train_images, dataset.train_labels)
+    )
+    wanted = sorted({_label(name, dataset.class_names) for name in options.classes})
+    positions = np.flatnonzero(np.isin(labels, wanted)) if wanted else np.arange(len(labels))
+    positions = positions[: options.examples]
+    if len(positions) < _fewest(options):
+        raise UserError(
+            f"{options.clusters} clusters need {_fewest(options)} images, and {dataset.name}'s {options.split} split "
+            f"has {len(positions)} of these classes: choose more --classes, another --split or fewer --clusters"
+        )
+    return positions, images[positions], labels[positions], [dataset.class_names[label] for label in wanted]
+
+
+def _label(name: str, class_names: tuple[str, ...]) -> int:
+    if name in class_names:
+        return class_names.index(name)
+    if name.isdecimal() and int(name) < len(class_names):
+        return int(name)
+    raise UserError(unknown("class", name, class_names))
+
+
+def _see(sides: tuple[_Side, _Side], options: Options) -> _Seen:
+    """Reads the data and the networks, and shows the images to them."""
+    dataset = datasets.load(options.dataset) if options.dataset else loading.load(sides[0].config)
+    positions, images, labels, class_names = _choose(dataset, options)
+    networks = [side.load() for side in sides]
+    embeddings, models = [], []
+    for side, network in zip(sides, networks, strict=True):
+        own = loading.load(side.config)
+        shown = devices.replicate(images)
+        with counted("embedding") as on_batch:
+            embedded = make_embed(network.model, normalizer(own))(network.variables, shown, on_batch)
+        embeddings.append(np.asarray(embedded, np.float32))
+        if not np.isfinite(embeddings[-1]).all():
+            raise UserError(
+                f"the {side.network} in {side.place} has diverged, its embeddings are not finite: train anew"
+            )
+        accuracy = None
+        if (own.name, own.class_names) == (dataset.name, dataset.class_names):
+            evaluate = make_evaluate(network.model, normalizer(own))
+            accuracy = evaluate(network.variables, shown, devices.replicate(labels))["accuracy"]
+        models.append(Model(side.title, side.network, str(side.place), accuracy))
+    about = {"dataset": dataset.name, "split": options.split, "classes": class_names, "positions": positions.tolist()}
+    return _Seen(tuple(embeddings), tuple(models), Examples(images, labels, dataset.class_names), about)
+
+
+def page_name(options: Options, workdir: Path, class_names: Sequence[str]) -> str:
+    """A folder's name for the page, by all options that are not the default: "teacher-test-3-5-8".
+
+    Args:
+        options: of the page.
+        workdir: of the run that is explained.
+        class_names: of the classes that were chosen, in their order; empty for all.
+    """
+    default, parts = Options(), ["teacher"]
+    if options.against:
+        against = Path(os.path.abspath(options.against))
+        beside = against.parent == Path(os.path.abspath(workdir)).parent
+        parts = ["against", against.name] if beside else ["against", against.name, _checksum(str(against))]
+    parts += [options.dataset, options.split, *class_names]
+    parts += [f"{options.examples}examples"] if options.examples != default.examples else []
+    parts += [f"{options.clusters}clusters"] if options.clusters != default.clusters else []
+    name = "-".join(filter(None, parts))
+    readable = re.sub(r"[^\w.-]", "_", name)[:_LONGEST_NAME]
+    return readable if readable == name else f"{readable}-{_checksum(name)}"
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -1,0 +1,41 @@
+"""`--mode=predict`: the classes of image files, as a page, as JSON and, for a few, as text."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import ml_collections
+
+from rdd_jax.analysis.prediction import page as prediction_page
+from rdd_jax.analysis.prediction import predictions as prediction
+from rdd_jax.analysis.prediction.page import printable
+from rdd_jax.core import processes
+from rdd_jax.core.errors import UserError
+from rdd_jax.runs import layout
+
+_MOST_LISTED = 5
+
+
+def run(workdir: Path, paths: Sequence[str], config: ml_collections.ConfigDict | None = None) -> str:
+    """Writes workdir/predict/ and returns the text for the terminal: the path of the page, before it some predictions.
+
+    Args:
+        workdir, paths, config: as `prediction.predict` takes them.
+
+    Raises:
+        UserError: without paths, or as `prediction.predict`.
+    """
+    if not paths:
+        raise UserError("which images? give them, as in --images=cat.jpg,pictures")
+    predictions = prediction.predict(workdir, paths, config)
+    page = prediction_page.write(workdir / layout.PREDICTIONS, predictions)
+    if predictions.unreadable:
+        reasons = [f"{printable(file)} ({printable(reason)})" for file, reason in predictions.unreadable]
+        more = f", and {len(reasons) - _MOST_LISTED:,} more on the page" if len(reasons) > _MOST_LISTED else ""
+        processes.tell(f"left out what cannot be read: {', '.join(reasons[:_MOST_LISTED])}{more}")
+    lines = [
+        f"{printable(file)}: {', '.join(f'{name} {100 * probability:.1f}%' for name, probability in classes)}"
+        for file, classes in predictions.images[:_MOST_LISTED]
+    ]
+    if len(predictions.images) > _MOST_LISTED:
+        lines.append(f"and {len(predictions.images) - _MOST_LISTED:,} more")
+    return "\n".join([*lines, f"page: {page}"])

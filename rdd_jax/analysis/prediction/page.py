@@ -1,0 +1,65 @@
+"""Predictions as files: predictions.json, and a self-contained page of the images with their classes."""
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from rdd_jax.analysis.prediction.predictions import Predictions
+from rdd_jax.core import io as files
+from rdd_jax.data import folders
+from rdd_jax.runs import layout
+
+_MOST_SHOWN = 500  # At most some 10 MB.
+_SIDE = 320  # Twice the pixels of the page, for fine screens.
+_SMALL = 96  # Below this side a picture is enlarged on the page.
+
+
+def write(folder: Path, predictions: Predictions) -> Path:
+    """Writes index.html and predictions.json into a folder, and returns the path of the page.
+
+    Args:
+        folder: is made if need be; what an earlier call wrote there is replaced.
+        predictions: of files that are still in their place.
+    """
+    record = [
+        {
+            "file": image.file,
+            "predictions": [{"class": name, "probability": probability} for name, probability in image.classes],
+        }
+        for image in predictions.images
+    ]
+    files.write_json(folder / layout.PREDICTIONS_RECORD, record)
+    files.write_text(folder / layout.PREDICTIONS_PAGE, _html(predictions))
+    return folder / layout.PREDICTIONS_PAGE
+
+
+def printable(path: str) -> str:
+    """Returns a path with a mark of replacement for each character that is no text, such as a line break."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in path)
+
+
+def _html(predictions: Predictions) -> str:
+    loader = jinja2.PackageLoader("rdd_jax.analysis")
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(number=lambda count: f"{count:,}")
+    shown = predictions.images[:_MOST_SHOWN]
+    return environment.get_template("predict.html.j2").render(
+        student=predictions.student,
+        count=len(predictions.images),
+        json=layout.PREDICTIONS_RECORD,
+        images=[{**_picture(image.file), "file": printable(image.file), "classes": image.classes} for image in shown],
+        unreadable=[(printable(file), printable(reason)) for file, reason in predictions.unreadable],
+    )
+
+
+def _picture(path: str) -> dict[str, Any]:
+    """The whole image, reduced, as a data URI; and whether it is so small that the page enlarges it."""
+    image = folders.read_image(path)
+    small = max(image.size) < _SMALL
+    image.thumbnail((_SIDE, _SIDE))
+    content, kind = io.BytesIO(), "png" if small else "jpeg"
+    image.save(content, kind, quality=85)
+    return {"source": f"data:image/{kind};base64,{base64.b64encode(content.getvalue()).decode()}", "small": small}

@@ -1,0 +1,156 @@
+"""Classes of image files, by the student of a run or of an export.
+
+predictions = prediction.predict("runs/rdd-cifar100-seed0", ["pictures", "cat.jpg"])
+predictions.images[0].file, predictions.images[0].classes
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import ml_collections
+import numpy as np
+
+from rdd_jax.core.errors import UserError
+from rdd_jax.data import folders
+from rdd_jax.runs import export, layout
+from rdd_jax.runs.export import Exported
+
+_TOP = 5
+_BATCH = 64
+
+
+class Prediction(NamedTuple):
+    """The most probable classes of one image.
+
+    file: its path.
+    classes: at most five (name, probability), the most probable first.
+    """
+
+    file: str
+    classes: list[tuple[str, float]]
+
+
+class Unreadable(NamedTuple):
+    """A file that is no image, is damaged, or does not suit the network, and the reason in words."""
+
+    file: str
+    reason: str
+
+
+class Predictions(NamedTuple):
+    """The predictions for many images.
+
+    student: the content of the student's student.json.
+    images: one for each image.
+    unreadable: the files in folders that were left out.
+    """
+
+    student: dict[str, Any]
+    images: list[Prediction]
+    unreadable: list[Unreadable]
+
+
+def predict(
+    workdir: str | Path, paths: Sequence[str | Path], config: ml_collections.ConfigDict | None = None
+) -> Predictions:
+    """Predicts the classes of image files by a trained student.
+
+    Args:
+        workdir: of a finished run, whose student is exported first if it is not yet; or the folder of an export, which
+            needs neither the run nor its data.
+        paths: image files, and folders, of which all images are taken, also those in folders within.
+        config: of the run; by default as it stands in its workdir.
+
+    Raises:
+        UserError: if there is no trained student; if a path does not exist; if a folder has no images, or none that
+            can be read; if a file of `paths` cannot be read.
+    """
+    workdir, found = Path(workdir), _find(paths)
+    student = export.load(workdir if is_export(workdir) else export.save_if_needed(workdir, config))
+    predictions = Predictions(student.description, [], [])
+    rows = min(_BATCH, len(found))
+    probabilities = _make_probabilities(student, rows)
+    for images in _read(student, list(found), rows):
+        left_out = [Unreadable(file, image) for file, image in images.items() if isinstance(image, str)]
+        for file, reason in left_out:
+            if found[file]:
+                raise UserError(f"{file} cannot be read ({reason}): give another file")
+        predictions.unreadable.extend(left_out)
+        readable = {file: image for file, image in images.items() if not isinstance(image, str)}
+        for file, row in zip(readable, probabilities(list(readable.values())), strict=True):
+            predictions.images.append(Prediction(file, _most_probable(row, student.description["class_names"])))
+    if not predictions.images:
+        file, reason = predictions.unreadable[0]
+        raise UserError(f"none of {len(found):,} images can be read, the first is {file} ({reason}): give others")
+    return predictions
+
+
+def is_export(folder: Path) -> bool:
+    """Tells the folder of an export from a run's workdir."""
+    return os.path.isfile(folder / layout.EXPORTED_DESCRIPTION) and not os.path.exists(folder / layout.CONFIG)
+
+
+def _find(paths: Sequence[str | Path]) -> dict[str, bool]:
+    """Lists all images once, in order; the value tells those that are named in `paths` from those in folders."""
+    found: dict[str, bool] = {}
+    for path in (os.path.expanduser(path) for path in paths):
+        if os.path.isdir(path):
+            images = folders.image_files(Path(path))
+            if not images:
+                raise UserError(f"{path} holds no images ({folders.SUFFIXES}): give another folder, or files")
+            for image in images:
+                found.setdefault(image, False)
+        elif os.path.isfile(path):
+            found[path] = True
+        else:
+            raise UserError(f"there is no file or folder {path}: give the paths of images, or of folders of such")
+    if not found:
+        raise UserError("there are no images to predict: give the paths of images, or of folders of such")
+    return found
+
+
+def _read(student: Exported, paths: list[str], rows: int) -> Iterator[dict[str, np.ndarray | str]]:
+    """Reads so many files at a time: each as uint8[h,w,c], or the reason why it cannot be read."""
+
+    def read(path: str) -> np.ndarray | str:
+        try:
+            return student.read(path)
+        except ValueError as error:
+            return str(error)
+
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(paths), rows):
+            batch = paths[start : start + rows]
+            yield dict(zip(batch, pool.map(read, batch), strict=True))
+
+
+def _make_probabilities(student: Exported, rows: int) -> Callable[[list[np.ndarray]], np.ndarray]:
+    """Makes the function of at most `rows` images uint8[h,w,c] to probabilities f32[images,classes].
+
+    It is compiled once, for full batches.
+    """
+
+    @jax.jit
+    def softmax(variables, images):
+        logits, _ = student.model.apply(variables, student.preprocess(images), train=False)
+        return jax.nn.softmax(logits)
+
+    def probabilities(images: list[np.ndarray]) -> np.ndarray:
+        batch = np.zeros((rows, *student.description["image_shape"]), np.uint8)
+        for row, image in enumerate(images):
+            batch[row] = image
+        found = np.asarray(softmax(student.variables, batch))[: len(images)]
+        if not np.isfinite(found).all():
+            raise UserError("the student has diverged, its probabilities are not finite: train anew")
+        return found
+
+    return probabilities
+
+
+def _most_probable(probabilities: np.ndarray, class_names: Sequence[str]) -> list[tuple[str, float]]:
+    order = np.argsort(-probabilities, kind="stable")[:_TOP]
+    return [(class_names[label], float(probabilities[label])) for label in order]

@@ -1,0 +1,88 @@
+"""The report of one training run: its figures and a self-contained report.html.
+
+Everything is read from the files the run left in its workdir, so a report can be drawn again at any time, without JAX.
+"""
+
+import base64
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from rdd_jax.analysis import plots
+from rdd_jax.analysis.plots import Json, Lines, method_keys
+from rdd_jax.core import io
+from rdd_jax.runs import layout
+
+_TABLE_EPOCHS = 10
+
+
+def write(workdir: str | Path) -> Path:
+    """Writes figures/*.png and report.html into a run's workdir.
+
+    Args:
+        workdir: holds the run's config.json and summary.json and, as far as it has them, metrics.jsonl and
+            histograms.jsonl.
+
+    Returns:
+        The path of report.html.
+
+    Raises:
+        UserError: config.json or summary.json is missing or damaged, or a JSON-lines file is damaged before its end.
+    """
+    workdir = Path(workdir)
+    summary, config = (
+        io.read_json(workdir / name, "a report needs the workdir of a finished run")
+        for name in (layout.SUMMARY, layout.CONFIG)
+    )
+    metrics = io.read_lines(workdir / layout.METRICS)
+    histograms = io.read_lines(workdir / layout.HISTOGRAMS)
+
+    pictures = plots.draw(metrics, histograms, (summary.get("teacher") or {}).get("accuracy"))
+    for name, (png, _) in pictures.items():
+        io.write_bytes(workdir / "figures" / f"{name}.png", png)
+    path = workdir / layout.REPORT
+    io.write_bytes(path, _html(summary, config, metrics, pictures).encode())
+    return path
+
+
+def _html(summary: Json, config: Json, metrics: Lines, pictures: dict[str, tuple[bytes, str]]) -> str:
+    loader = jinja2.PackageLoader("rdd_jax.analysis")
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(number=_number, percent=_percent)
+    epochs: dict[int, Json] = {}
+    for line in metrics:
+        epochs.setdefault(line["epoch"], {"train": {}, "test": {}})[line["split"]] = line
+    return environment.get_template("report.html.j2").render(
+        summary=summary,
+        wall_time=timedelta(seconds=round(summary["wall_seconds"])),
+        ratio=lambda a, b: a / b if a and b else None,
+        epochs=sorted(epochs.items())[-_TABLE_EPOCHS:],
+        method_keys=method_keys(metrics),
+        settings=_settings(config),
+        pictures=[(base64.b64encode(png).decode(), caption) for png, caption in pictures.values()],
+    )
+
+
+def _without_idle_methods(config: Json) -> Json:
+    methods = config.get("distill", {})
+    return {**config, "distill": {name: method for name, method in methods.items() if method["weight"]}}
+
+
+def _settings(config: Json) -> list[tuple[str, str]]:
+    """The configuration by dotted keys, without the methods that are off."""
+    leaves = io.flatten(_without_idle_methods(config))
+    return [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in leaves]
+
+
+def _number(value: Any) -> str:
+    """A count in full, a measurement to four digits, a dash for what was not recorded."""
+    if not isinstance(value, int | float):
+        return "–"
+    return f"{value:,.0f}" if isinstance(value, int) or abs(value) >= 1000 else f"{value:#.4g}"
+
+
+def _percent(value: Any) -> str:
+    return f"{value:.2f} %" if isinstance(value, int | float) else "–"

@@ -1,0 +1,133 @@
+"""How far two representations of the same examples agree, whatever their widths: a student beside its teacher.
+
+None of the three measures changes where a space is rotated, moved or scaled as a whole. Everything here is a pure
+function of arrays that runs under `jax.jit`.
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from rdd_jax.core.types import Array
+from rdd_jax.rdx import blockwise
+from rdd_jax.rdx.sorting import ranks, smallest
+
+
+@jax.jit
+def linear_cka(student: Array, teacher: Array) -> Array:
+    """Linear centred kernel alignment, f32[] in [0, 1], by Kornblith et al. 2019.
+
+    |S'T|^2 / (|S'S| |T'T|) in Frobenius norms of the centred embeddings S and T: the alignment of the n x n kernels SS'
+    and TT' by way of matrices as wide as the embeddings. Directions of large variance count the most. It is biased
+    upwards: unrelated spaces of equal variance in all directions come to about sqrt(ds * dt) / n, not to 0.
+
+    Args:
+        student: f32[n,ds].
+        teacher: f32[n,dt].
+
+    Returns:
+        The alignment; NaN where all examples are at 0 in one of the spaces.
+
+    Raises:
+        ValueError: if the shapes do not fit each other, or for less than three examples.
+    """
+    _check(student, teacher)
+    student, teacher = (blockwise.columns_of(embeddings).centered for embeddings in (student, teacher))
+    across, within_student, within_teacher = (
+        jnp.linalg.norm(jnp.matmul(left.T, right, precision=lax.Precision.HIGHEST))
+        for left, right in ((student, teacher), (student, student), (teacher, teacher))
+    )
+    return across**2 / (within_student * within_teacher)
+
+
+@functools.partial(jax.jit, static_argnames="block_size")
+def rank_agreement(student: Array, teacher: Array, *, block_size: int = 512) -> Array:
+    """The correlation f32[] in [-1, 1] of what all other examples rank from an example: the mean over all examples.
+
+    It is Spearman's, of the two orders by Euclidean distance, without the example itself. Ranks are whole numbers from
+    0, and of equal distances the lower position ranks first, as in `rdx.rank_normalize`; equals do not share a rank.
+
+    Args:
+        student: f32[n,ds].
+        teacher: f32[n,dt].
+        block_size: at most this many rows are held against all columns at once.
+
+    Raises:
+        ValueError: if the shapes do not fit each other or the block, or for less than three examples.
+    """
+    _check(student, teacher)
+
+    def correlations(*distances: Array) -> Array:
+        # In float32, which holds every rank: the squares would not fit in the ranks' own dtype.
+        student_ranks, teacher_ranks = (ranks(each).astype(jnp.float32) for each in distances)
+        others = len(student) - 1
+        squares = jnp.sum((student_ranks - teacher_ranks) ** 2, axis=1)
+        return 1 - squares * (6 / (others * (others**2 - 1)))
+
+    return _mean_over_examples(correlations, student, teacher, block_size)
+
+
+@functools.partial(jax.jit, static_argnames=("neighbors", "block_size"))
+def neighbors_shared(student: Array, teacher: Array, *, neighbors: int = 10, block_size: int = 512) -> Array:
+    """The share f32[] in [0, 1] of an example's nearest neighbours that it has in both spaces: the mean over all.
+
+    The mutual k-nearest-neighbour alignment of Huh et al. 2024, here by Euclidean distance and without the example
+    itself; ties go to the lower position. Unrelated spaces share neighbors / (n - 1).
+
+    Args:
+        student: f32[n,ds].
+        teacher: f32[n,dt].
+        neighbors: how many of each example, less than n.
+        block_size: at most this many rows are held against all columns at once.
+
+    Raises:
+        ValueError: if the shapes do not fit each other or the sizes, or for less than three examples.
+    """
+    _check(student, teacher)
+    if not 1 <= neighbors < len(student):
+        raise ValueError(
+            f"neighbors must be in [1, n); got {neighbors} for student {student.shape}, teacher {teacher.shape}"
+        )
+
+    def shares(*distances: Array) -> Array:
+        # The example itself comes first.
+        in_student, in_teacher = (smallest(each, neighbors + 1)[:, 1:] for each in distances)
+        shared = (in_student[:, :, None] == in_teacher[:, None, :]).any(axis=2)
+        return jnp.mean(shared, axis=1)
+
+    return _mean_over_examples(shares, student, teacher, block_size)
+
+
+def _mean_over_examples(
+    reduce_block: Callable[[Array, Array], Array], student: Array, teacher: Array, block_size: int
+) -> Array:
+    """The mean f32[] of `reduce_block(distances f32[b,n] of the student, of the teacher)`, f32[b].
+
+    An example is at -inf from itself, and so before all others, also those that are in the same place.
+    """
+    if block_size < 1:
+        raise ValueError(f"block_size must be at least 1; got {block_size}")
+    spaces = [(embeddings, blockwise.columns_of(embeddings)) for embeddings in (student, teacher)]
+
+    def one_block(rows: Array) -> Array:
+        is_self = rows[:, None] == jnp.arange(len(student))
+        return reduce_block(
+            *(
+                jnp.where(is_self, -jnp.inf, blockwise.distances(embeddings[rows], columns))
+                for embeddings, columns in spaces
+            )
+        )
+
+    return jnp.mean(blockwise.map_row_blocks(one_block, len(student), block_size))
+
+
+def _check(student: Array, teacher: Array) -> None:
+    """Raises ValueError for shapes that cannot be compared."""
+    shapes = f"student {student.shape}, teacher {teacher.shape}"
+    if student.ndim != 2 or teacher.ndim != 2 or len(student) != len(teacher) or not student.size or not teacher.size:
+        raise ValueError(f"embeddings must be non-empty [n, ds] and [n, dt] with the same n; got {shapes}")
+    if len(student) < 3:
+        raise ValueError(f"at least three examples are needed; got {shapes}")

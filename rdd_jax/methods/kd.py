@@ -1,0 +1,16 @@
+"""Knowledge distillation (Hinton et al. 2015)."""
+
+from rdd_jax.core.types import Array, Batch, Distiller, Outputs
+from rdd_jax.losses import logits
+from rdd_jax.methods.from_loss import from_loss
+
+
+def kd(*, temperature: float = 4.0) -> Distiller:
+    """Knowledge distillation (Hinton et al. 2015): the teacher's softened predictions. The recipe weighs it 0.9."""
+    if not temperature > 0:
+        raise ValueError(f"kd: temperature must be above 0; got {temperature}")
+
+    def loss(student: Outputs, teacher: Outputs, batch: Batch, axis_name: str | None) -> Array:
+        return logits.distillation_kl(student[0], teacher[0], temperature)
+
+    return from_loss(loss)

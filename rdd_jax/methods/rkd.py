@@ -1,0 +1,30 @@
+"""Relational knowledge distillation (Park et al. 2019)."""
+
+import jax.numpy as jnp
+
+from rdd_jax.core.types import Array, Batch, Distiller, Outputs
+from rdd_jax.losses import relational
+from rdd_jax.methods._global_batch import global_embeddings
+from rdd_jax.methods.from_loss import from_loss
+
+
+def rkd(*, distance_weight: float = 25.0, angle_weight: float = 50.0) -> Distiller:
+    """Relational knowledge distillation (Park et al. 2019) on the embeddings of the global batch.
+
+    A weight of 0 leaves its half out: the distance-only and the angle-only form.
+    """
+    if not (distance_weight >= 0 and angle_weight >= 0 and distance_weight + angle_weight > 0):
+        raise ValueError(
+            f"rkd: weights must not be negative, and one above 0; got {distance_weight} and {angle_weight}"
+        )
+
+    def loss(student: Outputs, teacher: Outputs, batch: Batch, axis_name: str | None) -> Array:
+        ours, theirs = global_embeddings(student, teacher, axis_name)
+        total = jnp.zeros(())
+        if distance_weight:
+            total += distance_weight * relational.rkd_distance(ours, theirs)
+        if angle_weight:
+            total += angle_weight * relational.rkd_angle(ours, theirs)
+        return total
+
+    return from_loss(loss)

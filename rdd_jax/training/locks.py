@@ -1,0 +1,49 @@
+"""The lock on a workdir, as all processes of a run see it: taken by the main process, or waited for."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from rdd_jax.core import io, processes
+from rdd_jax.core.errors import Occupied
+from rdd_jax.runs import records
+from rdd_jax.training.preemption import Stopped, StopRequests
+
+_POLL_SECONDS = 1.0
+
+
+@contextlib.contextmanager
+def locked(workdir: Path) -> Iterator[None]:
+    """Keeps other runs out of the workdir. All processes of a run call this together.
+
+    Raises:
+        Occupied: in all of them, where another run is at work there.
+    """
+    with contextlib.ExitStack() as stack:
+        refusal = None
+        if processes.is_first():
+            try:
+                stack.enter_context(io.locked(workdir))
+            except Occupied as error:
+                refusal = error
+        if processes.any_of(refusal is not None):
+            raise refusal or Occupied(f"another run is at work in {workdir}, as the main process has found")
+        yield
+
+
+def wait(workdir: Path) -> None:
+    """Waits until the run in the workdir is finished, or its process has ended. All processes call this together.
+
+    Raises:
+        Stopped: on SIGTERM.
+        KeyboardInterrupt: on SIGINT.
+    """
+    processes.tell(f"another process is training {workdir}: waiting for it")
+    with StopRequests() as requests:
+        while processes.first_sees(io.is_locked(workdir) and not records.is_finished(workdir)):
+            time.sleep(_POLL_SECONDS)
+            if requests.agreed():
+                if requests.asked == "SIGINT":
+                    raise KeyboardInterrupt
+                raise Stopped(f"{requests.asked}: stopped while waiting for {workdir}; the same command goes on")

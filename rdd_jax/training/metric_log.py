@@ -1,0 +1,110 @@
+"""The log of a run: metrics.jsonl, histograms.jsonl and TensorBoard events."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorboardX
+
+from rdd_jax.core import io, processes
+from rdd_jax.core.errors import UserError
+from rdd_jax.runs.layout import HISTOGRAMS, METRICS
+
+_EVENTS = "events"
+_NEEDED = {METRICS: {"step", "epoch", "split", "seconds", "compile_seconds"}, HISTOGRAMS: {"step"}}
+# An evaluation's lines and events are a few kilobytes. TensorBoard's writer has a thread of its own, which would fail
+# with a traceback on a full disk.
+_ROOM_BYTES = 2**18
+
+
+class RunLog:
+    """The record of a run, of which metrics.jsonl is the truth; what stands in it after `step` is dropped on resume.
+
+    Of several processes the first alone writes; the others know what they would have written.
+    """
+
+    def __init__(self, workdir: Path, step: int):
+        self._workdir = workdir
+        self.lines = [line for line in _read(workdir / METRICS) if line["step"] <= step]
+        self._events = None
+        if processes.is_first():
+            io.require_room(workdir, _ROOM_BYTES)
+            _write(workdir / METRICS, self.lines)
+            with io.naming(workdir / _EVENTS):
+                self._events = tensorboardX.SummaryWriter(str(workdir / _EVENTS), purge_step=step + 1)
+            # A table mined before a step belongs to that step: resuming from its start mines it again.
+            self.drop_histograms(step)
+
+    def __enter__(self) -> "RunLog":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        if self._events:
+            self._events.close()
+
+    @property
+    def seconds(self) -> float:
+        """Wall seconds that the run had taken when it wrote its last line."""
+        return self.lines[-1]["seconds"] if self.lines else 0.0
+
+    def scalars(self, step: int, epoch: int, split: str, values: dict[str, float]) -> None:
+        """Writes one line: `epoch` epochs done, `split` "train", "validation" or "test"."""
+        line = {"step": step, "epoch": epoch, "split": split, **values}
+        self.lines.append(line)
+        if not self._events:
+            return
+        io.require_room(self._workdir, _ROOM_BYTES)
+        io.append_json(self._workdir / METRICS, line)
+        for name, value in values.items():
+            self._events.add_scalar(f"{split}/{name}", value, step)
+        self._events.flush()
+
+    def histogram(self, step: int, epoch: int, name: str, values: np.ndarray) -> None:
+        """Writes the distribution of f32[n] at that step."""
+        if not self._events:
+            return
+        counts, edges = np.histogram(values, bins=60)
+        line = {"step": step, "epoch": epoch, "name": name, "mean": float(values.mean())}
+        io.require_room(self._workdir, _ROOM_BYTES)
+        io.append_json(self._workdir / HISTOGRAMS, {**line, "edges": edges.tolist(), "counts": counts.tolist()})
+        # Named by the step that it serves, so that a resume that mines again also purges it.
+        self._events.add_histogram(name, values, step + 1)
+
+    def drop_histograms(self, step: int) -> None:
+        """Drops the histograms of what was mined before any update from `step` on."""
+        if self._events:
+            kept = [line for line in _read(self._workdir / HISTOGRAMS) if line["step"] < step]
+            _write(self._workdir / HISTOGRAMS, kept)
+
+    def last_test(self) -> dict[str, Any]:
+        """The last line of an evaluation; IndexError before the first."""
+        return [line for line in self.lines if line["split"] == "test"][-1]
+
+    def best_accuracy(self) -> float:
+        """Returns the test accuracy, in percent, after the best epoch written so far.
+
+        The best epoch is that of the highest accuracy on the validation images, or, where none are held out, on the
+        test images themselves.
+        """
+        test, validation = (
+            {line["step"]: line["accuracy"] for line in self.lines if line["split"] == split}
+            for split in ("test", "validation")
+        )
+        ranking = validation or test
+        steps = [step for step in ranking if step in test and np.isfinite(ranking[step])]
+        return test[max(steps, key=ranking.get)] if steps else math.nan
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    lines = io.read_lines(path)
+    for line in lines:
+        if missing := sorted(_NEEDED[path.name] - line.keys()):
+            raise UserError(f"{path} has a line without {missing[0]}: restore the file, or delete it")
+    return lines
+
+
+def _write(path: Path, lines: list[dict[str, Any]]) -> None:
+    if path.exists():
+        io.write_text(path, "".join(json.dumps(line) + "\n" for line in lines))

@@ -1,0 +1,70 @@
+"""What summary.json says of a finished run."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import flax.linen as nn
+import jax
+import ml_collections
+
+from rdd_jax import models
+from rdd_jax.data import loading
+from rdd_jax.runs import naming
+from rdd_jax.runs.versions import versions
+from rdd_jax.steps.evaluation import accuracies
+from rdd_jax.steps.train_state import SKIPPED
+from rdd_jax.training.metric_log import RunLog
+from rdd_jax.training.setup import Experiment
+
+
+def summarize(
+    config: ml_collections.ConfigDict, experiment: Experiment, log: RunLog, teacher: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Returns the results of a finished run; accuracies are in percent, of the test images.
+
+    Args:
+        config: of the run.
+        experiment: of the run.
+        log: of the run, with the test of its last epoch.
+        teacher: what `teachers.record` returned.
+    """
+    last = log.last_test()
+    student = {"name": config.student.name, **accuracies(last), "best_accuracy": log.best_accuracy()}
+    if teacher:
+        kept = {key: value for key, value in teacher.items() if key != "place"}  # Others may read it elsewhere.
+        teacher = {**kept, **_cost(experiment.teacher.model, config)}
+    return {
+        "method": naming.method_name(config),
+        "dataset": loading.name(config),
+        "seed": config.seed,
+        "epochs": config.epochs,
+        "steps": last["step"],
+        "wall_seconds": last["seconds"],
+        "compile_seconds": sum(line["compile_seconds"] for line in log.lines),
+        "teacher": teacher,
+        **({"skipped_updates": skipped_updates(log.lines)} if config.on_nan == "skip" else {}),
+        "student": {**student, **_cost(experiment.student, config)},
+        "devices": f"{jax.device_count()} x {jax.local_devices()[0].device_kind}",
+        "processes": jax.process_count(),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions(),
+    }
+
+
+def skipped_updates(lines: list[dict[str, Any]]) -> int:
+    """Counts the updates that were skipped, as they were not finite, from the lines of a run's metrics."""
+    skipped, begin = 0.0, 0
+    for line in lines:
+        if line["split"] == "train":
+            skipped += line.get(SKIPPED, 0.0) / 100 * (line["step"] - begin)
+            begin = line["step"]
+    return round(skipped)
+
+
+def _cost(model: nn.Module, config: ml_collections.ConfigDict) -> dict[str, int]:
+    image_shape = loading.describe(config).image_shape
+    shapes = models.variable_shapes(model, image_shape)
+    return {
+        "parameters": models.count_parameters(shapes),
+        "multiply_adds": models.count_multiply_adds(model, shapes, image_shape),
+    }

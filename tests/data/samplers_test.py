@@ -1,0 +1,160 @@
+"""Which examples an epoch visits, by kind of sampler; and which candidates a step keeps."""
+
+import functools
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rdd_jax.core import devices as parallel
+from rdd_jax.data import samplers
+from rdd_jax.data.samplers import Sampler
+from rdd_jax.steps import rho_loss
+
+EXAMPLES, BATCH = 103, 10
+SCORES = np.random.default_rng(0).permutation(EXAMPLES).astype(np.float32)
+
+
+def sampler(kind, **options):
+    return Sampler(kind, EXAMPLES, BATCH, seed=3, **options)
+
+
+@pytest.mark.parametrize("kind", samplers.KINDS)
+@pytest.mark.parametrize("epoch", [0, 4])
+def test_every_kind_gives_the_batches_it_announces_and_no_example_twice(kind, epoch):
+    one = sampler(kind, candidates=3, pace_epochs=8)
+    batches = one.batches(epoch, SCORES)
+    assert batches.shape == (one.steps(epoch), BATCH * (3 if kind == "rho" else 1))
+    assert batches.dtype == np.int32
+    assert len(np.unique(batches)) == batches.size > 0
+    assert 0 <= batches.min() <= batches.max() < EXAMPLES
+    np.testing.assert_array_equal(batches, one.batches(epoch, SCORES))
+
+
+def test_full_is_the_plain_order():
+    expected = samplers.epoch_batches(EXAMPLES, BATCH, seed=3, epoch=5)
+    np.testing.assert_array_equal(sampler("full").batches(5), expected)
+
+
+def test_random_keeps_its_subset_until_it_is_drawn_anew():
+    one = sampler("random", fraction=0.3, refresh_epochs=2)
+    subsets = [set(one.batches(epoch).ravel()) for epoch in range(4)]
+    assert [one.steps(epoch) for epoch in range(4)] == [3] * 4
+    # 31 examples are drawn and 30 fit into batches: another order leaves out another one.
+    assert len(subsets[0] & subsets[1]) >= 29
+    assert len(subsets[1] & subsets[2]) < 20
+    assert len(subsets[2] & subsets[3]) >= 29
+    once = sampler("random", fraction=0.3, refresh_epochs=0)
+    assert len(set(once.batches(0).ravel()) & set(once.batches(99).ravel())) >= 29
+
+
+def test_rdx_goes_from_the_easiest_to_the_hardest_of_the_easy():
+    batches = sampler("rdx", fraction=0.4).batches(7, SCORES)
+    np.testing.assert_array_equal(SCORES[batches.ravel()], np.arange(40))
+
+
+def test_rdx_shuffled_visits_the_same_examples_in_another_order_each_epoch():
+    ordered = sampler("rdx", fraction=0.4).batches(7, SCORES)
+    shuffled = [sampler("rdx", fraction=0.4, shuffle=True).batches(epoch, SCORES) for epoch in (7, 8)]
+    # 41 examples are chosen and 40 fit into batches: another order leaves out another one.
+    assert all(len(set(batches.ravel()) - set(ordered.ravel())) <= 1 for batches in shuffled)
+    assert (np.diff(SCORES[shuffled[0].ravel()]) < 0).any()
+    assert (shuffled[0] != shuffled[1]).any()
+
+
+@pytest.mark.parametrize("kind", samplers.RANKED)
+def test_balanced_the_easiest_of_each_class_are_chosen_in_its_share_of_the_set(kind):
+    # Class 0 has 61 examples and the lowest scores, class 1 has 32, class 2 has 10 and the highest.
+    labels = np.repeat([0, 1, 2], [61, 32, 10]).astype(np.int32)
+    scores = np.random.default_rng(1).permutation(EXAMPLES).astype(np.float32) + 1000 * labels
+    one = Sampler(kind, EXAMPLES, 1, fraction=0.4, start_fraction=0.4, balance=True)
+    chosen = one.batches(0, scores, labels).ravel()
+    for label, count in ((0, 24), (1, 13), (2, 4)):
+        own = np.flatnonzero(labels == label)
+        assert set(chosen[labels[chosen] == label]) == set(own[np.argsort(scores[own])[:count]])
+    unbalanced = one._replace(balance=False).batches(0, scores, labels).ravel()
+    assert set(labels[unbalanced]) == {0}
+    if kind == "rdx":
+        assert (np.diff(scores[chosen]) > 0).all()
+
+
+def test_rdx_may_go_through_all_of_them():
+    one = sampler("rdx", fraction=1.0)
+    assert one.scores_are_due(0)
+    np.testing.assert_array_equal(SCORES[one.batches(0, SCORES).ravel()], np.arange(100))
+
+
+def test_a_curriculum_grows_linearly_from_the_easiest_to_all():
+    one = sampler("curriculum", start_fraction=0.3, pace_epochs=7)
+    sizes = [one.steps(epoch) for epoch in range(9)]
+    assert sizes == [3, 4, 5, 6, 7, 8, 9, 10, 10]
+    for epoch, steps in enumerate(sizes[:7]):
+        seen = SCORES[one.batches(epoch, SCORES).ravel()]
+        assert seen.max() < 10 * steps + 10
+        assert (np.diff(seen) < 0).any()
+
+
+@pytest.mark.parametrize(
+    ("kind", "refresh_epochs", "due"),
+    [
+        ("full", 2, []),
+        ("random", 2, []),
+        ("rho", 2, []),
+        ("rdx", 2, [0, 2, 4, 6, 8]),
+        ("rdx", 0, [0]),
+        ("curriculum", 2, [0, 2, 4]),
+        ("curriculum", 0, [0]),
+    ],
+)
+def test_scores_are_due_where_they_are_used(kind, refresh_epochs, due):
+    one = sampler(kind, refresh_epochs=refresh_epochs, pace_epochs=5)
+    assert [epoch for epoch in range(9) if one.scores_are_due(epoch)] == due
+
+
+def test_even_and_odd_share_the_examples():
+    even, odd = (set(sampler(kind).batches(0).ravel()) for kind in ("even", "odd"))
+    assert {example % 2 for example in even} == {0}
+    assert {example % 2 for example in odd} == {1}
+
+
+# The candidates that a step keeps. The student's "logits" are the first pixels of an image.
+
+
+@pytest.fixture
+def candidates():
+    random = np.random.default_rng(1)
+    images = random.normal(size=(40, 2, 2, 1)).astype(np.float32)
+    labels = random.integers(0, 4, 40).astype(np.int32)
+    scores = random.normal(size=40).astype(np.float32)
+    return images, labels, scores, random.permutation(40)[:24].astype(np.int32)
+
+
+def select(images, labels, scores, rows, *, keep, axis_name=None):
+    student = SimpleNamespace(apply=lambda variables, pixels, train: (pixels.reshape(len(pixels), 4), None))
+    choose = rho_loss.reducible_loss(student, lambda images, keys: images, keep=keep)
+    return choose(SimpleNamespace(student={}, scores=scores), images, labels, rows, jax.random.key(0), axis_name)
+
+
+def test_the_largest_reducible_losses_are_kept(candidates):
+    images, labels, scores, rows = candidates
+    kept, places = jax.jit(functools.partial(select, keep=8))(*candidates)
+    losses = -jax.nn.log_softmax(images.reshape(40, 4))[np.arange(40), labels] - scores
+    assert set(np.asarray(kept)) == set(rows[np.argsort(-losses[rows])[:8]])
+    np.testing.assert_array_equal(rows[np.asarray(places)], kept)
+
+
+def test_the_choice_is_made_among_the_candidates_of_all_devices(candidates, devices):
+    images, labels, scores, rows = candidates
+    alone = jax.jit(functools.partial(select, keep=8))(*candidates)
+
+    def own(*arguments):
+        chosen = select(*arguments, keep=8 // devices, axis_name=parallel.AXIS)
+        return jax.lax.all_gather(chosen, parallel.AXIS, tiled=True)
+
+    together = parallel.data_parallel(own, in_axes=(None, None, None, 0))(
+        images, labels, scores, parallel.split_rows(rows)
+    )
+    jax.tree.map(np.testing.assert_array_equal, together, alone)
+    assert jnp.unique(together[0]).size == 8

@@ -1,0 +1,85 @@
+"""Evaluation and embedding of a whole split, whatever its size and the number of devices."""
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+import scipy.special
+
+from rdd_jax.core import devices
+from rdd_jax.core.types import Features
+from rdd_jax.data.pipeline import EVALUATION_BATCH
+from rdd_jax.steps.embedding import make_embed
+from rdd_jax.steps.evaluation import correct_predictions, make_evaluate
+from rdd_jax.training.mining_schedule import is_due
+
+SHAPE = (2, 2, 1)
+CLASSES = 7
+
+
+class Linear(nn.Module):
+    """Softmax regression, whose embedding is its input."""
+
+    @nn.compact
+    def __call__(self, images, train):
+        pixels = images.reshape(len(images), -1)
+        return nn.Dense(CLASSES)(pixels), Features((), pixels)
+
+
+def normalize(images):
+    return images.astype(np.float32) / 256  # exact, whoever divides
+
+
+def split(size):
+    generator = np.random.default_rng(size)
+    images = generator.integers(0, 256, (size, *SHAPE), dtype=np.uint8)
+    return images, generator.integers(0, CLASSES, size).astype(np.int32)
+
+
+# One example, not one for each device, just below, at and above one batch, and several batches.
+@pytest.mark.parametrize("size", [1, 3, EVALUATION_BATCH - 1, EVALUATION_BATCH, EVALUATION_BATCH + 1, 1203])
+def test_every_example_counts_once(size):
+    images, labels = split(size)
+    variables = Linear().init(jax.random.key(0), np.zeros((1, *SHAPE)), train=False)
+    placed = devices.replicate((variables, images, labels))
+
+    result = make_evaluate(Linear(), normalize)(*placed)
+    layer = variables["params"]["Dense_0"]
+    logits = np.asarray(normalize(images).reshape(size, -1) @ layer["kernel"] + layer["bias"], np.float64)
+    losses = scipy.special.logsumexp(logits, axis=1) - logits[np.arange(size), labels]
+    np.testing.assert_allclose(result["loss"], losses.mean(), rtol=1e-5)
+    assert result["accuracy"] == 100.0 * np.sum(logits.argmax(1) == labels) / size
+
+    top5 = np.argsort(-logits, axis=1, kind="stable")[:, :5]
+    assert result["top5_accuracy"] == 100.0 * np.sum(top5 == labels[:, None]) / size
+
+    embeddings = make_embed(Linear(), normalize)(*placed[:2])
+    np.testing.assert_array_equal(embeddings, normalize(images).reshape(size, -1))
+
+
+@pytest.mark.parametrize("classes", [2, 5, 6, 20])
+def test_top5_accuracy_counts_the_five_largest_logits(classes):
+    generator = np.random.default_rng(classes)
+    logits = generator.integers(0, 4, (200, classes)).astype(np.float32)  # with many ties
+    labels = generator.integers(0, classes, 200)
+    correct = correct_predictions(logits, labels)
+    order = np.argsort(-logits, axis=1, kind="stable")
+    np.testing.assert_array_equal(correct["accuracy"], order[:, 0] == labels)
+    assert ("top5_accuracy" in correct) == (classes > 5)
+    if classes > 5:
+        np.testing.assert_array_equal(correct["top5_accuracy"], (order[:, :5] == labels[:, None]).any(axis=1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "start_epoch", "epochs", "expected"),
+    [
+        ("once", 0, 2, [0]),
+        ("once", 1, 2, [1]),
+        ("every", 1, 2, [1, 3, 5]),
+        ("every", 2, 3, [2, 5]),
+        ("adaptive", 2, 3, [2]),
+    ],
+)
+def test_the_schedule_of_the_mining(kind, start_epoch, epochs, expected):
+    due = [epoch for epoch in range(7) if is_due(epoch, kind=kind, start_epoch=start_epoch, epochs=epochs)]
+    assert due == expected

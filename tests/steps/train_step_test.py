@@ -1,0 +1,280 @@
+"""One update against numpy, many updates in one call, and the same updates on one device and on several."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tiny import CLASSES, EXAMPLES, LABELS, ROWS, create
+
+from rdd_jax import methods
+from rdd_jax.core import devices as parallel
+from rdd_jax.core.collectives import all_gather
+from rdd_jax.core.types import Distiller, Features
+from rdd_jax.models import layers
+from rdd_jax.steps import optimizer as optimizers
+from rdd_jax.steps import teacher as teaching
+from rdd_jax.steps import train_state
+from rdd_jax.steps.train_step import make_train_call, make_train_step, percent_correct
+
+SHAPE = (8, 8, 1)
+IMAGES = np.random.default_rng(0).integers(0, 256, size=(EXAMPLES, *SHAPE), dtype=np.uint8)
+# Three batches, without an order that training could rely on.
+INDICES = np.stack([np.random.default_rng(i).permutation(EXAMPLES)[:ROWS] for i in range(3)]).astype(np.int32)
+
+
+class Linear(nn.Module):
+    """Softmax regression: a network whose gradient is one line of numpy."""
+
+    @nn.compact
+    def __call__(self, images, train):
+        pixels = images.reshape(len(images), -1)
+        return nn.Dense(CLASSES)(pixels), Features((), pixels)
+
+
+class Convolutional(nn.Module):
+    """The smallest network with batch norm; what it shows as further maps is a coarser view of the first."""
+
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, images, train):
+        maps = layers.conv(6, 3, 2, dtype=jnp.float32, name="conv")(images)
+        maps = nn.relu(layers.batch_norm(train, self.axis_name, dtype=jnp.float32, name="norm")(maps))
+        embedding = maps.mean((1, 2))
+        shown = (maps, maps[:, ::2, ::2], maps[:, ::4, ::4])
+        return layers.classifier(embedding, CLASSES, name="fc"), Features(shown, embedding)
+
+
+def scale(images, keys):
+    return images.astype(jnp.float32) / 255
+
+
+def noisy(images, keys):
+    """A random view that, unlike crops, differs for any two keys."""
+    return scale(images, keys) + jax.vmap(lambda key: jax.random.normal(key, SHAPE))(keys)
+
+
+def sgd(schedule=lambda step: 0.05, *, momentum=0.9, weight_decay=5e-4):
+    return optimizers.sgd(schedule, momentum=momentum, weight_decay=weight_decay)
+
+
+def fresh(network, distiller, optimizer=None):
+    """The state of a student of that network, before a teacher of the same."""
+    arguments = SHAPE, network, network, distiller, optimizer or sgd()
+    return jax.jit(lambda: train_state.create(jnp.int32(0), *arguments))()
+
+
+def train_call(network, distiller, *, optimizer=None, preprocess=scale, axis_name=None, steps_per_call=1):
+    """The call of one device."""
+    step = make_train_step(
+        network, teaching.live(network), distiller, optimizer or sgd(), preprocess, axis_name=axis_name
+    )
+    return make_train_call(step, steps_per_call)
+
+
+def recorder():
+    """A method that learns nothing and keeps what it was given: the images of the global batch and its key's draw."""
+
+    def init(rng, student_shapes, teacher_shapes):
+        return {}, {"images": jnp.zeros((ROWS, *SHAPE)), "draw": jnp.zeros(())}
+
+    def loss(params, state, student, teacher, batch, *, rng, axis_name=None):
+        seen = {"images": all_gather(batch.images, axis_name), "draw": jax.random.uniform(rng)}
+        return 0.0 * jnp.sum(student[0]), (seen, {})
+
+    return Distiller(init, loss)
+
+
+# The optimizer.
+
+
+def test_sgd_couples_decay_and_momentum():
+    optimizer = sgd(lambda step: 0.1 / (step + 1), momentum=0.8, weight_decay=0.3)
+    params = {"kernel": np.float32([1, -2]), "bias": np.float32([3])}
+    expected, velocity = dict(params), {"kernel": 0.0, "bias": 0.0}
+    state = optimizer.init(params)
+    for step in range(3):
+        gradients = {name: np.float32(step + 1) * np.ones_like(x) for name, x in params.items()}
+        changes, state = optimizer.update(gradients, state, params)
+        params = jax.tree.map(jnp.add, params, changes)
+        for name, x in expected.items():  # Biases decay as well.
+            velocity[name] = 0.8 * velocity[name] + gradients[name] + 0.3 * x
+            expected[name] = x - 0.1 / (step + 1) * velocity[name]
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), params, expected)
+
+
+def test_stepped_schedule():
+    schedule = optimizers.stepped_schedule(0.5, milestones=(10, 20), factor=0.1)
+    rates = [float(schedule(step)) for step in (0, 9, 10, 19, 20, 99)]
+    np.testing.assert_allclose(rates, [0.5, 0.5, 0.05, 0.05, 0.005, 0.005], rtol=1e-6)
+
+
+def test_milestones_that_coincide_both_count():
+    schedule = optimizers.stepped_schedule(0.5, milestones=(3, 4, 4), factor=0.1)
+    np.testing.assert_allclose([float(schedule(step)) for step in (3, 4)], [0.05, 0.0005], rtol=1e-6)
+
+
+def test_no_milestones_leave_the_learning_rate_alone():
+    assert optimizers.stepped_schedule(0.5, milestones=())(99) == 0.5
+
+
+def test_stepped_schedule_warms_up():
+    schedule = optimizers.stepped_schedule(0.5, milestones=(3,), warmup_steps=5)
+    rates = [float(schedule(step)) for step in range(6)]
+    np.testing.assert_allclose(rates, [0.1, 0.2, 0.3, 0.04, 0.05, 0.05], rtol=1e-6)
+
+
+# One update.
+
+
+def test_updates_are_those_of_numpy():
+    schedule = optimizers.stepped_schedule(0.2, milestones=(2,))
+    optimizer = sgd(schedule, weight_decay=0.1)
+    call = jax.jit(train_call(Linear(), create("ce"), optimizer=optimizer))
+    state = fresh(Linear(), create("ce"), optimizer)
+    teacher = state.student
+    kernel, bias = (np.float64(state.student["params"]["Dense_0"][name]) for name in ("kernel", "bias"))
+    velocities, losses, hits = [0.0, 0.0], [], []
+    for step, indices in enumerate(INDICES):
+        state, progress = call(state, teacher, IMAGES, LABELS, indices[None], 1)
+        pixels, labels = IMAGES[indices].reshape(ROWS, -1) / 255, LABELS[indices]
+        logits = pixels @ kernel + bias
+        probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+        losses.append(-np.log(probabilities[np.arange(ROWS), labels]).mean())
+        hits.append(100 * (logits.argmax(1) == labels).mean())
+        error = (probabilities - np.eye(CLASSES)[labels]) / ROWS
+        gradients = pixels.T @ error + 0.1 * kernel, error.sum(0) + 0.1 * bias
+        velocities = [0.9 * velocity + gradient for velocity, gradient in zip(velocities, gradients, strict=True)]
+        rate = 0.2 if step < 2 else 0.02
+        kernel, bias = kernel - rate * velocities[0], bias - rate * velocities[1]
+        np.testing.assert_allclose(state.student["params"]["Dense_0"]["kernel"], kernel, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(state.student["params"]["Dense_0"]["bias"], bias, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(progress["loss"], np.mean(losses), rtol=1e-5)  # Of the epoch so far.
+        np.testing.assert_allclose(progress["accuracy"], np.mean(hits), rtol=1e-6)
+    assert state.step == 3
+
+
+def test_a_new_epoch_counts_anew():
+    state, call = fresh(Linear(), create("ce")), jax.jit(train_call(Linear(), create("ce")))
+    teacher = state.student
+    state, first = call(state, teacher, IMAGES, LABELS, INDICES[:1], 1)
+    assert state.metrics["loss"].count == 1
+    emptied = train_state.start_epoch(state)
+    assert emptied.metrics["loss"].count == 0
+    jax.tree.map(np.testing.assert_array_equal, emptied._replace(metrics=state.metrics), state)
+    _, second = call(emptied, teacher, IMAGES, LABELS, INDICES[1:2], 1)
+    assert second["loss"] != first["loss"]
+
+
+def test_without_a_teacher_the_student_is_its_own():
+    state = fresh(Linear(), create("kd"))
+    step = make_train_step(Linear(), None, create("kd"), sgd(), scale)
+    after = jax.jit(step)(state, None, IMAGES, LABELS, INDICES[0])
+    assert abs(after.metrics["loss"].compute()) < 1e-6
+
+
+def test_percent_correct():
+    logits = np.eye(4, dtype=np.float32)
+    assert percent_correct(logits, np.array([0, 1, 2, 0])) == 75.0
+
+
+def test_state_builds_without_computing():
+    create_state = functools.partial(train_state.create, optimizer=sgd())
+    distiller = methods.weighted_sum({"ce": (1.0, create("ce")), "rdd": (0.8, create("rdd"))})
+    shapes = jax.eval_shape(lambda seed: create_state(seed, SHAPE, Convolutional(), Convolutional(), distiller), 0)
+    assert set(shapes.metrics) >= {"loss", "accuracy", "ce/loss", "rdd/loss"}
+    assert shapes.distiller["rdd"].bank.student.shape == (EXAMPLES, 4)
+    trained = jax.tree.leaves((shapes.student["params"], shapes.heads))
+    moved = [x for x in jax.tree.leaves(shapes.optimizer) if x.ndim]
+    assert [x.shape for x in moved] == [x.shape for x in trained]
+
+
+# Many updates, many devices.
+
+
+def test_a_call_of_many_steps_is_as_many_calls():
+    distiller = methods.weighted_sum({"ce": (1.0, create("ce")), "recorder": (1.0, recorder())})
+    one = jax.jit(train_call(Linear(), distiller, preprocess=noisy))
+    many = jax.jit(train_call(Linear(), distiller, preprocess=noisy, steps_per_call=3))
+    expected = state = fresh(Linear(), distiller)
+    teacher = state.student
+    for steps in (1, 2, 3):
+        expected, progress = one(expected, teacher, IMAGES, LABELS, INDICES[steps - 1 : steps], 1)
+        actual = many(state, teacher, IMAGES, LABELS, INDICES, steps)
+        assert actual[0].step == steps
+        close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)  # The loop is fused otherwise.
+        jax.tree.map(close, actual, (expected, progress))
+    assert many._cache_size() == 1
+
+
+def test_devices_train_the_same_student(devices):
+    """Every method at once, random views, batch norm: three updates on all devices and on one; the state is donated."""
+    distiller = methods.weighted_sum({name: (0.5, create(name)) for name in methods.METHODS})
+    one = jax.jit(train_call(Convolutional(), distiller, preprocess=noisy))
+    each = train_call(Convolutional(parallel.AXIS), distiller, preprocess=noisy, axis_name=parallel.AXIS)
+    every = parallel.data_parallel(each, in_axes=(None, None, None, None, 0, None), donated=(0,))
+    # Copies: a donated buffer must have no other user.
+    one_state = fresh(Convolutional(), distiller)
+    state, teacher = (parallel.replicate(jax.tree.map(np.array, x)) for x in (one_state, one_state.student))
+    images, labels = parallel.replicate((IMAGES, LABELS))
+    one_teacher, earlier = one_state.student, None
+    for indices in INDICES[:, None]:
+        one_state, expected = one(one_state, one_teacher, IMAGES, LABELS, indices, 1)
+        before = state
+        state, progress = every(before, teacher, images, labels, parallel.split_rows(indices), 1)
+        assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before))
+        if earlier is not None:  # What a call reports outlives the next one.
+            np.testing.assert_allclose(*earlier, rtol=1e-5)
+        earlier = progress["loss"], expected["loss"]
+
+    def close(actual, expected, least=1e-3):
+        # 1e-6 from sums in another order, some tenfold by the contrastive temperature and by three updates.
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=3e-5 * max(least, np.abs(expected).max()))
+
+    # The loss of kd is 0.02 here, a difference of terms of 20.
+    jax.tree.map(functools.partial(close, least=0.1), state.metrics, one_state.metrics)
+    jax.tree.map(close, state._replace(metrics={}), one_state._replace(metrics={}))
+    for leaf in jax.tree.leaves(state):
+        copies = parallel.per_device_copies(leaf)
+        assert len(copies) == devices
+        assert all(np.array_equal(copy, copies[0]) for copy in copies)
+
+
+# Randomness.
+
+
+@functools.cache
+def recorded_step(axis_name=None):
+    def noise(images, keys):  # Nothing of the image is left.
+        return noisy(jnp.zeros_like(images), keys)
+
+    distiller = recorder()
+    call = train_call(Linear(), distiller, preprocess=noise, axis_name=axis_name)
+    if axis_name is not None:
+        call = jax.vmap(call, in_axes=(None, None, None, None, 0, None), axis_name=axis_name)
+    return fresh(Linear(), distiller), jax.jit(call)
+
+
+def recorded(step=0, seed=0, indices=INDICES[:1], axis_name=None):
+    """What the recorder saw in that step of a run of that seed."""
+    state, call = recorded_step(axis_name)
+    state = state._replace(step=jnp.int32(step), seed=jnp.int32(seed))
+    return call(state, state.student, IMAGES, LABELS, indices, 1)[0].distiller
+
+
+def test_draws_are_keyed_by_seed_step_and_place():
+    first = recorded()
+    assert len(np.unique(first["images"])) == first["images"].size  # Every row and pixel has its own.
+    for again in (recorded(), recorded(indices=INDICES[1:2])):  # Whatever the examples are.
+        jax.tree.map(np.testing.assert_array_equal, again, first)
+    for other in (recorded(step=1), recorded(seed=1)):
+        assert not np.isin(other["images"], first["images"]).any()
+        assert other["draw"] != first["draw"]
+
+
+def test_draws_do_not_know_the_devices():
+    split = recorded(indices=INDICES[:1].reshape(1, 4, -1).swapaxes(0, 1), axis_name=parallel.AXIS)
+    for device in range(4):
+        jax.tree.map(lambda x, y, i=device: np.testing.assert_array_equal(x[i], y), split, recorded())

@@ -1,0 +1,289 @@
+"""The teacher of a run: where it is looked for, by what it is known again, what is told of it, and who waits for it."""
+
+import os
+import signal
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from left import leave_run
+
+from configs import ce, kd, rdd_sampling, teacher
+from rdd_jax.cli.command_line import configuration
+from rdd_jax.core import io
+from rdd_jax.core.errors import Occupied, UserError
+from rdd_jax.core.fingerprints import fingerprint
+from rdd_jax.main import exit_code
+from rdd_jax.runs import layout, naming, records
+from rdd_jax.runs.trained_models import load_teacher
+from rdd_jax.training import locks, run, teachers, validation
+from rdd_jax.training.interruptible import Interrupted
+from rdd_jax.training.preemption import StopRequests
+
+NAME = "teacher-digits-resnet8-seed0"
+
+
+def config_of(module=kd, **teacher_keys):
+    config = module.get_config("digits")
+    config.teacher.update({"name": "resnet8"} | teacher_keys)
+    return config
+
+
+def leave_teacher(place, seed=0):
+    return leave_run(place, naming.teacher_config(config_of()), seed)
+
+
+@pytest.fixture(scope="module")
+def two_teachers(tmp_path_factory):
+    """The workdirs of two finished runs that differ in their weights alone."""
+    folder = tmp_path_factory.mktemp("teachers")
+    return leave_teacher(folder / NAME, 0), leave_teacher(folder / "other", 1)
+
+
+def finished(workdir):
+    io.write_json(workdir / layout.SUMMARY, {"student": {}, "teacher": None, "steps": 0, "wall_seconds": 0.0})
+    return workdir
+
+
+# Fingerprints.
+
+
+def test_a_fingerprint_is_of_names_shapes_dtypes_and_values():
+    variables = {"params": {"b": np.arange(4.0), "a": np.ones(2)}, "batch_stats": {"mean": np.zeros(3)}}
+    reordered = {"batch_stats": {"mean": np.zeros(3)}, "params": {"a": np.ones(2), "b": np.arange(4.0)}}
+    assert fingerprint(variables) == fingerprint(reordered)
+    others = [
+        {"params": {"b": np.arange(4.0).reshape(2, 2)}},
+        {"params": {"b": np.arange(4.0).astype(np.float32)}},
+        {"params": {"b": np.arange(4.0) + 1e-12}},
+        {"params": {"c": np.arange(4.0)}},
+        {"params": {"b": np.arange(4.0)}},
+    ]
+    assert len({fingerprint(tree) for tree in (variables, *others)}) == 6
+
+
+# Places.
+
+
+def test_a_teacher_is_looked_for_beside_the_workdir_and_not_in_the_current_folder(tmp_path, monkeypatch):
+    finished(tmp_path / "here" / "runs" / NAME)
+    monkeypatch.chdir(tmp_path / "here")
+    there = tmp_path / "there"
+    assert naming.teacher_place(config_of(), there / "kd") == there / NAME
+    assert [place for _, place in naming.prerequisites(config_of(), there / "kd")] == [there / NAME]
+
+
+@pytest.mark.parametrize(("workdir", "folder"), [("runs/kd", "runs"), ("kd", "."), (".", ".."), ("a/..", "..")])
+def test_what_runs_share_is_in_the_folder_that_has_the_workdir(tmp_path, monkeypatch, workdir, folder):
+    place = tmp_path / "one" / "two"
+    place.mkdir(parents=True)
+    monkeypatch.chdir(place)
+    assert naming.shared_folder(Path(workdir)).resolve() == (place / folder).resolve()
+
+
+def test_a_teacher_that_is_gone_is_taken_from_the_place_on_record(tmp_path):
+    workdir, kept = tmp_path / "kd", tmp_path / "kept"
+    io.write_json(workdir / layout.TEACHER, {"place": str(kept)})
+    assert naming.teacher_place(config_of(), workdir) == tmp_path / NAME  # There is none: it is trained again.
+    finished(kept)
+    assert naming.teacher_place(config_of(), workdir) == kept
+    assert naming.prerequisites(config_of(), workdir) == []
+    finished(tmp_path / NAME)
+    assert naming.teacher_place(config_of(), workdir) == tmp_path / NAME
+
+
+def test_a_teacher_is_absolute_wherever_the_command_was_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    flags = [f"--config={kd.__file__}", "--config.teacher.checkpoint=some/teacher.pth"]
+    assert configuration(flags).teacher.checkpoint == str(tmp_path / "some" / "teacher.pth")
+
+
+# Runs that need none.
+
+
+def test_cross_entropy_alone_needs_no_teacher_and_names_one_that_is_there(tmp_path):
+    config, workdir = config_of(ce), tmp_path / "ce"
+    assert not naming.needs_teacher(config)
+    assert naming.teacher_place(config, workdir) is None
+    assert naming.prerequisites(config, workdir) == []
+    assert load_teacher(config, workdir) is None
+    finished(tmp_path / NAME)
+    records.write_config(naming.teacher_config(config), tmp_path / NAME)
+    assert naming.teacher_place(config, workdir) == tmp_path / NAME
+    assert naming.teacher_place(config_of(ce, epochs=config.teacher.epochs + 1), workdir) is None
+    assert naming.teacher_place(config_of(ce, checkpoint="/asked/for"), workdir) == Path("/asked/for")
+    assert naming.teacher_place(config_of(ce, name=""), workdir) is None
+
+
+def test_methods_and_samplers_that_go_by_a_teacher_need_one():
+    assert naming.needs_teacher(config_of(kd))
+    ranked = config_of(rdd_sampling)
+    ranked.distill.kd.weight, ranked.distill.ce.weight = 0.0, 1.0
+    assert naming.needs_teacher(ranked)
+    assert not naming.needs_teacher(teacher.get_config("digits"))
+
+
+# The same teacher, or another.
+
+
+def test_a_run_is_refused_another_teacher_than_it_began_with(two_teachers, tmp_path):
+    first, other = two_teachers
+    workdir = tmp_path / "kd"
+    began_with = load_teacher(config_of(checkpoint=str(first)), workdir)
+    io.write_json(workdir / layout.TEACHER, {"fingerprint": fingerprint(began_with.variables)})
+    assert load_teacher(config_of(checkpoint=str(first)), workdir)
+    with pytest.raises(UserError, match=f"the teacher in {other} is not the one that {workdir} began with"):
+        load_teacher(config_of(checkpoint=str(other)), workdir)
+
+
+def test_a_run_goes_on_with_its_teacher_from_another_place(two_teachers, tmp_path):
+    first, other = two_teachers
+    workdir = tmp_path / "kd"
+    config = config_of(checkpoint=str(first))
+    records.write_config(config, workdir)
+    moved = leave_teacher(tmp_path / "moved", 0)
+    elsewhere, changed = config_of(checkpoint=str(moved)), config_of(checkpoint=str(other))
+    with pytest.raises(UserError, match="holds another run"):  # Nothing tells that it is the same.
+        validation.check(elsewhere, workdir)
+    record = {"fingerprint": fingerprint(load_teacher(config, workdir).variables)}
+    io.write_json(workdir / layout.TEACHER, record)
+    validation.check(elsewhere, workdir)
+    for end in (lambda: None, lambda: finished(workdir)):
+        end()
+        with pytest.raises(UserError, match="is not the one that"):
+            validation.check(changed, workdir)
+    io.write_text(workdir / layout.REPORT, "")
+    run.train(elsewhere, workdir)
+    assert records.read_config(workdir).teacher.checkpoint == str(moved)
+
+
+# Its accuracy.
+
+
+class Evaluations:
+    """An experiment whose teacher has this accuracy, and how often that was measured."""
+
+    def __init__(self, accuracy, num_classes=10):
+        self.count = 0
+        self.teacher = SimpleNamespace(num_classes=num_classes), {"params": {"kernel": np.ones(3)}}
+        self.test = ()
+        self._accuracy = accuracy
+
+    def evaluate(self, model):
+        self.count += 1
+        return lambda variables, on_batch: {"accuracy": self._accuracy}
+
+
+def test_the_teachers_accuracy_is_told_kept_and_measured_once(tmp_path, capsys):
+    config, workdir, experiment = config_of(), tmp_path / "kd", Evaluations(91.25)
+    record = teachers.record(config, workdir, experiment, StopRequests())
+    assert record == records.read_teacher(workdir)
+    assert record == {
+        "name": "resnet8",
+        "place": str(tmp_path / NAME),
+        "fingerprint": fingerprint({"params": {"kernel": np.ones(3)}}),
+        "accuracy": 91.25,
+    }
+    assert teachers.record(config, workdir, experiment, StopRequests()) == record
+    assert experiment.count == 1
+    told = capsys.readouterr()
+    assert told.out.count("teacher resnet8: 3 parameters, 91.25% of the test images") == 2
+    assert told.err == ""
+
+
+@pytest.mark.parametrize(("num_classes", "threshold"), [(2, 55.0), (10, 19.0), (100, 2.0), (1000, 0.2)])
+def test_a_teacher_that_guesses_is_warned_of(tmp_path, capsys, num_classes, threshold):
+    assert teachers.near_chance(num_classes) == pytest.approx(threshold)
+    for sign, lines in ((1, 0), (-1, 1)):
+        experiment = Evaluations(threshold * (1 + 0.01 * sign), num_classes)
+        teachers.record(config_of(), tmp_path / f"kd{sign}", experiment, StopRequests())
+        assert capsys.readouterr().err.count("hardly better than chance") == lines
+
+
+def test_a_run_without_a_teacher_has_none_on_record(tmp_path):
+    assert teachers.record(config_of(ce), tmp_path, SimpleNamespace(teacher=None), StopRequests()) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+# Waiting for another process.
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch):
+    monkeypatch.setattr(locks, "_POLL_SECONDS", 0.01)
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The workdirs in which this process has trained, instead of the training."""
+    places = []
+    monkeypatch.setattr(run, "train", lambda config, place, progress: places.append(finished(place)))
+    monkeypatch.setattr(run, "_complete", lambda place: None)
+    return places
+
+
+def while_another_is_there(place, leaves):
+    """Locks the place as another process would, and calls leaves() a little later, before it is unlocked."""
+    locked = threading.Event()
+
+    def work():
+        with io.locked(place):
+            locked.set()
+            threading.Event().wait(0.1)
+            leaves()
+
+    threading.Thread(target=work, daemon=True).start()
+    assert locked.wait(10)
+
+
+def test_a_shared_run_is_waited_for(tmp_path, trained, capsys):
+    while_another_is_there(tmp_path / NAME, lambda: finished(tmp_path / NAME))
+    run.train_shared(config_of(), tmp_path / NAME)
+    assert trained == []
+    assert capsys.readouterr().err == f"rdd_jax: another process is training {tmp_path / NAME}: waiting for it\n"
+
+
+def test_a_shared_run_is_taken_over_from_a_process_that_ends_before_it(tmp_path, trained):
+    while_another_is_there(tmp_path / NAME, lambda: None)
+    run.train_shared(config_of(), tmp_path / NAME)
+    assert trained == [tmp_path / NAME]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_who_waits_can_be_stopped(tmp_path, trained, capsys, number, code):
+    def work():
+        run.train_shared(config_of(), tmp_path / NAME)
+
+    before = signal.signal(number, signal.default_int_handler)  # A shell's background job would ignore SIGINT.
+    try:
+        with io.locked(tmp_path / NAME):
+            threading.Timer(0.1, os.kill, (os.getpid(), number)).start()
+            assert exit_code(work) == code
+    finally:
+        signal.signal(number, before)
+    assert trained == []
+    told = capsys.readouterr()
+    assert "the same command goes on" in (told.err if code else told.out).splitlines()[-1]
+
+
+def test_the_workdir_of_a_run_itself_is_not_waited_for(tmp_path):
+    with io.locked(tmp_path), pytest.raises(Occupied, match="another process is at work"), locks.locked(tmp_path):
+        pass
+    assert not io.is_locked(tmp_path)
+
+
+def test_a_stop_is_heard_while_the_teacher_is_evaluated(tmp_path):
+    requests = StopRequests()
+
+    def evaluate(variables, on_batch):
+        on_batch(1, 2)
+        requests.asked = "SIGTERM"
+        on_batch(2, 2)
+
+    experiment = Evaluations(91.25)
+    experiment.evaluate = lambda model: evaluate
+    with pytest.raises(Interrupted):
+        teachers.record(config_of(), tmp_path / "kd", experiment, requests)
+    assert records.read_teacher(tmp_path / "kd") == {}

@@ -1,0 +1,45 @@
+"""Validation images rank the epochs; the accuracy that is reported is that on the test images."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from rdd_jax.training.metric_log import RunLog
+from rdd_jax.training.trainer import Trainer
+
+NAN = float("nan")
+
+
+def best_accuracy(folder, **accuracies):
+    with RunLog(folder, 0) as log:
+        for split, values in accuracies.items():
+            for epoch, value in enumerate(values, start=1):
+                log.scalars(epoch, epoch, split, {"accuracy": value})
+        return log.best_accuracy()
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "best"),
+    [
+        ({"test": [50.0, 70.0, 60.0]}, 70.0),
+        ({"test": [50.0, 70.0, 60.0], "validation": [40.0, 45.0, 55.0]}, 60.0),
+        ({"test": [NAN, 70.0, 60.0]}, 70.0),
+        ({"test": [50.0, 70.0, 60.0], "validation": [NAN, 45.0, 30.0]}, 70.0),
+    ],
+)
+def test_the_best_epoch_is_chosen_by_validation_and_its_test_accuracy_is_told(tmp_path, accuracies, best):
+    assert best_accuracy(tmp_path, train=[99.0, 99.0, 99.0], **accuracies) == best
+
+
+@pytest.mark.parametrize(("validation", "ranking"), [(("held out", None), 60.0), (None, 80.0)])
+def test_validation_accuracy_is_written_down_and_ranks_the_checkpoint(validation, ranking):
+    written, values = [], {"held out": {"accuracy": 60.0}, "test": {"accuracy": 80.0}}
+    run = SimpleNamespace(
+        _experiment=SimpleNamespace(validation=validation, test=("test", None)),
+        _evaluate=lambda student, images, labels, on_batch: values[images],
+        _write=lambda step, epoch, split, metrics: written.append(split),
+        _config=SimpleNamespace(eval_every_epochs=1, epochs=2),
+        work=SimpleNamespace(batches=lambda activity: None),
+    )
+    assert Trainer._record_accuracies(run, SimpleNamespace(student=None), 1, 10) == ranking
+    assert written == [*(["validation"] if validation else []), "test"]
