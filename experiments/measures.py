@@ -1,8 +1,8 @@
 """What a finished student is worth beside its accuracy: how near it came to its teacher, and what else it is good for.
 
 The agreement with the teacher is that of `rdd_jax.analysis.similarity`, of the embeddings of the test images. The
-transfer is the accuracy of a linear probe: logistic regression on the frozen student's embeddings of another data set, in the
-spirit of the transfer experiments of Tian et al. 2020 (CRD).
+transfer is the accuracy of a linear probe: logistic regression on the frozen student's embeddings of another data set,
+in the spirit of the transfer experiments of Tian et al. 2020 (CRD).
 """
 
 from collections.abc import Callable

@@ -112,9 +112,9 @@ def train_step(
     create = jax.jit(lambda seed: train_state.create(seed, info.image_shape, student, teacher, distiller, optimizer))
     state = devices.replicate(create(0))
     if remembered:
-        logits, features = train_state.output_shapes(teacher, info.image_shape)
+        outputs = train_state.output_shapes(teacher, info.image_shape)
         knowledge = teaching.Lessons(
-            *(np.zeros((len(images), x.shape[-1]), np.float32) for x in (logits, features.embedding))
+            *(np.zeros((len(images), x.shape[-1]), np.float32) for x in (outputs.logits, outputs.embedding))
         )
     else:
         knowledge = jax.jit(lambda: models.init(teacher, jax.random.key(1), info.image_shape))()

@@ -1,76 +1,152 @@
-"""The few words that everything else is said in."""
+"""Shared types: model outputs, batches, networks' variables and the `Distiller` interface."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 
 Array = jax.Array
-Params = Any
-State = Any
+Params = Any  # A pytree of arrays.
+State = Any  # A pytree of arrays.
 Metrics = dict[str, Array]
-# Called after each batch of a loop over many images with (images done, images in all); it may raise to end the loop.
-OnBatch = Callable[[int, int], None]
 
 
-class MapsWithheld(ValueError):
-    """A loss asked for the maps of a teacher that shows none."""
+class ModelOutput(NamedTuple):
+    """The output of every network.
 
-
-@jax.tree_util.register_static
-class Withheld:
-    """Stands for the maps of a teacher of which only logits and embedding are at hand; whoever looks hears so."""
-
-    def _refuse(self, *_: Any) -> Any:
-        raise MapsWithheld("the teacher's maps are not at hand: its logits and embedding are all there is")
-
-    __getitem__ = __iter__ = __len__ = _refuse
-
-
-class Features(NamedTuple):
-    """What a model shows besides its logits.
-
-    maps: f32[b,h,w,c] each, shallow to deep; maps[0] is the output of the stem, or of the first block without one.
-        `Withheld()` where only the rest is at hand.
+    logits: f32[b,classes].
     embedding: f32[b,d], the penultimate layer, after global average pooling.
+    feature_maps: f[b,h,w,c] each, shallow to deep. The first is the output of the stem, or of the first block of a
+        network without one. () where none are available, as of a teacher whose outputs are cached.
+    distilled_logits: f32[b,classes] of a second head that is trained on the teacher, else None.
     """
 
-    maps: tuple[Array, ...] | Withheld
+    logits: Array
     embedding: Array
-
-
-# What `model.apply` returns: (logits f32[b,classes], Features).
-Outputs = tuple[Array, Features]
+    feature_maps: tuple[Array, ...] = ()
+    distilled_logits: Array | None = None
 
 
 class Batch(NamedTuple):
-    """Examples of the training set: images f32[b,h,w,c], labels i32[b], indices i32[b] (positions in the set)."""
+    """Training examples.
 
-    images: Array
+    inputs: the network's input, a pytree of arrays with leading axis b; of images f32[b,h,w,c], augmented.
+    labels: i32[b].
+    indices: i32[b], positions in the training set.
+    weights: f32[b,t], a mask of the tokens of a sequence, or None.
+    """
+
+    inputs: Any
     labels: Array
     indices: Array
+    weights: Array | None = None
+
+
+class OnBatch(Protocol):
+    """Is called after each batch of a loop over many images."""
+
+    def __call__(self, done: int, total: int, /) -> None:
+        """Takes the number of images that are done and of all images. It may raise to end the loop."""
+
+
+class Init(Protocol):
+    """The `init` of a distiller."""
+
+    def __call__(self, rng: Array, student_shapes: ModelOutput, teacher_shapes: ModelOutput, /) -> tuple[Params, State]:
+        """Creates the trained parameters and the state; it also works under `jax.eval_shape`.
+
+        Args:
+            rng: a typed key.
+            student_shapes: the student's output for some batch, of arrays or of `jax.ShapeDtypeStruct`.
+            teacher_shapes: the teacher's.
+
+        Returns:
+            (params, state): `params` are trained together with the student, `state` is not.
+        """
+
+
+class Loss(Protocol):
+    """The `loss` of a distiller."""
+
+    def __call__(
+        self,
+        params: Params,
+        state: State,
+        student: ModelOutput,
+        teacher: ModelOutput,
+        batch: Batch,
+        /,
+        *,
+        rng: Array,
+        axis_name: str | None = None,
+    ) -> tuple[Array, tuple[State, Metrics]]:
+        """Computes the loss of a batch.
+
+        Args:
+            params: as of `init`.
+            state: as of `init`, or of the previous batch.
+            student: the student's output for the rows of this device.
+            teacher: the teacher's.
+            batch: the rows of this device.
+            rng: a typed key, the same on every device.
+            axis_name: the mapped axis of the devices, or None outside a mapped function.
+
+        Returns:
+            (loss f32[], (state, metrics)). The loss is this device's share: the mean over the devices of the losses,
+            and of their gradients, is that of the global batch. The state is the same on every device.
+        """
+
+
+class Refresh(Protocol):
+    """The `refresh` of a distiller that mines."""
+
+    def __call__(
+        self,
+        state: State,
+        student_embeddings: Array,
+        teacher_embeddings: Any,
+        rng: Array,
+        /,
+        *,
+        axis_name: str | None = None,
+    ) -> State:
+        """Mines the training set.
+
+        Args:
+            state: as of `init` or `loss`.
+            student_embeddings: f32[n,ds], of the whole training set.
+            teacher_embeddings: f32[n,dt], or `rdx.Ranked`, which holds them with their ranks.
+            rng: a typed key.
+            axis_name: the mapped axis of the devices that share the work, or None outside a mapped function.
+
+        Returns:
+            The state with the mined tables, the same on every device.
+        """
+
+
+class Histograms(Protocol):
+    """The `histograms` of a distiller."""
+
+    def __call__(self, state: State, /) -> dict[str, Array]:
+        """Returns per-example values {name: f32[n]} that are logged after each mining."""
 
 
 def _no_histograms(state: State) -> dict[str, Array]:
-    """The `histograms` of a method that has nothing to show."""
+    """The `histograms` of a method that logs none."""
     return {}
 
 
 class Distiller(NamedTuple):
     """A distillation method as a value, in the way of `optax.GradientTransformation`.
 
-    init: (rng, student_shapes, teacher_shapes) -> (params, state). The shapes are `Outputs` of arrays or of
-        `jax.ShapeDtypeStruct`; it works under `jax.eval_shape`. `params` train with the student, `state` does not.
-    loss: (params, state, student, teacher, batch, *, rng, axis_name) -> (loss f32[], (state, metrics)).
-        `student` and `teacher` are `Outputs` of this device's rows. The loss is this device's share: the mean over
-        devices of losses and of gradients is the global one. `rng` is the same on every device. `axis_name` is None
-        outside a mapped function.
-    refresh: (state, student_embeddings f32[n,ds], teacher_embeddings f32[n,dt], rng, *, axis_name=None) -> state,
-        from the embeddings of the whole training set; None for a method that mines nothing.
-    histograms: state -> {name: f32[n]}, per-example quantities worth a picture after each refresh.
+    init: creates the trained parameters and the state.
+    loss: computes the loss and the next state.
+    refresh: mines the training set; None for a method that does not mine.
+    needs_feature_maps: whether the loss reads the feature maps of student and teacher.
+    histograms: per-example values that are logged after each mining.
     """
 
-    init: Callable[..., tuple[Params, State]]
-    loss: Callable[..., tuple[Array, tuple[State, Metrics]]]
-    refresh: Callable[..., State] | None = None
-    histograms: Callable[[State], dict[str, Array]] = _no_histograms
+    init: Init
+    loss: Loss
+    refresh: Refresh | None = None
+    needs_feature_maps: bool = False
+    histograms: Histograms = _no_histograms

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from rdd_jax.core.types import Array, Outputs
+from rdd_jax.core.types import Array, ModelOutput
 
 
-def paired_maps(student: Outputs, teacher: Outputs) -> list[tuple[Array, Array]]:
+def paired_maps(student: ModelOutput, teacher: ModelOutput) -> list[tuple[Array, Array]]:
     """The maps after the stem, (student's, teacher's), shallow to deep.
 
     Where one network shows more, as many of its maps are taken as the other has, spread evenly, the deepest included.
@@ -13,7 +13,7 @@ def paired_maps(student: Outputs, teacher: Outputs) -> list[tuple[Array, Array]]
     Raises:
         ValueError: where a network shows no map after the stem.
     """
-    ours, theirs = student[1].maps[1:], teacher[1].maps[1:]
+    ours, theirs = student.feature_maps[1:], teacher.feature_maps[1:]
     count = min(len(ours), len(theirs))
     if not count:
         raise ValueError(f"needs maps after the stem of both networks; got {len(ours)} and {len(theirs)}")

@@ -1,6 +1,6 @@
 """Attention transfer (Zagoruyko & Komodakis 2017)."""
 
-from rdd_jax.core.types import Array, Batch, Distiller, Outputs
+from rdd_jax.core.types import Array, Batch, Distiller, ModelOutput
 from rdd_jax.losses import features
 from rdd_jax.methods._feature_pairs import paired_maps
 from rdd_jax.methods.from_loss import from_loss
@@ -15,7 +15,7 @@ def at(*, power: int = 2) -> Distiller:
     if power < 2 or power % 2:
         raise ValueError(f"at: power must be even and at least 2; got {power}")
 
-    def loss(student: Outputs, teacher: Outputs, batch: Batch, axis_name: str | None) -> Array:
+    def loss(student: ModelOutput, teacher: ModelOutput, batch: Batch, axis_name: str | None) -> Array:
         return sum(features.attention_transfer(*maps, power=power) for maps in paired_maps(student, teacher))
 
-    return from_loss(loss)
+    return from_loss(loss, needs_feature_maps=True)

@@ -23,13 +23,13 @@ def cc(*, dim: int = 128) -> Distiller:
     def init(rng, student_shapes, teacher_shapes):
         student_rng, teacher_rng = jax.random.split(rng)
         return {
-            "student": init_head(student_rng, student_shapes[1].embedding.shape[-1], dim),
-            "teacher": init_head(teacher_rng, teacher_shapes[1].embedding.shape[-1], dim),
+            "student": init_head(student_rng, student_shapes.embedding.shape[-1], dim),
+            "teacher": init_head(teacher_rng, teacher_shapes.embedding.shape[-1], dim),
         }, {}
 
     def loss(params, state, student, teacher, batch, *, rng, axis_name=None):
-        ours = all_gather(linear(params["student"], student[1].embedding), axis_name)
-        fixed = jax.lax.stop_gradient(teacher[1].embedding)
+        ours = all_gather(linear(params["student"], student.embedding), axis_name)
+        fixed = jax.lax.stop_gradient(teacher.embedding)
         theirs = all_gather(linear(params["teacher"], fixed), axis_name)
         return correlation_congruence(ours, theirs), (state, {})
 

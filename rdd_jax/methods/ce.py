@@ -1,6 +1,6 @@
 """Cross-entropy with the labels."""
 
-from rdd_jax.core.types import Array, Batch, Distiller, Outputs
+from rdd_jax.core.types import Array, Batch, Distiller, ModelOutput
 from rdd_jax.losses import logits
 from rdd_jax.methods.from_loss import from_loss
 
@@ -8,7 +8,7 @@ from rdd_jax.methods.from_loss import from_loss
 def ce() -> Distiller:
     """Cross-entropy with the labels: no distillation. The `gamma` term of `gamma*L_CE + alpha*L_KD + beta*L_RDD`."""
 
-    def loss(student: Outputs, teacher: Outputs, batch: Batch, axis_name: str | None) -> Array:
-        return logits.cross_entropy(student[0], batch.labels)
+    def loss(student: ModelOutput, teacher: ModelOutput, batch: Batch, axis_name: str | None) -> Array:
+        return logits.cross_entropy(student.logits, batch.labels)
 
     return from_loss(loss)

@@ -53,14 +53,14 @@ def crd(
     def init(rng, student_shapes, teacher_shapes):
         student_rng, teacher_rng, bank_rng = jax.random.split(rng, 3)
         params = {
-            "student": init_head(student_rng, student_shapes[1].embedding.shape[-1], dim),
-            "teacher": init_head(teacher_rng, teacher_shapes[1].embedding.shape[-1], dim),
+            "student": init_head(student_rng, student_shapes.embedding.shape[-1], dim),
+            "teacher": init_head(teacher_rng, teacher_shapes.embedding.shape[-1], dim),
         }
         return params, CrdState(init_bank(bank_rng, num_examples, dim), jnp.zeros(()), jnp.zeros(()))
 
     def loss(params, state, student, teacher, batch, *, rng, axis_name=None):
-        ours = project(params["student"], student[1].embedding)
-        theirs = project(params["teacher"], jax.lax.stop_gradient(teacher[1].embedding))
+        ours = project(params["student"], student.embedding)
+        theirs = project(params["teacher"], jax.lax.stop_gradient(teacher.embedding))
         negatives = draw(row_keys(rng, len(batch.indices), axis_name), batch.labels)
         # All rows of the bank, weighted by how often they were drawn: no gathers, whose gradients would be scatters.
         itself = jax.nn.one_hot(batch.indices, num_examples)

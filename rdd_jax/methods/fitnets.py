@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from rdd_jax.core.collectives import mean
-from rdd_jax.core.types import Array, Distiller, Outputs
+from rdd_jax.core.types import Array, Distiller, ModelOutput
 from rdd_jax.losses.features import hint, match_sizes
 from rdd_jax.methods._projections import init_head, linear
 
@@ -24,8 +24,8 @@ def fitnets(*, layer: int = 2) -> Distiller:
     if layer < 0:
         raise ValueError(f"fitnets: layer must not be negative; got {layer}")
 
-    def chosen(outputs: Outputs) -> Array:
-        maps = outputs[1].maps
+    def chosen(outputs: ModelOutput) -> Array:
+        maps = outputs.feature_maps
         if layer >= len(maps):
             raise ValueError(f"fitnets: layer must be below {len(maps)}, the maps of the network; got {layer}")
         return maps[layer]
@@ -40,7 +40,7 @@ def fitnets(*, layer: int = 2) -> Distiller:
         adapted = _batch_norm(params["norm"], linear(params["conv"], ours), axis_name)
         return hint(adapted, theirs), (state, {})
 
-    return Distiller(init, loss)
+    return Distiller(init, loss, needs_feature_maps=True)
 
 
 def _batch_norm(norm: dict[str, Array], x: Array, axis_name: str | None) -> Array:

@@ -1,6 +1,6 @@
 """Knowledge distillation (Hinton et al. 2015)."""
 
-from rdd_jax.core.types import Array, Batch, Distiller, Outputs
+from rdd_jax.core.types import Array, Batch, Distiller, ModelOutput
 from rdd_jax.losses import logits
 from rdd_jax.methods.from_loss import from_loss
 
@@ -10,7 +10,7 @@ def kd(*, temperature: float = 4.0) -> Distiller:
     if not temperature > 0:
         raise ValueError(f"kd: temperature must be above 0; got {temperature}")
 
-    def loss(student: Outputs, teacher: Outputs, batch: Batch, axis_name: str | None) -> Array:
-        return logits.distillation_kl(student[0], teacher[0], temperature)
+    def loss(student: ModelOutput, teacher: ModelOutput, batch: Batch, axis_name: str | None) -> Array:
+        return logits.distillation_kl(student.logits, teacher.logits, temperature)
 
     return from_loss(loss)

@@ -1,6 +1,6 @@
 """Probabilistic knowledge transfer (Passalis & Tefas 2018)."""
 
-from rdd_jax.core.types import Array, Batch, Distiller, Outputs
+from rdd_jax.core.types import Array, Batch, Distiller, ModelOutput
 from rdd_jax.losses import relational
 from rdd_jax.methods._global_batch import global_embeddings
 from rdd_jax.methods.from_loss import from_loss
@@ -9,7 +9,7 @@ from rdd_jax.methods.from_loss import from_loss
 def pkt() -> Distiller:
     """Probabilistic knowledge transfer (Passalis & Tefas 2018) on the embeddings of the global batch. Weight 30000."""
 
-    def loss(student: Outputs, teacher: Outputs, batch: Batch, axis_name: str | None) -> Array:
+    def loss(student: ModelOutput, teacher: ModelOutput, batch: Batch, axis_name: str | None) -> Array:
         return relational.probabilistic_transfer(*global_embeddings(student, teacher, axis_name))
 
     return from_loss(loss)

@@ -116,9 +116,9 @@ def rdd(
 
     def init(rng, student_shapes, teacher_shapes):
         student_rng, teacher_rng, bank_rng, table_rng = jax.random.split(rng, 4)
-        trained = {"student": init_head(student_rng, student_shapes[1].embedding.shape[-1], dim)}
+        trained = {"student": init_head(student_rng, student_shapes.embedding.shape[-1], dim)}
         # A head without a gradient must not stand among the parameters: the optimizer would decay it away.
-        teacher_head = {"teacher": init_head(teacher_rng, teacher_shapes[1].embedding.shape[-1], dim)}
+        teacher_head = {"teacher": init_head(teacher_rng, teacher_shapes.embedding.shape[-1], dim)}
         fixed = {} if both_directions else teacher_head
         bank = init_bank(bank_rng, num_examples, dim)
         table = _starting_table(table_rng, num_examples, pool_size)
@@ -137,8 +137,8 @@ def rdd(
 
     def loss(params, state, student, teacher, batch, *, rng, axis_name=None):
         heads = params | state.fixed_heads
-        ours = project(heads["student"], student[1].embedding)
-        theirs = project(heads["teacher"], jax.lax.stop_gradient(teacher[1].embedding))
+        ours = project(heads["student"], student.embedding)
+        theirs = project(heads["teacher"], jax.lax.stop_gradient(teacher.embedding))
         drawn = draw(state.table, batch, rng)
         direction = partial(
             _direction_loss,
@@ -170,7 +170,7 @@ def rdd(
         )
         return state._replace(table=table)
 
-    return Distiller(init, loss, refresh, lambda state: {"confusion": state.table.confusion})
+    return Distiller(init, loss, refresh, histograms=lambda state: {"confusion": state.table.confusion})
 
 
 def _direction_loss(

@@ -64,12 +64,12 @@ def rdx_triplet(
 
     def init(rng, student_shapes, teacher_shapes):
         itself = jnp.arange(num_examples, dtype=jnp.int32)
-        vectors = jnp.zeros((num_examples, student_shapes[1].embedding.shape[-1]))
+        vectors = jnp.zeros((num_examples, student_shapes.embedding.shape[-1]))
         table = rdx.TripletTable(itself, itself, jnp.ones((num_examples,)))
         return {}, RdxTripletState(vectors, table, jnp.zeros(()))
 
     def loss(params, state, student, teacher, batch, *, rng, axis_name=None):
-        anchor = l2_normalize(student[1].embedding.astype(jnp.float32))
+        anchor = l2_normalize(student.embedding.astype(jnp.float32))
         positives, negatives, weights = (column[batch.indices] for column in state.table)
         value = contrastive.rdx_triplet(
             anchor, state.vectors[positives], state.vectors[negatives], weights, axis_name=axis_name
@@ -91,4 +91,4 @@ def rdx_triplet(
         )
         return RdxTripletState(l2_normalize(student_embeddings), table, jnp.ones(()))
 
-    return Distiller(init, loss, refresh, lambda state: {"affinity": state.table.weights})
+    return Distiller(init, loss, refresh, histograms=lambda state: {"affinity": state.table.weights})

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from rdd_jax.core.types import Array, Batch, Distiller, Outputs
+from rdd_jax.core.types import Array, Batch, Distiller, ModelOutput
 from rdd_jax.losses import relational
 from rdd_jax.methods._global_batch import global_embeddings
 from rdd_jax.methods.from_loss import from_loss
@@ -18,7 +18,7 @@ def rkd(*, distance_weight: float = 25.0, angle_weight: float = 50.0) -> Distill
             f"rkd: weights must not be negative, and one above 0; got {distance_weight} and {angle_weight}"
         )
 
-    def loss(student: Outputs, teacher: Outputs, batch: Batch, axis_name: str | None) -> Array:
+    def loss(student: ModelOutput, teacher: ModelOutput, batch: Batch, axis_name: str | None) -> Array:
         ours, theirs = global_embeddings(student, teacher, axis_name)
         total = jnp.zeros(())
         if distance_weight:

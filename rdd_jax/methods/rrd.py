@@ -60,12 +60,12 @@ def rrd(
     def init(rng, student_shapes, teacher_shapes):
         student_rng, teacher_rng, memory_rng = jax.random.split(rng, 3)
         # No gradient reaches the teacher's head: among the parameters the optimizer would decay it away.
-        teacher_head = init_head(teacher_rng, teacher_shapes[1].embedding.shape[-1], dim)
+        teacher_head = init_head(teacher_rng, teacher_shapes.embedding.shape[-1], dim)
         if memory == "queue":
             start = init_queue(memory_rng, num_negatives, dim)
         else:
             start = l2_normalize(random_vectors(memory_rng, num_examples, dim))
-        return init_head(student_rng, student_shapes[1].embedding.shape[-1], dim), RrdState(start, teacher_head)
+        return init_head(student_rng, student_shapes.embedding.shape[-1], dim), RrdState(start, teacher_head)
 
     def remember(remembered: FifoQueue | Array, batch: Batch, vectors: Array, rng: Array, axis_name: str | None):
         """-> (the memory with the global batch in it, the rows f32[q,dim] to compare with)."""
@@ -79,8 +79,8 @@ def rrd(
         return bank, bank[jnp.concatenate([indices, drawn])]
 
     def loss(params, state, student, teacher, batch, *, rng, axis_name=None):
-        ours = project(params, student[1].embedding)
-        theirs = project(state.teacher_head, teacher[1].embedding)
+        ours = project(params, student.embedding)
+        theirs = project(state.teacher_head, teacher.embedding)
         remembered, rows = remember(state.memory, batch, theirs, rng, axis_name)
         value = relational_contrast(
             products(ours, rows), products(theirs, rows), student_temperature, teacher_temperature

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from rdd_jax.core.collectives import all_gather
-from rdd_jax.core.types import Array, Batch, Distiller, Outputs
+from rdd_jax.core.types import Array, Batch, Distiller, ModelOutput
 from rdd_jax.losses import relational
 from rdd_jax.methods.from_loss import from_loss
 
@@ -11,8 +11,8 @@ from rdd_jax.methods.from_loss import from_loss
 def sp() -> Distiller:
     """Similarity-preserving distillation (Tung & Mori 2019) on the last maps of the global batch. Weight 3000."""
 
-    def loss(student: Outputs, teacher: Outputs, batch: Batch, axis_name: str | None) -> Array:
-        maps = (all_gather(outputs[1].maps[-1], axis_name) for outputs in (student, teacher))
+    def loss(student: ModelOutput, teacher: ModelOutput, batch: Batch, axis_name: str | None) -> Array:
+        maps = (all_gather(outputs.feature_maps[-1], axis_name) for outputs in (student, teacher))
         return relational.similarity_preserving(*(x.astype(jnp.float32) for x in maps))
 
-    return from_loss(loss)
+    return from_loss(loss, needs_feature_maps=True)

@@ -40,7 +40,7 @@ def vid(*, initial_variance: float = 5.0) -> Distiller:
             total += variational_information(_mean(gaussian["regressor"], ours), variance, theirs)
         return total, (state, {})
 
-    return Distiller(init, loss)
+    return Distiller(init, loss, needs_feature_maps=True)
 
 
 def _init_gaussian(rng: Array, inputs: int, outputs: int, variance: float) -> dict[str, Head | Array]:

@@ -57,8 +57,9 @@ def weighted_sum(terms: dict[str, tuple[float, Distiller]]) -> Distiller:
             for key, values in distiller.histograms(state[name]).items()
         }
 
+    needs_maps = any(distiller.needs_feature_maps for _, distiller in terms.values())
     mines = any(distiller.refresh for _, distiller in terms.values())
-    return Distiller(init, loss, refresh if mines else None, histograms)
+    return Distiller(init, loss, refresh if mines else None, needs_maps, histograms)
 
 
 def _named(rng, name: str):

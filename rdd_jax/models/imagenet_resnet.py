@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rdd_jax.core.types import Features, Outputs
+from rdd_jax.core.types import ModelOutput
 from rdd_jax.models.layers import batch_norm, classifier, conv
 from rdd_jax.models.resnet import BasicBlock, add_shortcut
 
@@ -63,8 +63,8 @@ class ImageNetResNet(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, images: jax.Array, train: bool) -> Outputs:
-        """f[b,h,w,c] -> (logits f32[b,classes], Features), with the maps of the stem, pooled, and of each stage."""
+    def __call__(self, images: jax.Array, train: bool) -> ModelOutput:
+        """f[b,h,w,c] -> ModelOutput, with the maps of the stem, pooled, and of each stage."""
         is_large = images.shape[1] >= _LARGE
         as_repdistiller = self.bottlenecks and not is_large  # It has a resnet50, for small images, but no resnet18.
         shortcut, last = ("shortcut", "linear") if as_repdistiller else ("downsample", "fc")
@@ -83,4 +83,4 @@ class ImageNetResNet(nn.Module):
                 x = make_block(width, stride, self.axis_name, self.dtype, name=f"layer{stage}_{block}")(x, train)
             maps.append(x)
         embedding = jnp.mean(x, axis=(1, 2), dtype=jnp.float32)
-        return classifier(embedding, self.num_classes, name=last), Features(tuple(maps), embedding)
+        return ModelOutput(classifier(embedding, self.num_classes, name=last), embedding, tuple(maps))

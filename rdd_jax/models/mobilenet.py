@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rdd_jax.core.types import Features, Outputs
+from rdd_jax.core.types import ModelOutput
 from rdd_jax.models.layers import batch_norm, classifier, conv
 
 # Of each stage: expansion, channels (half the paper's), blocks, stride of the first block.
@@ -59,8 +59,8 @@ class MobileNetV2(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, images: jax.Array, train: bool) -> Outputs:
-        """f[b,h,w,c] -> (logits f32[b,classes], Features), with the maps of the stem and of four stages.
+    def __call__(self, images: jax.Array, train: bool) -> ModelOutput:
+        """f[b,h,w,c] -> ModelOutput, with the maps of the stem and of four stages.
 
         Only the stem's map is rectified.
         """
@@ -83,4 +83,4 @@ class MobileNetV2(nn.Module):
         x = conv(1280, 1, dtype=self.dtype, name="conv2_0")(x)
         x = nn.relu(norm(name="conv2_1")(x))
         embedding = jnp.mean(x, axis=(1, 2), dtype=jnp.float32)
-        return classifier(embedding, self.num_classes, name="classifier_0"), Features(tuple(maps), embedding)
+        return ModelOutput(classifier(embedding, self.num_classes, name="classifier_0"), embedding, tuple(maps))

@@ -1,4 +1,4 @@
-"""The networks by name: modules whose `apply` returns (logits, Features)."""
+"""The networks by name: modules whose `apply` returns a ModelOutput."""
 
 from collections.abc import Callable
 from functools import partial
@@ -34,7 +34,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
 
 
 def create(name: str, num_classes: int, *, axis_name: str | None = None, dtype: Any = jnp.float32) -> nn.Module:
-    """The network of that name: `apply(variables, images, train=...) -> (logits f32[b,classes], Features)`.
+    """The network of that name: `apply(variables, images, train=...) -> ModelOutput`.
 
     Args:
         name: a key of MODELS.

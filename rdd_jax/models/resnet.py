@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rdd_jax.core.types import Features, Outputs
+from rdd_jax.core.types import ModelOutput
 from rdd_jax.models.layers import batch_norm, classifier, conv
 
 
@@ -67,8 +67,8 @@ class ResNet(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, images: jax.Array, train: bool) -> Outputs:
-        """f[b,h,w,c] -> (logits f32[b,classes], Features), with the maps of the stem and of each stage."""
+    def __call__(self, images: jax.Array, train: bool) -> ModelOutput:
+        """f[b,h,w,c] -> ModelOutput, with the maps of the stem and of each stage."""
         x = conv(self.widths[0], 3, dtype=self.dtype, name="conv1")(images)
         x = nn.relu(batch_norm(train, self.axis_name, dtype=self.dtype, name="bn1")(x))
         maps = [x]
@@ -78,4 +78,4 @@ class ResNet(nn.Module):
                 x = BasicBlock(width, stride, self.axis_name, self.dtype, name=f"layer{stage}_{block}")(x, train)
             maps.append(x)
         embedding = jnp.mean(x, axis=(1, 2), dtype=jnp.float32)
-        return classifier(embedding, self.num_classes, name="fc"), Features(tuple(maps), embedding)
+        return ModelOutput(classifier(embedding, self.num_classes, name="fc"), embedding, tuple(maps))

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rdd_jax.core.types import Features, Outputs
+from rdd_jax.core.types import ModelOutput
 from rdd_jax.models.layers import batch_norm, classifier, conv
 
 _STEM = 24
@@ -65,8 +65,8 @@ class ShuffleNet(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, images: jax.Array, train: bool) -> Outputs:
-        """f[b,h,w,c] -> (logits f32[b,classes], Features), with the maps of the stem and of each stage."""
+    def __call__(self, images: jax.Array, train: bool) -> ModelOutput:
+        """f[b,h,w,c] -> ModelOutput, with the maps of the stem and of each stage."""
         x = conv(_STEM, 1, dtype=self.dtype, name="conv1")(images)
         x = nn.relu(batch_norm(train, self.axis_name, dtype=self.dtype, name="bn1")(x))
         maps = [x]
@@ -76,7 +76,7 @@ class ShuffleNet(nn.Module):
                 x = GroupBottleneck(width, stride, self.axis_name, self.dtype, name=f"layer{stage}_{block}")(x, train)
             maps.append(x)
         embedding = jnp.mean(x, axis=(1, 2), dtype=jnp.float32)
-        return classifier(embedding, self.num_classes, name="linear"), Features(tuple(maps), embedding)
+        return ModelOutput(classifier(embedding, self.num_classes, name="linear"), embedding, tuple(maps))
 
 
 class DownBlock(nn.Module):
@@ -139,8 +139,8 @@ class ShuffleNetV2(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, images: jax.Array, train: bool) -> Outputs:
-        """f[b,h,w,c] -> (logits f32[b,classes], Features), with the maps of the stem and of each stage."""
+    def __call__(self, images: jax.Array, train: bool) -> ModelOutput:
+        """f[b,h,w,c] -> ModelOutput, with the maps of the stem and of each stage."""
         norm = partial(batch_norm, train, self.axis_name, dtype=self.dtype)
         x = conv(_STEM, 1, dtype=self.dtype, name="conv1")(images)
         x = nn.relu(norm(name="bn1")(x))
@@ -154,4 +154,4 @@ class ShuffleNetV2(nn.Module):
         x = conv(last, 1, dtype=self.dtype, name="conv2")(x)
         x = nn.relu(norm(name="bn2")(x))
         embedding = jnp.mean(x, axis=(1, 2), dtype=jnp.float32)
-        return classifier(embedding, self.num_classes, name="linear"), Features(tuple(maps), embedding)
+        return ModelOutput(classifier(embedding, self.num_classes, name="linear"), embedding, tuple(maps))

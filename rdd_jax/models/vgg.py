@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rdd_jax.core.types import Features, Outputs
+from rdd_jax.core.types import ModelOutput
 from rdd_jax.models.layers import batch_norm, classifier, conv
 
 _WIDTHS = (64, 128, 256, 512, 512)
@@ -35,8 +35,8 @@ class VGG(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, images: jax.Array, train: bool) -> Outputs:
-        """f[b,h,w,c] -> (logits f32[b,classes], Features), with the maps of each block."""
+    def __call__(self, images: jax.Array, train: bool) -> ModelOutput:
+        """f[b,h,w,c] -> ModelOutput, with the maps of each block."""
         side = min(images.shape[1:3])
         if side < 8:
             raise ValueError(f"vgg{self.depth} needs images of 8x8 pixels and more, not {images.shape}")
@@ -51,4 +51,4 @@ class VGG(nn.Module):
                 x = nn.relu(x)
             maps.append(x)
         embedding = jnp.mean(x, axis=(1, 2), dtype=jnp.float32)
-        return classifier(embedding, self.num_classes, name="classifier"), Features(tuple(maps), embedding)
+        return ModelOutput(classifier(embedding, self.num_classes, name="classifier"), embedding, tuple(maps))

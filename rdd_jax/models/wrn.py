@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rdd_jax.core.types import Features, Outputs
+from rdd_jax.core.types import ModelOutput
 from rdd_jax.models.layers import batch_norm, classifier, conv
 
 
@@ -49,8 +49,8 @@ class WideResNet(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, images: jax.Array, train: bool) -> Outputs:
-        """f[b,h,w,c] -> (logits f32[b,classes], Features), with the maps of the stem and of each stage, unrectified."""
+    def __call__(self, images: jax.Array, train: bool) -> ModelOutput:
+        """f[b,h,w,c] -> ModelOutput, with the maps of the stem and of each stage, unrectified."""
         x = conv(16, 3, dtype=self.dtype, name="conv1")(images)
         maps = [x]
         for stage, width in enumerate((16, 32, 64), start=1):
@@ -62,4 +62,4 @@ class WideResNet(nn.Module):
             maps.append(x)
         x = nn.relu(batch_norm(train, self.axis_name, dtype=self.dtype, name="bn1")(x))
         embedding = jnp.mean(x, axis=(1, 2), dtype=jnp.float32)
-        return classifier(embedding, self.num_classes, name="fc"), Features(tuple(maps), embedding)
+        return ModelOutput(classifier(embedding, self.num_classes, name="fc"), embedding, tuple(maps))

@@ -35,7 +35,7 @@ VERSION = 2
 
 
 class Exported(NamedTuple):
-    """A network from an export: `model.apply(variables, preprocess(images), train=False)` is (logits, Features).
+    """A network from an export: `model.apply(variables, preprocess(images), train=False)` is ModelOutput.
 
     read: the path of an image file, or an image of Pillow's, of any size -> uint8[h,w,c]; see `Preprocessing.read`.
     preprocess: such pixels uint8[b,h,w,c] -> f32[b,h,w,c]; see `Preprocessing.normalize`.

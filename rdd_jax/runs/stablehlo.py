@@ -20,7 +20,7 @@ def serialize(model: nn.Module, variables: dict[str, Any], preprocessing: Prepro
     it, the scaling of images to h x w is not.
 
     Args:
-        model: its `apply` returns (logits, Features).
+        model: its `apply` returns a ModelOutput.
         variables: {"params", "batch_stats"}.
         preprocessing: of which `image_shape` and `normalize` are used.
     """

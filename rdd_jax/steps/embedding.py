@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from rdd_jax.core import devices
-from rdd_jax.core.types import Array, OnBatch, Outputs
+from rdd_jax.core.types import Array, ModelOutput, OnBatch
 from rdd_jax.data import pipeline
 from rdd_jax.data.streaming import Stream
 
@@ -21,13 +21,13 @@ class Embed(Protocol):
         """Returns the embeddings f32[n,d] of images uint8[n,h,w,c]."""
 
 
-def embedding_of(outputs: Outputs) -> Array:
+def embedding_of(outputs: ModelOutput) -> Array:
     """f32[b,d]."""
-    return outputs[1].embedding
+    return outputs.embedding
 
 
 def make_embed(
-    model: nn.Module, normalize: Callable[[Array], Array], show: Callable[[Outputs], Array] = embedding_of
+    model: nn.Module, normalize: Callable[[Array], Array], show: Callable[[ModelOutput], Array] = embedding_of
 ) -> Embed:
     """The embeddings of replicated or streamed images, or what else `show` makes of a network's outputs of them.
 

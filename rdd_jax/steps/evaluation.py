@@ -56,12 +56,12 @@ def make_evaluate(model: nn.Module, normalize: Callable[[Array], Array]) -> Eval
     """Makes the evaluation of a network on replicated or streamed images.
 
     Args:
-        model: its `apply` returns (logits, Features).
+        model: its `apply` returns a ModelOutput.
         normalize: uint8[b,h,w,c] -> f32[b,h,w,c].
     """
 
     def evaluate_batch(feed, variables, images, labels, indices):
-        logits, _ = model.apply(variables, normalize(feed.rows(images, indices)), train=False)
+        logits = model.apply(variables, normalize(feed.rows(images, indices)), train=False).logits
         losses = optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels[indices])
         counted = indices >= 0
         correct = correct_predictions(logits, labels[indices])

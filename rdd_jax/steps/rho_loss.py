@@ -19,7 +19,7 @@ def reducible_loss(student: nn.Module, preprocess: Preprocess, *, keep: int) -> 
     def select(state, images, labels, candidates, view_rng, axis_name):
         places = row_places(len(candidates), axis_name)
         pixels = preprocess(images[candidates], place_keys(view_rng, places))
-        logits, _ = student.apply(state.student, pixels, train=False)
+        logits = student.apply(state.student, pixels, train=False).logits
         losses = optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels[candidates])
         reducible, candidates = all_gather((losses - state.scores[candidates], candidates), axis_name)
         best = jax.lax.top_k(reducible, keep * (len(reducible) // len(places)))[1]

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 
-from rdd_jax.core.types import Array, Features, Outputs, Withheld
+from rdd_jax.core.types import Array, ModelOutput
 
 # (what it teaches from, pixels f32[b,h,w,c], indices i32[b]) -> the teacher's outputs for these views
-Teach = Callable[[Any, Array, Array], Outputs]
+Teach = Callable[[Any, Array, Array], ModelOutput]
 
 
 class Lessons(NamedTuple):
@@ -27,6 +27,6 @@ def live(teacher: nn.Module) -> Teach:
     return teach
 
 
-def remembered(lessons: Lessons, pixels: Array, indices: Array) -> Outputs:
+def remembered(lessons: Lessons, pixels: Array, indices: Array) -> ModelOutput:
     """A teacher that looks at nothing; it teaches from the epoch's lessons."""
-    return lessons.logits[indices], Features(Withheld(), lessons.embeddings[indices])
+    return ModelOutput(lessons.logits[indices], lessons.embeddings[indices])

@@ -37,8 +37,8 @@ def make_lessons(
     """
 
     def look(variables, images, indices, drawn):
-        logits, features = teacher.apply(variables, views.show(images[indices], drawn), train=False)
-        return all_gather(jnp.concatenate([logits, features.embedding], axis=1), devices.AXIS)
+        outputs = teacher.apply(variables, views.show(images[indices], drawn), train=False)
+        return all_gather(jnp.concatenate([outputs.logits, outputs.embedding], axis=1), devices.AXIS)
 
     look = devices.data_parallel(look, in_axes=(None, None, 0, 0))
 

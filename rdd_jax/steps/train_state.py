@@ -10,7 +10,7 @@ import optax
 from clu.metrics import Average
 
 from rdd_jax import models
-from rdd_jax.core.types import Array, Batch, Distiller, MapsWithheld, Metrics, Outputs, Withheld
+from rdd_jax.core.types import Array, Batch, Distiller, Metrics, ModelOutput
 from rdd_jax.rdx import drift
 
 # Of the epoch's updates, the percentage that would have made the state not finite and were left out.
@@ -92,7 +92,7 @@ def is_finite(state: TrainState) -> Array:
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(changed)]).all()
 
 
-def output_shapes(model: nn.Module, image_shape: tuple[int, int, int]) -> Outputs:
+def output_shapes(model: nn.Module, image_shape: tuple[int, int, int]) -> ModelOutput:
     """The shapes of what a network returns for one image of that (height, width, channels)."""
 
     def outputs(rng):
@@ -102,20 +102,9 @@ def output_shapes(model: nn.Module, image_shape: tuple[int, int, int]) -> Output
     return jax.eval_shape(outputs, jax.random.key(0))
 
 
-def reads_maps(distiller: Distiller, student: Outputs, teacher: Outputs) -> bool:
-    """Whether the loss looks at the teacher's maps; the arguments are shapes, as `output_shapes` has them."""
-    heads, state = jax.eval_shape(distiller.init, jax.random.key(0), student, teacher)
-    logits, features = teacher
-    try:
-        _metric_shapes(distiller, heads, state, student, (logits, features._replace(maps=Withheld())))
-    except MapsWithheld:
-        return True
-    return False
-
-
-def _metric_shapes(distiller: Distiller, heads: Any, state: Any, student: Outputs, teacher: Outputs) -> Metrics:
+def _metric_shapes(distiller: Distiller, heads: Any, state: Any, student: ModelOutput, teacher: ModelOutput) -> Metrics:
     def metrics(heads, state, student, teacher):
-        rows = len(student[0])
+        rows = len(student.logits)
         batch = Batch(jnp.zeros((rows, 1, 1, 1)), jnp.zeros((rows,), jnp.int32), jnp.zeros((rows,), jnp.int32))
         return distiller.loss(heads, state, student, teacher, batch, rng=jax.random.key(0), axis_name=None)[1][1]
 

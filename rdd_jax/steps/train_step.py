@@ -75,7 +75,7 @@ def make_train_step(
                     rng=loss_rng,
                     axis_name=axis_name,
                 )
-            metrics = {"loss": loss, "accuracy": percent_correct(outputs[0], batch.labels), **metrics}
+            metrics = {"loss": loss, "accuracy": percent_correct(outputs.logits, batch.labels), **metrics}
             return loss, (updates, distiller_state, metrics)
 
         trained = (state.student["params"], state.heads)

@@ -211,7 +211,7 @@ def _teaching(
     model, variables = teacher
     if config.teacher.cache == "none":
         return teaching.live(model), lambda first_step, batches, on_batch=None: (variables, {})
-    embedding = train_state.output_shapes(model, images.shape[1:])[1].embedding
+    embedding = train_state.output_shapes(model, images.shape[1:]).embedding
     sizes = {
         "num_examples": len(images),
         "num_views": augmentation.num_views(views.pad, views.flip),
@@ -273,7 +273,7 @@ def _irreducible_losses(
     losses = {}
     for part in ("even", "odd"):
         network = load_network(shared / naming.run_name(naming.holdout_config(config, part)), config.dtype)
-        judge = make_embed(network.model, normalize, show=lambda outputs: outputs[0])
+        judge = make_embed(network.model, normalize, show=lambda outputs: outputs.logits)
         logits = judge(network.variables, train.images, on_batch)
         losses[part] = optax.losses.softmax_cross_entropy_with_integer_labels(logits, train.labels)
     is_even = jnp.arange(len(train.labels)) % 2 == 0

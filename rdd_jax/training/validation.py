@@ -11,7 +11,7 @@ import numpy as np
 from rdd_jax import methods, models
 from rdd_jax.core import io
 from rdd_jax.core.errors import UserError, is_text, unknown
-from rdd_jax.core.types import Outputs
+from rdd_jax.core.types import ModelOutput
 from rdd_jax.data import augmentation, loading, samplers
 from rdd_jax.data.samplers import Sampler
 from rdd_jax.models import torch_import
@@ -115,11 +115,11 @@ def _check_names(config: ml_collections.ConfigDict) -> None:
     shapes = [train_state.output_shapes(network, info.image_shape) for network in networks]
     jax.eval_shape(distiller.init, jax.random.key(0), *shapes)
     if config.teacher.cache != "none":
-        _check_cache(config, labels, *shapes)
+        _check_cache(config, labels, shapes[1])
 
 
-def _check_cache(config: ml_collections.ConfigDict, labels: np.ndarray, student: Outputs, teacher: Outputs) -> None:
-    """The outputs' shapes are of one image each."""
+def _check_cache(config: ml_collections.ConfigDict, labels: np.ndarray, teacher: ModelOutput) -> None:
+    """Raises ValueError for a cache that cannot hold the teacher's outputs, whose shapes are of one image."""
     if not config.teacher.name:
         raise ValueError("teacher.cache keeps what a teacher says: set --config.teacher.name")
     if loading.is_streamed(config):
@@ -132,13 +132,13 @@ def _check_cache(config: ml_collections.ConfigDict, labels: np.ndarray, student:
             "--config.teacher.cache=none"
         )
     for name, options in config.distill.items():
-        if options.weight and train_state.reads_maps(methods.from_options({name: options}, labels), student, teacher):
+        if options.weight and methods.from_options({name: options}, labels).needs_feature_maps:
             raise ValueError(
                 f"{name} needs the teacher's maps, and a cache of views holds its logits and embeddings alone: "
                 "set --config.teacher.cache=none"
             )
     views = augmentation.num_views(config.augment.pad, config.augment.flip)
-    values = teacher[0].shape[-1] + teacher[1].embedding.shape[-1]
+    values = teacher.logits.shape[-1] + teacher.embedding.shape[-1]
     size = teacher_cache.nbytes(len(labels), views, values, config.teacher.cache_dtype) / 1e9
     if size > config.teacher.cache_gigabytes:
         raise ValueError(

@@ -38,7 +38,7 @@ def accuracy(workdir, positions):
     model, variables = trained_models.load_network(workdir, "float32")
     dataset = datasets.load("digits")
     images = trained_models.normalizer(dataset)(dataset.test_images[positions])
-    logits, _ = model.clone(axis_name=None).apply(variables, images, train=False)
+    logits = model.clone(axis_name=None).apply(variables, images, train=False).logits
     return float(100 * np.mean(np.argmax(logits, axis=1) == dataset.test_labels[positions]))
 
 

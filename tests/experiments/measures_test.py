@@ -56,7 +56,7 @@ def embed(workdir, images):
     """What the network of a run makes of digits, by its own definition."""
     model, variables = trained_models.load_network(workdir, "float32")
     normalized = trained_models.normalizer(datasets.load("digits"))(images)
-    _, features = jax.jit(lambda shown: model.clone(axis_name=None).apply(variables, shown, train=False))(normalized)
+    features = jax.jit(lambda shown: model.clone(axis_name=None).apply(variables, shown, train=False))(normalized)
     return np.asarray(features.embedding, np.float64)
 
 

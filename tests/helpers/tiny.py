@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rdd_jax import methods
-from rdd_jax.core.types import Batch, Features
+from rdd_jax.core.types import Batch, ModelOutput
 
 EXAMPLES, ROWS, CLASSES = 24, 8, 4
 LABELS = (np.arange(EXAMPLES) % CLASSES).astype(np.int32)
@@ -24,7 +24,7 @@ def outputs(seed, width, dtype=np.float32, *, side=16, depth=4):
         return jnp.asarray(np.random.default_rng([seed, *shape]).normal(size=(ROWS, *shape)), dtype)
 
     maps = tuple(normal(max(side >> i, 1), max(side >> i, 1), width + i) for i in range(depth))
-    return normal(CLASSES, dtype=np.float32), Features(maps, normal(width))
+    return ModelOutput(normal(CLASSES, dtype=np.float32), normal(width), maps)
 
 
 def teacher_outputs(dtype=np.float32):

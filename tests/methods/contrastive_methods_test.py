@@ -47,7 +47,7 @@ def test_crd_is_the_plain_formula():
     rows = np.concatenate([BATCH.indices[:, None], negatives], axis=1)
     total = 0.0
     for side, outputs, bank in (("student", STUDENT, state.bank.teacher), ("teacher", TEACHER, state.bank.student)):
-        scores = bank_scores(project(params[side], outputs[1].embedding), bank, rows, 0.07)
+        scores = bank_scores(project(params[side], outputs.embedding), bank, rows, 0.07)
         scores = scores / (scores.mean() * EXAMPLES)
         total += nce(scores[:, 0], scores[:, 1:], num_examples=EXAMPLES)
     assert_close(value_of(distiller, params, state), total)
@@ -60,7 +60,7 @@ def test_crd_moves_the_rows_of_the_batch():
     for network, side in (("student", STUDENT), ("teacher", TEACHER)):
         before, bank = (np.array(getattr(x.bank, network)) for x in (state, after))
         before[BATCH.indices] = l2_normalize(
-            0.5 * before[BATCH.indices] + 0.5 * project(params[network], side[1].embedding)
+            0.5 * before[BATCH.indices] + 0.5 * project(params[network], side.embedding)
         )
         assert_close(bank, before)
 
@@ -100,7 +100,7 @@ def plain_rdd(params, state, bank, side, weighted=True):
 
     The noise ratio q counts the draws that are left.
     """
-    head, embedding = ({**params, **state.fixed_heads}[side], (STUDENT if side == "student" else TEACHER)[1].embedding)
+    head, embedding = ({**params, **state.fixed_heads}[side], (STUDENT if side == "student" else TEACHER).embedding)
     queries = np.float64(embedding) @ np.float64(head["kernel"]) + np.float64(head["bias"])
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
     rows = []
@@ -180,7 +180,7 @@ def test_rdd_share_of_uniform_negatives():
 def test_rdd_same_class_negatives():
     """Without them, nothing in the bank of the anchor's own class matters but its positive."""
     one = {"student": jax.tree.map(lambda x: x[:1], STUDENT), "teacher": jax.tree.map(lambda x: x[:1], TEACHER)}
-    one["batch"] = Batch(BATCH.images[:1], LABELS[1:2], np.int32([1]))
+    one["batch"] = Batch(BATCH.inputs[:1], LABELS[1:2], np.int32([1]))
     same_class = (LABELS[1] == LABELS) & (np.arange(EXAMPLES) != 1)
     for allowed in (True, False):
         distiller, params, state = scene(same_class_negatives=allowed, positives="self")
@@ -201,13 +201,12 @@ def test_rrd_matches_golden():
     state = RrdState(FifoQueue(jnp.asarray(golden["queue0"]), jnp.zeros((), jnp.int32)), head)
     for step in range(2):
         student, teacher = (
-            (side[0], side[1]._replace(embedding=golden[f"{key}{step}"]))
-            for side, key in ((STUDENT, "fs"), (TEACHER, "ft"))
+            side._replace(embedding=golden[f"{key}{step}"]) for side, key in ((STUDENT, "fs"), (TEACHER, "ft"))
         )
         value, (_, rows), state, _ = compiled(distiller)(params, state, student, teacher)
         gradient = golden[f"grad{step}"]
         np.testing.assert_allclose(value, golden[f"loss{step}"], rtol=5e-6)
-        np.testing.assert_allclose(rows[1].embedding, gradient, rtol=0, atol=5e-6 * np.abs(gradient).max())
+        np.testing.assert_allclose(rows.embedding, gradient, rtol=0, atol=5e-6 * np.abs(gradient).max())
         np.testing.assert_allclose(state.memory.vectors, golden[f"queue{step + 1}"], atol=5e-7)
 
 
@@ -215,7 +214,7 @@ def test_rrd_with_a_bank_compares_with_the_batch_and_with_what_is_drawn():
     distiller = create("rrd", memory="momentum")
     params, state = start(distiller)
     value, _, after, _ = compiled(distiller)(params, state)
-    ours, theirs = project(params, STUDENT[1].embedding), project(state.teacher_head, TEACHER[1].embedding)
+    ours, theirs = project(params, STUDENT.embedding), project(state.teacher_head, TEACHER.embedding)
     bank = momentum_update(state.memory, BATCH.indices, theirs, 0.5)
     assert_close(after.memory, bank)
     drawn = jax.random.randint(jax.random.key(0), (SMALL["num_negatives"],), 0, EXAMPLES)
@@ -232,13 +231,13 @@ def test_rdx_triplet_is_silent_until_it_has_mined():
     params, state = start(distiller)
     value, (_, rows), after, _ = compiled(distiller)(params, state)
     assert value == 0
-    assert not rows[1].embedding.any()
-    assert_close(after.vectors[BATCH.indices], l2_normalize(STUDENT[1].embedding))  # It remembers all the same.
+    assert not rows.embedding.any()
+    assert_close(after.vectors[BATCH.indices], l2_normalize(STUDENT.embedding))  # It remembers all the same.
 
     state = distiller.refresh(after, *EMBEDDINGS, None)
     assert_close(state.vectors, l2_normalize(EMBEDDINGS[0]))
     positives, negatives, weights = (np.asarray(column)[BATCH.indices] for column in rdx.mine_triplets(*EMBEDDINGS))
-    anchor = l2_normalize(STUDENT[1].embedding)
+    anchor = l2_normalize(STUDENT.embedding)
     near, far = (np.linalg.norm(anchor - state.vectors[rows], axis=1) for rows in (positives, negatives))
     assert_close(value_of(distiller, params, state), np.mean(np.logaddexp(0, near - far) * weights / weights.mean()))
 

@@ -47,33 +47,33 @@ def test_a_network_without_maps_is_named():
 def test_losses_of_maps_are_summed_over_the_pairs(name, options, expected):
     value, (_, rows), _, _ = compiled(create(name, **options))(*start(create(name, **options)))
     assert_close(value, sum(expected(*maps) for maps in paired_maps(STUDENT, TEACHER)))
-    assert [x.any() for x in rows[1].maps] == [False, True, True, True]
-    assert not rows[1].embedding.any()
+    assert [x.any() for x in rows.feature_maps] == [False, True, True, True]
+    assert not rows.embedding.any()
 
 
 def test_sp_compares_the_last_maps():
     value, (_, rows), _, _ = compiled(create("sp"))(*start(create("sp")))
-    assert_close(value, relational.similarity_preserving(STUDENT[1].maps[-1], TEACHER[1].maps[-1]))
-    assert [x.any() for x in rows[1].maps] == [False, False, False, True]
+    assert_close(value, relational.similarity_preserving(STUDENT.feature_maps[-1], TEACHER.feature_maps[-1]))
+    assert [x.any() for x in rows.feature_maps] == [False, False, False, True]
 
 
 @pytest.mark.parametrize("name", ["pkt", "rkd", "cc", "crd", "rrd", "rdd", "rdx_triplet"])
 def test_methods_of_embeddings_leave_maps_and_logits_alone(name):
-    _, (_, (logits, features)), _, _ = compiled(create(name))(*refreshed(create(name)))
-    assert features.embedding.any()
-    assert not any(leaf.any() for leaf in (logits, *features.maps))
+    _, (_, outputs), _, _ = compiled(create(name))(*refreshed(create(name)))
+    assert outputs.embedding.any()
+    assert not any(leaf.any() for leaf in (outputs.logits, *outputs.feature_maps))
 
 
 @pytest.mark.parametrize("layer", [0, 2])
 def test_fitnets_is_a_hint_at_its_layer(layer):
     distiller = create("fitnets", layer=layer)
     params, state = start(distiller)
-    ours, theirs = feature.match_sizes(STUDENT[1].maps[layer], TEACHER[1].maps[layer])
+    ours, theirs = feature.match_sizes(STUDENT.feature_maps[layer], TEACHER.feature_maps[layer])
     adapted = np.float64(ours) @ np.float64(params["conv"]["kernel"])
     adapted = (adapted - adapted.mean((0, 1, 2))) / np.sqrt(adapted.var((0, 1, 2)) + 1e-5)
     value, (gradients, rows), _, _ = compiled(distiller)(params, state)
     assert_close(value, np.mean(np.square(adapted - theirs)))
-    assert [x.any() for x in rows[1].maps] == [i == layer for i in range(4)]
+    assert [x.any() for x in rows.feature_maps] == [i == layer for i in range(4)]
     assert all(leaf.any() for leaf in jax.tree.leaves(gradients))
 
 

@@ -44,6 +44,24 @@ every_method = pytest.mark.parametrize("name", methods.METHODS)
 
 
 @every_method
+def test_declares_whether_it_needs_feature_maps(name):
+    distiller = create(name)
+    params, state = start(distiller)
+
+    def loss(student, teacher):
+        return distiller.loss(params, state, student, teacher, BATCH, rng=jax.random.key(0))[0]
+
+    bare = [outputs._replace(feature_maps=()) for outputs in (STUDENT, TEACHER)]
+    if distiller.needs_feature_maps:
+        with pytest.raises((ValueError, IndexError)):
+            jax.eval_shape(loss, *bare)
+    else:
+        assert jax.eval_shape(loss, *bare).shape == ()
+    summed = methods.weighted_sum({"ce": (1.0, create("ce")), name: (1.0, distiller)})
+    assert summed.needs_feature_maps == distiller.needs_feature_maps
+
+
+@every_method
 def test_builds_without_computing(name):
     init = functools.partial(create(name).init, jax.random.key(0))
     shapes = jax.eval_shape(lambda: (STUDENT, TEACHER))
@@ -147,7 +165,9 @@ def probe(value, mines=False):
     def refresh(state, student_embeddings, teacher_embeddings, rng, *, axis_name=None):
         return state + len(student_embeddings)
 
-    return Distiller(init, loss, refresh if mines else None, lambda state: {"refreshes": state[None]} if mines else {})
+    return Distiller(
+        init, loss, refresh if mines else None, histograms=lambda state: {"refreshes": state[None]} if mines else {}
+    )
 
 
 def test_weighted_sum():

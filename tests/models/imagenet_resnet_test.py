@@ -53,10 +53,10 @@ def test_torchvisions_weights_give_torchvisions_outputs(name):
     images = torchvision_golden.images()
     variables = from_state_dict(torchvision_golden.weights(torchvisions_shapes(name)), name, 1000, images.shape[1:])
     network = models.create(name, 1000)
-    logits, features = jax.jit(functools.partial(network.apply, train=False))(variables, images)
-    assert [x.shape[1:3] for x in features.maps] == [(18, 18), (18, 18), (9, 9), (5, 5), (3, 3)]
-    shown = {f"map{i}": x.mean((1, 2)) for i, x in enumerate(features.maps)}
-    for key, value in (shown | {"embedding": features.embedding, "logits": logits}).items():
+    outputs = jax.jit(functools.partial(network.apply, train=False))(variables, images)
+    assert [x.shape[1:3] for x in outputs.feature_maps] == [(18, 18), (18, 18), (9, 9), (5, 5), (3, 3)]
+    shown = {f"map{i}": x.mean((1, 2)) for i, x in enumerate(outputs.feature_maps)}
+    for key, value in (shown | {"embedding": outputs.embedding, "logits": outputs.logits}).items():
         expected = golden()[f"{name}_{key}"]
         # Rounding alone: 9.6e-7 of the largest was the most that was seen, and other processors sum in another order.
         np.testing.assert_allclose(value, expected, rtol=0, atol=5e-6 * np.abs(expected).max(), err_msg=key)
@@ -65,16 +65,16 @@ def test_torchvisions_weights_give_torchvisions_outputs(name):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_maps_at_imagenets_size(name):
     network = models.create(name, 1000)
-    (logits, features), _ = jax.eval_shape(
+    outputs, _ = jax.eval_shape(
         lambda: network.init_with_output(jax.random.key(0), jnp.zeros((2, *IMAGENET)), train=False)
     )
     wider = 4 if name == "resnet50" else 1
     widths = [64, 64 * wider, 128 * wider, 256 * wider, 512 * wider]
-    assert [x.shape for x in features.maps] == [
+    assert [x.shape for x in outputs.feature_maps] == [
         (2, side, side, width) for side, width in zip((56, 56, 28, 14, 7), widths, strict=True)
     ]
-    assert features.embedding.shape == (2, 512 * wider)
-    assert logits.shape == (2, 1000)
+    assert outputs.embedding.shape == (2, 512 * wider)
+    assert outputs.logits.shape == (2, 1000)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet34"])

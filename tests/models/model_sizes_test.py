@@ -148,20 +148,22 @@ def test_multiply_adds_of_a_convolution_in_groups():
     ("name", "shape"), [(name, (33, 31, 3)) for name in SHOWN] + [(name, (8, 8, 1)) for name in ONE_OF_EACH]
 )
 def test_features_of_any_image(name, shape):
-    (logits, features), _ = outputs_of(name, shape)
+    outputs, _ = outputs_of(name, shape)
     widths, embedding, scales = SHOWN[name]
-    assert logits.shape == (2, 7)
-    assert features.embedding.shape == (2, embedding)
+    assert outputs.logits.shape == (2, 7)
+    assert outputs.embedding.shape == (2, embedding)
     rounded = math.floor if name in VGGS else math.ceil  # Pooling leaves a last odd pixel out, convolution does not.
     sides = [tuple(rounded(side / scale) for side in shape[:2]) for scale in scales]
-    assert [x.shape for x in features.maps] == [(2, *side, width) for side, width in zip(sides, widths, strict=True)]
+    assert [x.shape for x in outputs.feature_maps] == [
+        (2, *side, width) for side, width in zip(sides, widths, strict=True)
+    ]
 
 
 @pytest.mark.parametrize(("side", "last"), [(63, 7), (64, 4), (72, 4)])
 def test_vgg_halves_large_images_once_more(side, last):
-    (_, features), _ = outputs_of("vgg8", (side, 96, 3))
-    assert features.maps[3].shape == (2, side // 8, 12, 512)
-    assert features.maps[4].shape == (2, last, 12 if side < 64 else 6, 512)
+    outputs, _ = outputs_of("vgg8", (side, 96, 3))
+    assert outputs.feature_maps[3].shape == (2, side // 8, 12, 512)
+    assert outputs.feature_maps[4].shape == (2, last, 12 if side < 64 else 6, 512)
 
 
 @pytest.mark.parametrize("shape", [(7, 8, 1), (32, 4, 3)])
@@ -172,9 +174,9 @@ def test_vgg_refuses_images_that_vanish(shape):
 
 @pytest.mark.parametrize("name", ONE_OF_EACH)
 def test_the_dtype_is_that_of_the_maps_alone(name):
-    (logits, features), variables = outputs_of(name, (8, 8, 1), dtype=jnp.bfloat16)
-    assert {x.dtype.name for x in features.maps} == {"bfloat16"}
-    assert {x.dtype.name for x in jax.tree.leaves((logits, features.embedding, variables))} == {"float32"}
+    outputs, variables = outputs_of(name, (8, 8, 1), dtype=jnp.bfloat16)
+    assert {x.dtype.name for x in outputs.feature_maps} == {"bfloat16"}
+    assert {x.dtype.name for x in jax.tree.leaves((outputs.logits, outputs.embedding, variables))} == {"float32"}
 
 
 @pytest.mark.parametrize(

@@ -52,8 +52,8 @@ def test_agrees_with_pytorch(name):
     model = models.create(name, 7)
     variables = random_variables(model, (18, 14, 3))
     assert set(to_state_dict(variables)) == set(str(golden[f"{name}_names"]).split())
-    logits, features = jax.jit(functools.partial(model.apply, train=False))(variables, images(2, 18, 14, 3))
-    shown = [logits, features.embedding, *(x.mean((1, 2)) for x in features.maps)]
+    outputs = jax.jit(functools.partial(model.apply, train=False))(variables, images(2, 18, 14, 3))
+    shown = [outputs.logits, outputs.embedding, *(x.mean((1, 2)) for x in outputs.feature_maps)]
     for key, value in zip(["logits", "embedding", *(f"map{i}" for i in range(5))], shown, strict=False):
         expected = golden.pop(f"{name}_{key}")
         np.testing.assert_allclose(value, expected, rtol=0, atol=1e-5 * np.abs(expected).max(), err_msg=key)
@@ -67,12 +67,12 @@ def test_channel_shuffle():
 
 
 def test_embedding_and_logits_come_from_the_last_map():
-    logits, features = jax.jit(functools.partial(tiny().apply, train=False))(tiny_variables(), images(3, 8, 8, 1))
+    outputs = jax.jit(functools.partial(tiny().apply, train=False))(tiny_variables(), images(3, 8, 8, 1))
     classifier = tiny_variables()["params"]["fc"]
-    assert all((x >= 0).all() for x in features.maps)
-    np.testing.assert_allclose(features.embedding, features.maps[-1].mean((1, 2)), rtol=1e-5)
-    expected = np.asarray(features.embedding) @ np.asarray(classifier["kernel"]) + np.asarray(classifier["bias"])
-    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+    assert all((x >= 0).all() for x in outputs.feature_maps)
+    np.testing.assert_allclose(outputs.embedding, outputs.feature_maps[-1].mean((1, 2)), rtol=1e-5)
+    expected = np.asarray(outputs.embedding) @ np.asarray(classifier["kernel"]) + np.asarray(classifier["bias"])
+    np.testing.assert_allclose(outputs.logits, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
 
 
 def test_initial_variables():
@@ -110,12 +110,12 @@ def test_bfloat16_is_for_the_computation_alone():
 
     half = jax.eval_shape(lambda: models.init(tiny(dtype=jnp.bfloat16), jax.random.key(0), (8, 8, 1)))
     assert {x.dtype.name for x in jax.tree.leaves(half)} == {"float32"}
-    (logits, features), updates = apply(dtype=jnp.bfloat16)
-    assert {x.dtype.name for x in features.maps} == {"bfloat16"}
-    assert {x.dtype.name for x in (logits, features.embedding, *jax.tree.leaves(updates))} == {"float32"}
-    (exact, _), _ = apply()
+    outputs, updates = apply(dtype=jnp.bfloat16)
+    assert {x.dtype.name for x in outputs.feature_maps} == {"bfloat16"}
+    assert {x.dtype.name for x in (outputs.logits, outputs.embedding, *jax.tree.leaves(updates))} == {"float32"}
+    exact, _ = apply()
     # Nine layers, each rounded to eight bits.
-    np.testing.assert_allclose(logits, exact, atol=0.05 * np.abs(exact).max())
+    np.testing.assert_allclose(outputs.logits, exact.logits, atol=0.05 * np.abs(exact.logits).max())
 
 
 def test_batch_norm_over_devices_is_that_of_the_global_batch():
@@ -125,13 +125,13 @@ def test_batch_norm_over_devices_is_that_of_the_global_batch():
     def apply(model, x):
         return model.apply(variables, x, train=True, mutable=["batch_stats"])
 
-    (logits, features), updates = jax.jit(lambda x: apply(tiny(), x))(x)
+    outputs, updates = jax.jit(lambda x: apply(tiny(), x))(x)
     mapped = jax.vmap(lambda x: apply(tiny(axis_name=AXIS), x), axis_name=AXIS)
-    (split_logits, split_features), split_updates = jax.jit(mapped)(x.reshape(4, 2, 8, 8, 1))
+    split, split_updates = jax.jit(mapped)(x.reshape(4, 2, 8, 8, 1))
 
     close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)  # Sums in another order, nine layers.
-    close(split_logits.reshape(8, -1), logits)
-    close(split_features.embedding.reshape(8, -1), features.embedding)
+    close(split.logits.reshape(8, -1), outputs.logits)
+    close(split.embedding.reshape(8, -1), outputs.embedding)
     jax.tree.map(lambda split, one: close(split, np.stack([one] * 4)), split_updates, updates)
 
     layout = ("NHWC", "HWIO", "NHWC")

@@ -50,12 +50,13 @@ def test_repdistillers_weights_give_repdistillers_outputs(name):
     expected = np.load(GOLDENS / f"{name}.npz")
     variables = torch_import.load(GOLDENS / f"{name}.safetensors", name, num_classes=100)
     network = models.create(name, num_classes=100)
-    logits, features = jax.jit(lambda variables, images: network.apply(variables, images, train=False))(
+    outputs = jax.jit(lambda variables, images: network.apply(variables, images, train=False))(
         variables, expected["images"]
     )
-    outputs = {f"feat{i}": value for i, value in enumerate([*features.maps, features.embedding])} | {"logits": logits}
-    assert outputs.keys() | {"images"} == set(expected.files)
-    for key, value in outputs.items():
+    found = {f"feat{i}": value for i, value in enumerate([*outputs.feature_maps, outputs.embedding])}
+    found["logits"] = outputs.logits
+    assert found.keys() | {"images"} == set(expected.files)
+    for key, value in found.items():
         # Rounding alone: 6.2e-7 of the largest was the most that was seen, and other processors sum in another order.
         tolerance = 3e-6 * np.abs(expected[key]).max()
         np.testing.assert_allclose(value, expected[key], rtol=0, atol=tolerance, err_msg=key)

@@ -7,7 +7,7 @@ import pytest
 import scipy.special
 
 from rdd_jax.core import devices
-from rdd_jax.core.types import Features
+from rdd_jax.core.types import ModelOutput
 from rdd_jax.data.pipeline import EVALUATION_BATCH
 from rdd_jax.steps.embedding import make_embed
 from rdd_jax.steps.evaluation import correct_predictions, make_evaluate
@@ -23,7 +23,7 @@ class Linear(nn.Module):
     @nn.compact
     def __call__(self, images, train):
         pixels = images.reshape(len(images), -1)
-        return nn.Dense(CLASSES)(pixels), Features((), pixels)
+        return ModelOutput(nn.Dense(CLASSES)(pixels), pixels)
 
 
 def normalize(images):

@@ -1,13 +1,10 @@
 """The file that keeps a teacher's words on every view, and who may use it."""
 
-import jax
 import numpy as np
 import pytest
-import tiny
 
-from rdd_jax import methods
 from rdd_jax.core.errors import UserError
-from rdd_jax.steps import teacher_cache, teacher_precompute, train_state
+from rdd_jax.steps import teacher_cache, teacher_precompute
 from rdd_jax.steps.teacher_cache import ViewCache
 
 SIZES = {"num_examples": 7, "num_views": 9, "num_values": 5}
@@ -77,12 +74,6 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "views").touch()
     with pytest.raises(UserError, match="make room"):
         ViewCache(tmp_path / "views" / "cache.bin", **SIZES, dtype="float32")
-
-
-@pytest.mark.parametrize("name", methods.METHODS)
-def test_methods_that_read_maps_are_found_out(name):
-    shapes = jax.eval_shape(lambda: (tiny.STUDENT, tiny.TEACHER))
-    assert train_state.reads_maps(tiny.create(name), *shapes) == (name in ("fitnets", "at", "nst", "sp", "vid"))
 
 
 def test_a_file_is_named_by_all_that_its_words_depend_on(tmp_path):

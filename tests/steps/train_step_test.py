@@ -11,7 +11,7 @@ from tiny import CLASSES, EXAMPLES, LABELS, ROWS, create
 from rdd_jax import methods
 from rdd_jax.core import devices as parallel
 from rdd_jax.core.collectives import all_gather
-from rdd_jax.core.types import Distiller, Features
+from rdd_jax.core.types import Distiller, ModelOutput
 from rdd_jax.models import layers
 from rdd_jax.steps import optimizer as optimizers
 from rdd_jax.steps import teacher as teaching
@@ -30,7 +30,7 @@ class Linear(nn.Module):
     @nn.compact
     def __call__(self, images, train):
         pixels = images.reshape(len(images), -1)
-        return nn.Dense(CLASSES)(pixels), Features((), pixels)
+        return ModelOutput(nn.Dense(CLASSES)(pixels), pixels)
 
 
 class Convolutional(nn.Module):
@@ -44,7 +44,7 @@ class Convolutional(nn.Module):
         maps = nn.relu(layers.batch_norm(train, self.axis_name, dtype=jnp.float32, name="norm")(maps))
         embedding = maps.mean((1, 2))
         shown = (maps, maps[:, ::2, ::2], maps[:, ::4, ::4])
-        return layers.classifier(embedding, CLASSES, name="fc"), Features(shown, embedding)
+        return ModelOutput(layers.classifier(embedding, CLASSES, name="fc"), embedding, shown)
 
 
 def scale(images, keys):
@@ -81,8 +81,8 @@ def recorder():
         return {}, {"images": jnp.zeros((ROWS, *SHAPE)), "draw": jnp.zeros(())}
 
     def loss(params, state, student, teacher, batch, *, rng, axis_name=None):
-        seen = {"images": all_gather(batch.images, axis_name), "draw": jax.random.uniform(rng)}
-        return 0.0 * jnp.sum(student[0]), (seen, {})
+        seen = {"images": all_gather(batch.inputs, axis_name), "draw": jax.random.uniform(rng)}
+        return 0.0 * jnp.sum(student.logits), (seen, {})
 
     return Distiller(init, loss)
 

@@ -136,7 +136,7 @@ def _make_probabilities(student: Exported, rows: int) -> Callable[[list[np.ndarr
 
     @jax.jit
     def softmax(variables, images):
-        logits, _ = student.model.apply(variables, student.preprocess(images), train=False)
+        logits = student.model.apply(variables, student.preprocess(images), train=False).logits
         return jax.nn.softmax(logits)
 
     def probabilities(images: list[np.ndarray]) -> np.ndarray:
