@@ -4,9 +4,13 @@ There is no sampler state besides the scores, so a resumed run goes on as the st
 same order.
 """
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from rdd_jax.core.errors import unknown
+from rdd_jax.core.options import check_numbers
 
 KINDS = ("full", "random", "rdx", "curriculum", "rho", "even", "odd")
 RANKED = ("rdx", "curriculum")  # These go by how far the student is from the teacher.
@@ -30,6 +34,55 @@ def epoch_batches(num_examples: int, batch_size: int, seed: int, epoch: int) -> 
     if not 1 <= batch_size <= num_examples:
         raise ValueError(f"batch_size must be between 1 and the {num_examples} examples of the set, not {batch_size}")
     return _batches(epoch_order(num_examples, seed, epoch), batch_size)
+
+
+@dataclass(frozen=True)
+class SamplerOptions:
+    """The choice of the images that an epoch visits: the section `sampler` of a configuration.
+
+    kind: "full": all images, in random order.
+        "random": a random `fraction`, drawn anew every `scoring_epochs`.
+        "rdx": the `fraction` of lowest difficulty, easiest first (Irakiza & Mugisha 2026).
+        "curriculum": the easiest `start_fraction` at first, growing linearly to all over `pace_epochs`, in random order
+        (Irakiza & Mugisha 2026).
+        "rho": all, in batches `candidates` times as large, of which each step trains on the examples of largest
+        reducible loss (Mindermann et al. 2022).
+        "even", "odd": every second image; for the holdout models of "rho".
+    fraction: the share of the images that "random" and "rdx" visit, in (0, 1].
+    start_fraction: the share of the images that "curriculum" visits in the first epoch, in (0, 1].
+    pace_epochs: the epochs after which "curriculum" visits all images, at least 1.
+    scoring_epochs: the epochs between two scorings of all images, or two draws of "random"; 0: before the first epoch
+        alone.
+    candidates: the batches' worth of images that "rho" chooses each batch from, at least 2.
+    shuffle: visits the images of "rdx" in random order, a new one each epoch.
+    balance: chooses the easiest images of each class, in the classes' shares of the whole set, instead of the easiest
+        of all; for "rdx" and "curriculum".
+
+    Raises:
+        ValueError: for a value out of its range.
+    """
+
+    kind: str = "full"
+    fraction: float = 0.15
+    start_fraction: float = 0.3
+    pace_epochs: int = 100
+    scoring_epochs: int = 0
+    candidates: int = 10
+    shuffle: bool = False
+    balance: bool = False
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "sampler")
+        if self.kind not in KINDS:
+            raise ValueError(unknown("sampler.kind", self.kind, KINDS))
+        for key in ("fraction", "start_fraction"):
+            if not 0 < getattr(self, key) <= 1:
+                raise ValueError(f"sampler.{key} is a share in (0, 1]; got {getattr(self, key)}")
+        if self.pace_epochs < 1 or self.candidates < 2 or self.scoring_epochs < 0:
+            raise ValueError(
+                "sampler.pace_epochs must be at least 1, candidates at least 2 and scoring_epochs at least 0; got "
+                f"{self.pace_epochs}, {self.candidates} and {self.scoring_epochs}"
+            )
 
 
 class Sampler(NamedTuple):

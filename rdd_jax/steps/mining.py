@@ -1,14 +1,62 @@
 """Mining, ranking and scoring of embeddings, split over the devices."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 
 from rdd_jax import rdx
 from rdd_jax.core import devices
+from rdd_jax.core.errors import unknown
+from rdd_jax.core.options import check_numbers
 from rdd_jax.core.types import Array, Distiller
 from rdd_jax.steps.train_state import TrainState
+
+KINDS = ("once", "every", "adaptive")
+MOST_PROBES = 4096  # The time to compare two sets of pools grows with the third power of this.
+
+
+@dataclass(frozen=True)
+class MiningOptions:
+    """The epochs before which the training set is mined: the section `mining` of a configuration.
+
+    kind: "once" mines before epoch `start_epoch` alone; "every" mines again every so many `epochs`; "adaptive" mines
+        again when the student's groups have drifted by `threshold` since the last mining (`rdx.drift`).
+    start_epoch: the first epoch, from 0, before which the training set is mined.
+    epochs: the period of "every", at least 1.
+    threshold: the drift at which "adaptive" mines, in (0, 1].
+    probe: the number of training images by which drift is measured.
+    ranks_gigabytes: the memory, in 10**9 bytes on every device, that the teacher's ranks may take. They are computed
+        once and kept if they fit (2 bytes a pair of images: 0.05 GB for 5,000 images, 5 GB for 50,000), and else
+        computed in every mining.
+
+    Raises:
+        ValueError: for a value out of its range.
+    """
+
+    kind: str = "every"
+    start_epoch: int = 1
+    epochs: int = 5
+    threshold: float = 0.5
+    probe: int = 1024
+    ranks_gigabytes: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "mining", {"epochs": 10**6})
+        if self.kind not in KINDS:
+            raise ValueError(unknown("mining.kind", self.kind, KINDS))
+        if self.start_epoch < 0 or self.epochs < 1:
+            raise ValueError(
+                "mining.start_epoch must not be negative and mining.epochs at least 1; got "
+                f"{self.start_epoch} and {self.epochs} (--config.mining.kind=once mines but once)"
+            )
+        if not 0 < self.threshold <= 1:
+            raise ValueError(f"mining.threshold is a share in (0, 1]; got {self.threshold}")
+        if not 2 <= self.probe <= MOST_PROBES:
+            raise ValueError(f"mining.probe must be in [2, {MOST_PROBES}]; got {self.probe}")
+        if self.ranks_gigabytes < 0:
+            raise ValueError(f"mining.ranks_gigabytes must not be negative; got {self.ranks_gigabytes}")
 
 
 def make_rank() -> Callable[[Array], rdx.Ranked]:

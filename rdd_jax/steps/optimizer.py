@@ -1,11 +1,49 @@
 """The optimizer of the recipe: SGD with momentum, coupled weight decay and a stepped learning rate."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import jax.numpy as jnp
 import optax
 
+from rdd_jax.core.options import check_numbers
 from rdd_jax.core.types import Array
+
+
+@dataclass(frozen=True)
+class OptimizerOptions:
+    """Stochastic gradient descent with momentum and a stepped learning rate: keys at the top level of a configuration.
+
+    learning_rate: the learning rate before the first milestone, above 0.
+    milestones: the shares of the epochs, in (0, 1), after each of which the learning rate is multiplied.
+    learning_rate_factor: the factor of that multiplication, above 0.
+    warmup_epochs: the epochs over which the learning rate rises linearly from 0; fractions are allowed.
+    momentum: in [0, 1).
+    weight_decay: the factor of the parameters that is added to their gradient (coupled decay).
+
+    Raises:
+        ValueError: for a value out of its range.
+    """
+
+    learning_rate: float = 0.05
+    milestones: tuple[float, ...] = (0.625, 0.75, 0.875)
+    learning_rate_factor: float = 0.1
+    warmup_epochs: float = 0.0
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "")
+        for key in ("learning_rate", "learning_rate_factor"):
+            if not getattr(self, key) > 0:
+                raise ValueError(f"{key} must be above 0; got {getattr(self, key)}")
+        for key in ("weight_decay", "warmup_epochs"):
+            if not getattr(self, key) >= 0:
+                raise ValueError(f"{key} must not be negative; got {getattr(self, key)}")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum must be in [0, 1); got {self.momentum}")
+        if not all(isinstance(share, float) and 0 < share < 1 for share in self.milestones):
+            raise ValueError(f"milestones are shares of the epochs, as in (0.5, 0.75); got {self.milestones}")
 
 
 def stepped_schedule(

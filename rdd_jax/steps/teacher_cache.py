@@ -7,13 +7,41 @@ another method, then finds three quarters of what its teacher has to say, and a 
 import contextlib
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from rdd_jax.core.errors import UserError
+from rdd_jax.core.errors import UserError, unknown
+from rdd_jax.core.options import check_numbers
 
+CACHES = ("none", "views")
 DTYPES = ("float32", "float16")
+
+
+@dataclass(frozen=True)
+class TeacherCacheOptions:
+    """The cache of the teacher's outputs: keys of the section `teacher` of a configuration.
+
+    cache: "none" runs the teacher in every step; "views" computes its logits and embedding of every augmented image
+        once and keeps them on disk beside the workdir, for all runs with the same teacher.
+    cache_dtype: of the numbers on disk, "float32" or "float16".
+    cache_gigabytes: the size that the full cache may have, in 10**9 bytes.
+
+    Raises:
+        ValueError: for an unknown name or a size that is not finite.
+    """
+
+    cache: str = "none"
+    cache_dtype: str = "float32"
+    cache_gigabytes: float = 4.0
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "teacher")
+        if self.cache not in CACHES:
+            raise ValueError(unknown("teacher.cache", self.cache, CACHES))
+        if self.cache_dtype not in DTYPES:
+            raise ValueError(unknown("teacher.cache_dtype", self.cache_dtype, DTYPES))
 
 
 class ViewCache:

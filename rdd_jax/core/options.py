@@ -1,0 +1,29 @@
+"""Checks that the dataclasses of options have in common."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+_LARGEST = 2**31 - 1  # Seeds and counts are i32 on the devices.
+
+
+def check_numbers(options: "DataclassInstance", section: str, largest: Mapping[str, int] | None = None) -> None:
+    """Raises ValueError for a number that is not finite or too large.
+
+    Args:
+        options: its fields of type int and float are checked.
+        section: the section of the configuration that holds the fields, as in "sampler"; "" for the top level.
+        largest: the largest allowed integer of a field, by the field's name; 2**31 - 1 for all others.
+    """
+    for field in dataclasses.fields(options):
+        key = f"{section}.{field.name}" if section else field.name
+        value = getattr(options, field.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{key} must be finite; got {value}")
+        limit = (largest or {}).get(field.name, _LARGEST)
+        if isinstance(value, int) and value > limit:
+            raise ValueError(f"{key} must be at most {limit:,}; got {value}")
