@@ -17,7 +17,7 @@ from rdd_jax.core import io
 from rdd_jax.core.errors import UserError
 from rdd_jax.data import datasets, loading, pipeline
 from rdd_jax.runs import records
-from rdd_jax.runs.trained_models import Network, load_network, load_teacher, normalizer
+from rdd_jax.runs.trained_models import TrainedModel, load_student, load_teacher, make_input_normalizer
 from rdd_jax.steps.embedding import make_embed
 
 Measures = dict[str, float | str]
@@ -27,8 +27,8 @@ Embed = Callable[[np.ndarray], np.ndarray]
 _FILE = "measures.json"
 _AGREEMENTS = {
     "cka": similarity.linear_cka,
-    "rank_agreement": similarity.rank_agreement,
-    "neighbors_shared": similarity.neighbors_shared,
+    "rank_agreement": similarity.rank_correlation,
+    "neighbors_shared": similarity.mutual_knn,
 }
 # All of MNIST raises the probe by less than a point, and takes several times as long.
 _PROBE_IMAGES = 10_000
@@ -65,7 +65,7 @@ def measure(workdir: Path) -> Measures:
     if not records.is_finished(workdir):
         raise UserError(f"the run in {workdir} is not finished: finish it first")
     dataset = loading.load(config)
-    embed = _embedder(load_network(workdir, config.dtype), dataset)
+    embed = _embedder(load_student(workdir, config.dtype), dataset)
     student = embed(dataset.test_images)
     if not _tells_apart(student):
         return {}
@@ -119,9 +119,9 @@ def fit_images(images: np.ndarray, image_shape: tuple[int, int, int]) -> np.ndar
     return np.asarray(jnp.round(fitted), np.uint8)
 
 
-def _embedder(network: Network, dataset: datasets.Dataset) -> Embed:
+def _embedder(network: TrainedModel, dataset: datasets.Dataset) -> Embed:
     """The network in evaluation mode, of images normalised as those that it was trained on."""
-    embed = make_embed(network.model, normalizer(dataset))
+    embed = make_embed(network.model, make_input_normalizer(dataset))
     return lambda images: np.asarray(embed(network.variables, pipeline.place(images)), np.float32)
 
 

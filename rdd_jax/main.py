@@ -15,8 +15,8 @@ from typing import NoReturn, TextIO
 
 import jax
 
-from rdd_jax.analysis.explain import command
-from rdd_jax.analysis.prediction import command as prediction_command
+from rdd_jax.analysis.explain import explain_run
+from rdd_jax.analysis.prediction import predict_run
 from rdd_jax.cli.command_line import Command, parse
 from rdd_jax.cli.startup import INTERRUPTED
 from rdd_jax.core import io, processes
@@ -24,7 +24,7 @@ from rdd_jax.core.errors import UserError
 from rdd_jax.runs import export, layout, naming
 from rdd_jax.runs.trained_models import evaluate
 from rdd_jax.training import reopen
-from rdd_jax.training.preemption import Stopped
+from rdd_jax.training.preemption import TrainingInterrupted
 from rdd_jax.training.run import train
 
 CLOSED_PIPE = 141  # What shells say of a process that SIGPIPE ended.
@@ -54,7 +54,7 @@ def exit_code(work: Callable[[], int]) -> int:
     except UserError as error:
         print(f"rdd_jax: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    except Stopped as stop:
+    except TrainingInterrupted as stop:
         processes.say(f"rdd_jax: {stop}")
         return 0
     except OSError as error:
@@ -88,7 +88,7 @@ def _run(asked: Command) -> int:
     if mode != "train" and config:
         config = reopen.configuration(folder, config, mode, named=not asked.workdir)
     if mode == "predict":
-        print(prediction_command.run(folder, asked.images, config))
+        print(predict_run.run(folder, asked.images, config))
         return 0
     if mode == "evaluate":
         print(json.dumps(evaluate(folder, config)))
@@ -97,7 +97,7 @@ def _run(asked: Command) -> int:
         print(export.save(folder, config))
         return 0
     if mode == "explain":
-        print(command.run(folder, asked.explain, config))
+        print(explain_run.run(folder, asked.explain, config))
         return 0
     processes.join(asked.place, asked.join_seconds)
     summary = train(asked.config, folder)

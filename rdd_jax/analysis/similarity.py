@@ -44,7 +44,7 @@ def linear_cka(student: Array, teacher: Array) -> Array:
 
 
 @functools.partial(jax.jit, static_argnames="block_size")
-def rank_agreement(student: Array, teacher: Array, *, block_size: int = 512) -> Array:
+def rank_correlation(student: Array, teacher: Array, *, block_size: int = 512) -> Array:
     """The correlation f32[] in [-1, 1] of what all other examples rank from an example: the mean over all examples.
 
     It is Spearman's, of the two orders by Euclidean distance, without the example itself. Ranks are whole numbers from
@@ -71,7 +71,7 @@ def rank_agreement(student: Array, teacher: Array, *, block_size: int = 512) -> 
 
 
 @functools.partial(jax.jit, static_argnames=("neighbors", "block_size"))
-def neighbors_shared(student: Array, teacher: Array, *, neighbors: int = 10, block_size: int = 512) -> Array:
+def mutual_knn(student: Array, teacher: Array, *, neighbors: int = 10, block_size: int = 512) -> Array:
     """The share f32[] in [0, 1] of an example's nearest neighbours that it has in both spaces: the mean over all.
 
     The mutual k-nearest-neighbour alignment of Huh et al. 2024, here by Euclidean distance and without the example

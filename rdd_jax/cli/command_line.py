@@ -12,7 +12,7 @@ import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
-from rdd_jax.analysis.explain import command
+from rdd_jax.analysis.explain import explain_run
 from rdd_jax.analysis.prediction import predictions
 from rdd_jax.core import io, processes
 from rdd_jax.core.errors import UserError, is_text
@@ -30,7 +30,7 @@ class Command(NamedTuple):
     config: ml_collections.ConfigDict | None
     workdir: str
     mode: str
-    explain: command.Options
+    explain: explain_run.Options
     images: tuple[str, ...]
     place: processes.Place
     join_seconds: float
@@ -144,7 +144,7 @@ def _define_place_flags(known: flags.FlagValues) -> None:
 
 
 def _define_explain_flags(known: flags.FlagValues) -> None:
-    default, own = command.Options(), {"flag_values": known}
+    default, own = explain_run.Options(), {"flag_values": known}
     flags.DEFINE_string("against", default.against, "Explain: another run's workdir, not the teacher.", **own)
     flags.DEFINE_string("dataset", default.dataset, "Explain: a data set; by default the run's own.", **own)
     flags.DEFINE_enum("split", default.split, ["test", "train"], "Explain: which of its images.", **own)
@@ -153,11 +153,11 @@ def _define_explain_flags(known: flags.FlagValues) -> None:
     flags.DEFINE_integer("clusters", default.clusters, "Explain: at most so many in each direction.", **own)
 
 
-def _explain_options(known: flags.FlagValues) -> command.Options:
-    given = [name for name in command.Options._fields if known[name].present]
+def _explain_options(known: flags.FlagValues) -> explain_run.Options:
+    given = [name for name in explain_run.Options._fields if known[name].present]
     if given and known.mode != "explain":
         raise UserError(f"--{given[0]} is for --mode=explain; keys of the configuration are set by --config.KEY=VALUE")
-    options = command.Options(*(known[name].value for name in command.Options._fields))
+    options = explain_run.Options(*(known[name].value for name in explain_run.Options._fields))
     return options._replace(classes=tuple(options.classes))
 
 

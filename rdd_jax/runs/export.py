@@ -16,20 +16,17 @@ import ml_collections
 import numpy as np
 import safetensors.numpy
 
-from rdd_jax.runs import checkpointing, stablehlo
+from rdd_jax import methods, models
 from rdd_jax.core import io
-from rdd_jax import methods, models, runs
-from rdd_jax.data import preprocessing
-from rdd_jax.runs import records
-from rdd_jax.runs import layout
-from rdd_jax.data import loading
 from rdd_jax.core.errors import UserError, unknown
-from rdd_jax.steps.evaluation import accuracies
+from rdd_jax.core.types import Array
+from rdd_jax.data import loading, preprocessing
+from rdd_jax.data.preprocessing import Preprocessing
 from rdd_jax.models import torch_import
 from rdd_jax.models.torch_state_dict import to_state_dict
-from rdd_jax.runs.trained_models import load_network, measure
-from rdd_jax.data.preprocessing import Preprocessing
-from rdd_jax.core.types import Array
+from rdd_jax.runs import checkpointing, layout, records, stablehlo
+from rdd_jax.runs.trained_models import evaluate_on_test, load_student
+from rdd_jax.steps.evaluation import accuracies
 
 VERSION = 2
 
@@ -64,7 +61,7 @@ def save(workdir: Path, config: ml_collections.ConfigDict | None = None) -> Path
         raise UserError(f"the student in {workdir} is not trained to its end: finish its run")
     io.check_writable(workdir / layout.EXPORT)
     identity = _identity(workdir)
-    network = load_network(workdir, "float32")  # Whatever it was trained in: whoever loads it computes so.
+    network = load_student(workdir, "float32")  # Whatever it was trained in: whoever loads it computes so.
     dataset = loading.load(config)
     steps = Preprocessing(loading.resize_rule(config), dataset.mean, dataset.std)
     weights = safetensors.numpy.save(to_state_dict(network.variables), metadata={"format": "pt"})
@@ -79,7 +76,7 @@ def save(workdir: Path, config: ml_collections.ConfigDict | None = None) -> Path
         "method": methods.label(config.distill),
         "seed": config.seed,
         **identity,
-        **accuracies(measure(network, dataset)),
+        **accuracies(evaluate_on_test(network, dataset)),
         "parameters": models.count_parameters(network.variables),
         "sha256": hashlib.sha256(weights).hexdigest(),
     }

@@ -8,53 +8,50 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import ml_collections
 
-from rdd_jax.data import pipeline
-from rdd_jax import models, runs
-from rdd_jax.core import devices
-from rdd_jax.runs import records
-from rdd_jax.runs import naming
 from rdd_jax import models
-from rdd_jax.runs.checkpointing import restore_student
-from rdd_jax.data import augmentation, loading, datasets
+from rdd_jax.core import devices
 from rdd_jax.core.errors import UserError
-from rdd_jax.steps.evaluation import make_evaluate
 from rdd_jax.core.fingerprints import fingerprint
-from rdd_jax.models import torch_import
 from rdd_jax.core.progress import counted
 from rdd_jax.core.types import Array
+from rdd_jax.data import augmentation, datasets, loading, pipeline
+from rdd_jax.models import torch_import
+from rdd_jax.runs import naming, records
+from rdd_jax.runs.checkpointing import restore_student
+from rdd_jax.steps.evaluation import make_evaluate
 
 
-class Network(NamedTuple):
+class TrainedModel(NamedTuple):
     """A trained network and its variables, replicated."""
 
     model: nn.Module
     variables: dict[str, Any]
 
 
-def normalizer(dataset: datasets.Dataset) -> Callable[[Array], Array]:
+def make_input_normalizer(dataset: datasets.Dataset) -> Callable[[Array], Array]:
     """uint8[b,h,w,c] -> f32[b,h,w,c], by the data set's mean and deviation."""
     return partial(augmentation.normalize, mean=dataset.mean, std=dataset.std)
 
 
-def measure(network: Network, dataset: datasets.Dataset) -> dict[str, float]:
+def evaluate_on_test(network: TrainedModel, dataset: datasets.Dataset) -> dict[str, float]:
     """Evaluates a network on the test images: {"loss": nats, "accuracy": percent, ...}, see `evaluate.Evaluate`."""
-    on_test_images = make_evaluate(network.model, normalizer(dataset))
+    on_test_images = make_evaluate(network.model, make_input_normalizer(dataset))
     test = pipeline.place(dataset.test_images), devices.replicate(dataset.test_labels)
     with counted("evaluating") as on_batch:
         return on_test_images(network.variables, *test, on_batch)
 
 
 def evaluate(workdir: Path, config: ml_collections.ConfigDict | None = None) -> dict[str, float]:
-    """Evaluates the latest student in `workdir` on the test images of its data set; returns what `measure` does.
+    """Evaluates the latest student in `workdir` on the test images of its data set, as `evaluate_on_test` does.
 
     Raises:
         UserError: where there is no run, or its checkpoint or the data cannot be read.
     """
     config = config or records.read_config(workdir)
-    return measure(load_network(workdir, config.dtype), loading.load(config))
+    return evaluate_on_test(load_student(workdir, config.dtype), loading.load(config))
 
 
-def load_teacher(config: ml_collections.ConfigDict, workdir: Path) -> Network | None:
+def load_teacher(config: ml_collections.ConfigDict, workdir: Path) -> TrainedModel | None:
     """The teacher of the run in `workdir`, from a file of weights or from the workdir of its own run; None without one.
 
     Raises:
@@ -63,7 +60,7 @@ def load_teacher(config: ml_collections.ConfigDict, workdir: Path) -> Network | 
     place = naming.teacher_place(config, workdir)
     if place is None:
         return None
-    network = _read_weights(place, config) if place.is_file() else load_network(place, config.dtype)
+    network = _read_weights(place, config) if place.is_file() else load_student(place, config.dtype)
     began_with, found = records.read_teacher(workdir).get("fingerprint"), fingerprint(network.variables)
     if began_with not in (None, found):
         raise UserError(
@@ -74,13 +71,13 @@ def load_teacher(config: ml_collections.ConfigDict, workdir: Path) -> Network | 
     return network
 
 
-def _read_weights(file: Path, config: ml_collections.ConfigDict) -> Network:
+def _read_weights(file: Path, config: ml_collections.ConfigDict) -> TrainedModel:
     info, name = loading.describe(config), config.teacher.name
     variables = torch_import.load(file, name, info.num_classes, info.image_shape)
-    return Network(make_model(name, info, config.dtype), devices.replicate(variables))
+    return TrainedModel(create_model(name, info, config.dtype), devices.replicate(variables))
 
 
-def load_network(workdir: Path, dtype: str) -> Network:
+def load_student(workdir: Path, dtype: str) -> TrainedModel:
     """The trained student of a run, from its workdir alone: its data may be elsewhere by now.
 
     Raises:
@@ -88,10 +85,10 @@ def load_network(workdir: Path, dtype: str) -> Network:
     """
     config = records.read_config(workdir)
     info, _ = records.described_data(workdir)
-    model = make_model(config.student.name, info, dtype)
-    return Network(model, restore_student(workdir, models.variable_shapes(model, info.image_shape)))
+    model = create_model(config.student.name, info, dtype)
+    return TrainedModel(model, restore_student(workdir, models.variable_shapes(model, info.image_shape)))
 
 
-def make_model(name: str, info: datasets.DatasetInfo, dtype: str) -> nn.Module:
+def create_model(name: str, info: datasets.DatasetInfo, dtype: str) -> nn.Module:
     """The network of that name for the data's classes, synchronised over the devices."""
     return models.create(name, info.num_classes, axis_name=devices.AXIS, dtype=models.DTYPES[dtype])

@@ -8,38 +8,38 @@ from typing import Any, TypeVar
 import jax
 
 from rdd_jax.core.types import OnBatch
-from rdd_jax.training.preemption import StopRequests
+from rdd_jax.training.preemption import StopSignal
 
 _POLL_SECONDS = 0.2
 T = TypeVar("T")
 
 
-class Interrupted(Exception):
+class StopRequested(Exception):
     """A stop was asked for during work that a resumed run does again."""
 
 
-class Interruptible:
+class InterruptibleRunner:
     """Runs long work so that a request to stop ends it within seconds.
 
     Args:
-        requests: the requests to stop.
+        stop_signal: the requests to stop.
         say: shows an activity to the user.
     """
 
-    def __init__(self, requests: StopRequests, say: Callable[[str], None]):
-        self._requests = requests
+    def __init__(self, stop_signal: StopSignal, say: Callable[[str], None]):
+        self._stop_signal = stop_signal
         self._say = say
 
     def batches(self, activity: str) -> OnBatch:
         """Makes the function that a loop over batches calls after each of them, in all processes alike.
 
-        It shows "activity done/total", and raises `Interrupted` where any process was asked to stop.
+        It shows "activity done/total", and raises `StopRequested` where any process was asked to stop.
         """
 
         def after(done: int, total: int) -> None:
             self._say(f"{activity} {done:,}/{total:,}")
-            if self._requests.agreed():
-                raise Interrupted
+            if self._stop_signal.stop_requested():
+                raise StopRequested
 
         return after
 
@@ -50,7 +50,7 @@ class Interruptible:
         Several processes wait for the end instead: they can agree to stop only between computations.
 
         Raises:
-            Interrupted: where any process was asked to stop.
+            StopRequested: where any process was asked to stop.
         """
         outcome: list[T | BaseException] = []
 
@@ -66,10 +66,10 @@ class Interruptible:
         while thread.is_alive():
             thread.join(_POLL_SECONDS)
             self._say(f"{activity} {time.monotonic() - started:.0f} s")
-            if jax.process_count() == 1 and self._requests.asked:
-                raise Interrupted
+            if jax.process_count() == 1 and self._stop_signal.signal_name:
+                raise StopRequested
         if isinstance(outcome[0], BaseException):
             raise outcome[0]
-        if self._requests.agreed():
-            raise Interrupted
+        if self._stop_signal.stop_requested():
+            raise StopRequested
         return outcome[0]

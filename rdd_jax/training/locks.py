@@ -8,7 +8,7 @@ from pathlib import Path
 from rdd_jax.core import io, processes
 from rdd_jax.core.errors import Occupied
 from rdd_jax.runs import records
-from rdd_jax.training.preemption import Stopped, StopRequests
+from rdd_jax.training.preemption import StopSignal, TrainingInterrupted
 
 _POLL_SECONDS = 1.0
 
@@ -36,14 +36,16 @@ def wait(workdir: Path) -> None:
     """Waits until the run in the workdir is finished, or its process has ended. All processes call this together.
 
     Raises:
-        Stopped: on SIGTERM.
+        TrainingInterrupted: on SIGTERM.
         KeyboardInterrupt: on SIGINT.
     """
     processes.tell(f"another process is training {workdir}: waiting for it")
-    with StopRequests() as requests:
+    with StopSignal() as stop_signal:
         while processes.first_sees(io.is_locked(workdir) and not records.is_finished(workdir)):
             time.sleep(_POLL_SECONDS)
-            if requests.agreed():
-                if requests.asked == "SIGINT":
+            if stop_signal.stop_requested():
+                if stop_signal.signal_name == "SIGINT":
                     raise KeyboardInterrupt
-                raise Stopped(f"{requests.asked}: stopped while waiting for {workdir}; the same command goes on")
+                raise TrainingInterrupted(
+                    f"{stop_signal.signal_name}: stopped while waiting for {workdir}; the same command goes on"
+                )

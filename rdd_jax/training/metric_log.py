@@ -19,7 +19,7 @@ _NEEDED = {METRICS: {"step", "epoch", "split", "seconds", "compile_seconds"}, HI
 _ROOM_BYTES = 2**18
 
 
-class RunLog:
+class MetricLog:
     """The record of a run, of which metrics.jsonl is the truth; what stands in it after `step` is dropped on resume.
 
     Of several processes the first alone writes; the others know what they would have written.
@@ -35,9 +35,9 @@ class RunLog:
             with io.naming(workdir / _EVENTS):
                 self._events = tensorboardX.SummaryWriter(str(workdir / _EVENTS), purge_step=step + 1)
             # A table mined before a step belongs to that step: resuming from its start mines it again.
-            self.drop_histograms(step)
+            self.remove_histograms(step)
 
-    def __enter__(self) -> "RunLog":
+    def __enter__(self) -> "MetricLog":
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -49,7 +49,7 @@ class RunLog:
         """Wall seconds that the run had taken when it wrote its last line."""
         return self.lines[-1]["seconds"] if self.lines else 0.0
 
-    def scalars(self, step: int, epoch: int, split: str, values: dict[str, float]) -> None:
+    def write_scalars(self, step: int, epoch: int, split: str, values: dict[str, float]) -> None:
         """Writes one line: `epoch` epochs done, `split` "train", "validation" or "test"."""
         line = {"step": step, "epoch": epoch, "split": split, **values}
         self.lines.append(line)
@@ -61,7 +61,7 @@ class RunLog:
             self._events.add_scalar(f"{split}/{name}", value, step)
         self._events.flush()
 
-    def histogram(self, step: int, epoch: int, name: str, values: np.ndarray) -> None:
+    def write_histogram(self, step: int, epoch: int, name: str, values: np.ndarray) -> None:
         """Writes the distribution of f32[n] at that step."""
         if not self._events:
             return
@@ -72,13 +72,13 @@ class RunLog:
         # Named by the step that it serves, so that a resume that mines again also purges it.
         self._events.add_histogram(name, values, step + 1)
 
-    def drop_histograms(self, step: int) -> None:
+    def remove_histograms(self, step: int) -> None:
         """Drops the histograms of what was mined before any update from `step` on."""
         if self._events:
             kept = [line for line in _read(self._workdir / HISTOGRAMS) if line["step"] < step]
             _write(self._workdir / HISTOGRAMS, kept)
 
-    def last_test(self) -> dict[str, Any]:
+    def last_test_line(self) -> dict[str, Any]:
         """The last line of an evaluation; IndexError before the first."""
         return [line for line in self.lines if line["split"] == "test"][-1]
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from rdd_jax.steps import train_state
 from rdd_jax.steps.train_state import TrainState
-from rdd_jax.training.interruptible import Interruptible
-from rdd_jax.training.metric_log import RunLog
+from rdd_jax.training.interruptible import InterruptibleRunner
+from rdd_jax.training.metric_log import MetricLog
 from rdd_jax.training.mining_schedule import is_due
 from rdd_jax.training.setup import Experiment
 
@@ -27,7 +27,9 @@ class Mining:
         work: runs what takes long.
     """
 
-    def __init__(self, config: ml_collections.ConfigDict, experiment: Experiment, log: RunLog, work: Interruptible):
+    def __init__(
+        self, config: ml_collections.ConfigDict, experiment: Experiment, log: MetricLog, work: InterruptibleRunner
+    ):
         self._options = config.refresh
         self._experiment = experiment
         self._log = log
@@ -45,7 +47,7 @@ class Mining:
     def roll_back(self, step: int) -> None:
         """Takes note that the run goes on with the state of an earlier `step`: what was found since then is lost."""
         self._lost |= {kind for kind, found_at in self._found_at.items() if found_at >= step}
-        self._log.drop_histograms(step)
+        self._log.remove_histograms(step)
 
     def prepare(self, state: TrainState, epoch: int, step: int, *, begins: bool) -> tuple[TrainState, dict[str, float]]:
         """Finds what is due before an epoch, and what a rollback has lost.
@@ -60,7 +62,7 @@ class Mining:
             The state with the new table and scores, and the seconds of each part for the log.
 
         Raises:
-            Interrupted: where the run was asked to stop; `state` is as it was.
+            StopRequested: where the run was asked to stop; `state` is as it was.
         """
         experiment = self._experiment
         if experiment.irreducible_losses and ((begins and epoch == 0) or _LOSSES in self._lost):
@@ -117,6 +119,6 @@ class Mining:
         if experiment.probe:
             state = state._replace(probe=experiment.probe.embed(state.student, self._work.batches("measuring drift")))
         for name, values in experiment.histograms(state.distiller).items():
-            self._log.histogram(step, epoch, name, np.asarray(values))
+            self._log.write_histogram(step, epoch, name, np.asarray(values))
         self._found_at[_TABLE] = step
         return state

@@ -11,21 +11,21 @@ from rdd_jax.core import processes
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class Stopped(Exception):
+class TrainingInterrupted(Exception):
     """A run was asked to stop and has saved what it had; the message says so and how to go on."""
 
 
-class StopRequests:
+class StopSignal:
     """While it is entered, SIGTERM and SIGINT only ask to stop; the second of them ends the process at once.
 
     asked: the name of the signal that came, "" before.
     """
 
     def __init__(self):
-        self.asked = ""
+        self.signal_name = ""
         self._before: dict[signal.Signals, Any] = {}
 
-    def __enter__(self) -> "StopRequests":
+    def __enter__(self) -> "StopSignal":
         if threading.current_thread() is threading.main_thread():  # No other may set handlers.
             # What ignores SIGINT, as a shell's background jobs do, goes on ignoring it.
             heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
@@ -36,15 +36,15 @@ class StopRequests:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def agreed(self) -> bool:
+    def stop_requested(self) -> bool:
         """Whether any process of the run was asked to stop; they all call this between the same two calls."""
-        stops = processes.any_of(bool(self.asked))
-        if stops and not self.asked:
-            self.asked = "another process was asked to stop"
+        stops = processes.any_of(bool(self.signal_name))
+        if stops and not self.signal_name:
+            self.signal_name = "another process was asked to stop"
         return stops
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.__exit__()
-        self.asked = signal.Signals(number).name
+        self.signal_name = signal.Signals(number).name
         # Not print, whose buffer this may have interrupted.
-        os.write(2, f"\nrdd_jax: {self.asked}: stopping; once more ends it at once\n".encode())
+        os.write(2, f"\nrdd_jax: {self.signal_name}: stopping; once more ends it at once\n".encode())

@@ -19,9 +19,9 @@ from rdd_jax.runs import layout, naming, records
 from rdd_jax.runs.checkpointing import Checkpoints
 from rdd_jax.runs.versions import versions
 from rdd_jax.training import locks, teachers, validation
-from rdd_jax.training.interruptible import Interrupted
-from rdd_jax.training.metric_log import RunLog
-from rdd_jax.training.preemption import Stopped, StopRequests
+from rdd_jax.training.interruptible import StopRequested
+from rdd_jax.training.metric_log import MetricLog
+from rdd_jax.training.preemption import StopSignal, TrainingInterrupted
 from rdd_jax.training.setup import Experiment, build
 from rdd_jax.training.summary import summarize
 from rdd_jax.training.trainer import Trainer
@@ -43,7 +43,7 @@ def train(
     Raises:
         UserError: for a run that could not work, before anything is compiled or written; for files that are damaged or
             cannot be written; and for a loss that is not finite, where `on_nan` has no other way.
-        Stopped: on SIGTERM or SIGINT, when all is saved.
+        TrainingInterrupted: on SIGTERM or SIGINT, when all is saved.
     """
     versions()  # Looks up the commit now: the source may be edited during the run.
     validation.check(config, workdir)
@@ -74,7 +74,7 @@ def train_shared(
     Should the other process end before its run is finished, this one goes on with the run.
 
     Raises:
-        UserError, Stopped: as `train`.
+        UserError, TrainingInterrupted: as `train`.
         KeyboardInterrupt: on SIGINT while waiting.
     """
     while not processes.first_sees(records.is_finished(workdir)):
@@ -92,15 +92,15 @@ def _train(
 ) -> dict[str, Any]:
     """Trains a run whose prerequisites are finished and whose workdir is locked; returns its summary."""
     shapes, updates = jax.eval_shape(experiment.init, config.seed), experiment.epoch_starts[-1]
-    with Checkpoints(workdir, keep_all=config.keep_all_checkpoints) as checkpoints, StopRequests() as requests:
+    with Checkpoints(workdir, keep_all=config.keep_all_checkpoints) as checkpoints, StopSignal() as stop_signal:
         if processes.is_first():
             records.write_config(config, workdir)
         checkpoints.require_room(shapes)
         try:
-            teacher = teachers.record(config, workdir, experiment, requests)
-        except Interrupted:
+            teacher = teachers.record(config, workdir, experiment, stop_signal)
+        except StopRequested:
             done = "stopped while the teacher was evaluated"
-            raise Stopped(f"{requests.asked}: {done}; the same command goes on") from None
+            raise TrainingInterrupted(f"{stop_signal.signal_name}: {done}; the same command goes on") from None
         with CompileClock() as clock:
             state = checkpoints.restore(shapes)
             if state is None:
@@ -109,15 +109,15 @@ def _train(
             step = int(state.step)
             images = {"total_images": updates * config.batch_size, "done_images": step * config.batch_size}
             title = "teacher" if config.trains_teacher else naming.method_name(config)
-            with RunLog(workdir, step) as log, progress(title, **images) as bar:
-                trainer = Trainer(config, experiment, checkpoints, log, clock, requests, bar)
+            with MetricLog(workdir, step) as log, progress(title, **images) as bar:
+                trainer = Trainer(config, experiment, checkpoints, log, clock, stop_signal, bar)
                 try:
                     trainer.train(state)
                     summary = summarize(config, experiment, log, teacher)
-                except Interrupted:
+                except StopRequested:
                     checkpoints.wait()  # Before it is said that all is saved.
                     done = f"stopped after {trainer.saved_step:,} of {updates:,} updates, which are saved"
-                    raise Stopped(f"{requests.asked}: {done}; the same command goes on") from None
+                    raise TrainingInterrupted(f"{stop_signal.signal_name}: {done}; the same command goes on") from None
     if skipped := summary.get("skipped_updates"):
         tell(
             f"{skipped:,} of {updates:,} updates were skipped, as they would have left loss or weights that are not "

@@ -23,7 +23,7 @@ from rdd_jax.data.samplers import RANKED, Sampler
 from rdd_jax.data.streaming import Stream
 from rdd_jax.rdx import drift
 from rdd_jax.runs import layout, naming
-from rdd_jax.runs.trained_models import Network, load_network, load_teacher, make_model, normalizer
+from rdd_jax.runs.trained_models import TrainedModel, create_model, load_student, load_teacher, make_input_normalizer
 from rdd_jax.steps import rho_loss, train_state
 from rdd_jax.steps import teacher as teaching
 from rdd_jax.steps.embedding import Embed, make_embed
@@ -64,7 +64,7 @@ class Experiment(NamedTuple):
     validation: Split | None
     test: Split
     student: nn.Module
-    teacher: Network | None
+    teacher: TrainedModel | None
     lessons: GiveLessons
     schedule: optax.Schedule
     sampler: Sampler
@@ -108,14 +108,14 @@ def build(config: ml_collections.ConfigDict, workdir: Path) -> Experiment:
     """
     dataset = loading.load(config)
     teacher = load_teacher(config, workdir)
-    student = make_model(config.student.name, loading.describe(config), config.dtype)
+    student = create_model(config.student.name, loading.describe(config), config.dtype)
     distiller = methods.from_options(config.distill.to_dict(), dataset.train_labels)
 
     sampler = make_sampler(config)
     starts = [0, *itertools.accumulate(sampler.steps(epoch) for epoch in range(config.epochs))]
     schedule = _schedule(config, starts)
     optimizer = sgd(schedule, momentum=config.momentum, weight_decay=config.weight_decay)
-    normalize = normalizer(dataset)
+    normalize = make_input_normalizer(dataset)
     views = augmentation.Views(config.augment.pad, config.augment.flip, normalize)
     train = Split(pipeline.place(dataset.train_images), devices.replicate(dataset.train_labels))
     test = Split(pipeline.place(dataset.test_images), devices.replicate(dataset.test_labels))
@@ -200,7 +200,7 @@ def _schedule(config: ml_collections.ConfigDict, epoch_starts: list[int]) -> opt
 
 def _teaching(
     config: ml_collections.ConfigDict,
-    teacher: Network | None,
+    teacher: TrainedModel | None,
     images: Array | Stream,
     views: augmentation.Views,
     folder: Path,
@@ -232,7 +232,7 @@ def _teaching(
 
 
 def _embed_teacher(
-    teacher: Network, images: Array | Stream, normalize: Callable[[Array], Array], on_batch: OnBatch | None = None
+    teacher: TrainedModel, images: Array | Stream, normalize: Callable[[Array], Array], on_batch: OnBatch | None = None
 ) -> Array:
     """The teacher's embeddings f32[n,d] of the training images."""
     return make_embed(teacher.model, normalize)(teacher.variables, images, on_batch)
@@ -249,7 +249,7 @@ def _ranks_once(config: ml_collections.ConfigDict, num_examples: int) -> bool:
 def _make_probe(
     config: ml_collections.ConfigDict,
     student: nn.Module,
-    teacher: Network,
+    teacher: TrainedModel,
     images: Array | Stream,
     normalize: Callable[[Array], Array],
 ) -> Probe:
@@ -272,7 +272,7 @@ def _irreducible_losses(
     """The cross-entropy f32[n] of every training image by the network that was trained on the other half of them."""
     losses = {}
     for part in ("even", "odd"):
-        network = load_network(shared / naming.run_name(naming.holdout_config(config, part)), config.dtype)
+        network = load_student(shared / naming.run_name(naming.holdout_config(config, part)), config.dtype)
         judge = make_embed(network.model, normalize, show=lambda outputs: outputs.logits)
         logits = judge(network.variables, train.images, on_batch)
         losses[part] = optax.losses.softmax_cross_entropy_with_integer_labels(logits, train.labels)

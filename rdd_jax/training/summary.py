@@ -13,12 +13,12 @@ from rdd_jax.runs import naming
 from rdd_jax.runs.versions import versions
 from rdd_jax.steps.evaluation import accuracies
 from rdd_jax.steps.train_state import SKIPPED
-from rdd_jax.training.metric_log import RunLog
+from rdd_jax.training.metric_log import MetricLog
 from rdd_jax.training.setup import Experiment
 
 
 def summarize(
-    config: ml_collections.ConfigDict, experiment: Experiment, log: RunLog, teacher: dict[str, Any] | None
+    config: ml_collections.ConfigDict, experiment: Experiment, log: MetricLog, teacher: dict[str, Any] | None
 ) -> dict[str, Any]:
     """Returns the results of a finished run; accuracies are in percent, of the test images.
 
@@ -28,7 +28,7 @@ def summarize(
         log: of the run, with the test of its last epoch.
         teacher: what `teachers.record` returned.
     """
-    last = log.last_test()
+    last = log.last_test_line()
     student = {"name": config.student.name, **accuracies(last), "best_accuracy": log.best_accuracy()}
     if teacher:
         kept = {key: value for key, value in teacher.items() if key != "place"}  # Others may read it elsewhere.

@@ -11,13 +11,13 @@ from rdd_jax.core.fingerprints import fingerprint
 from rdd_jax.core.progress import counted
 from rdd_jax.runs import layout, naming, records
 from rdd_jax.steps.evaluation import accuracies
-from rdd_jax.training.interruptible import Interrupted
-from rdd_jax.training.preemption import StopRequests
+from rdd_jax.training.interruptible import StopRequested
+from rdd_jax.training.preemption import StopSignal
 from rdd_jax.training.setup import Experiment
 
 
 def record(
-    config: ml_collections.ConfigDict, workdir: Path, experiment: Experiment, requests: StopRequests
+    config: ml_collections.ConfigDict, workdir: Path, experiment: Experiment, stop_signal: StopSignal
 ) -> dict[str, Any] | None:
     """Measures the teacher on the test images, prints its accuracy, and keeps both in workdir/teacher.json.
 
@@ -28,7 +28,7 @@ def record(
         "top5_accuracy": percent of the test images, as `evaluate` has them}. None for a run without a teacher.
 
     Raises:
-        Interrupted: where the run was asked to stop during the evaluation.
+        StopRequested: where the run was asked to stop during the evaluation.
     """
     if not experiment.teacher:
         return None
@@ -38,7 +38,7 @@ def record(
     measured = accuracies(before) if before.get("fingerprint") == teacher["fingerprint"] else {}
     if processes.any_of(not measured):
         processes.say(f"evaluating the teacher in {place}")
-        measured = _evaluate(experiment, requests)
+        measured = _evaluate(experiment, stop_signal)
     parameters = models.count_parameters(variables)
     processes.say(
         f"teacher {config.teacher.name}: {parameters:,} parameters, {measured['accuracy']:.2f}% of the test images"
@@ -53,15 +53,15 @@ def record(
     return teacher | measured
 
 
-def _evaluate(experiment: Experiment, requests: StopRequests) -> dict[str, float]:
+def _evaluate(experiment: Experiment, stop_signal: StopSignal) -> dict[str, float]:
     """Evaluates the teacher on the test images; returns its accuracies in percent."""
     model, variables = experiment.teacher
     with counted("evaluating the teacher") as show:
 
         def after(done: int, total: int) -> None:
             show(done, total)
-            if requests.agreed():
-                raise Interrupted
+            if stop_signal.stop_requested():
+                raise StopRequested
 
         return accuracies(experiment.evaluate(model)(variables, *experiment.test, after))
 

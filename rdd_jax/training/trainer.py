@@ -21,11 +21,11 @@ from rdd_jax.steps import train_state
 from rdd_jax.steps.optimizer import at_step
 from rdd_jax.steps.train_state import TrainState
 from rdd_jax.training.checkpoint_schedule import CheckpointSteps
-from rdd_jax.training.interruptible import Interrupted, Interruptible
-from rdd_jax.training.metric_log import RunLog
+from rdd_jax.training.interruptible import InterruptibleRunner, StopRequested
+from rdd_jax.training.metric_log import MetricLog
 from rdd_jax.training.mining import Mining
 from rdd_jax.training.nonfinite import NonFinite
-from rdd_jax.training.preemption import StopRequests
+from rdd_jax.training.preemption import StopSignal
 from rdd_jax.training.setup import Experiment
 
 _is_finite = jax.jit(train_state.is_finite)
@@ -40,7 +40,7 @@ class Trainer:
         checkpoints: of the run.
         log: of the run.
         clock: has measured compilation since the run was started.
-        requests: the requests to stop.
+        stop_signal: the requests to stop.
         progress: shows the run.
 
     Attributes:
@@ -53,9 +53,9 @@ class Trainer:
         config: ml_collections.ConfigDict,
         experiment: Experiment,
         checkpoints: Checkpoints,
-        log: RunLog,
+        log: MetricLog,
         clock: CompileClock,
-        requests: StopRequests,
+        stop_signal: StopSignal,
         progress: Progress,
     ):
         self._config = config
@@ -63,9 +63,9 @@ class Trainer:
         self._checkpoints = checkpoints
         self._log = log
         self._clock = clock
-        self._requests = requests
+        self._stop_signal = stop_signal
         self._progress = progress
-        self.work = Interruptible(requests, progress.say)
+        self.work = InterruptibleRunner(stop_signal, progress.say)
         self.saved_step = 0
         self._compiled = 0.0  # Seconds of compilation that stand in the log already.
         self._starts = experiment.epoch_starts
@@ -79,7 +79,7 @@ class Trainer:
         """Does all updates that come after `state`.
 
         Raises:
-            Interrupted: where the run was asked to stop; what a resumed run needs is saved.
+            StopRequested: where the run was asked to stop; what a resumed run needs is saved.
             UserError: for what cannot be read or written, and for a state that is not finite where `on_nan` ends the
                 run.
         """
@@ -112,7 +112,7 @@ class Trainer:
                 state = self._update(state, teaching, shown, call, epoch)
                 step += len(call)
                 self._check_loss(step)
-                if step < end and (self._requests.agreed() or step in self._checkpoint_steps):
+                if step < end and (self._stop_signal.stop_requested() or step in self._checkpoint_steps):
                     self._save(step, state, None)
             self._progress.drain()
             self._check_loss(step)
@@ -121,13 +121,13 @@ class Trainer:
             extra["images_per_second"] = (end - first) * self._config.batch_size / (time.perf_counter() - started)
             self._record_training(state, epoch + 1, end, extra)
             accuracy = self._record_accuracies(state, epoch + 1, end)
-        except (Interrupted, Unreadable) as error:
+        except (StopRequested, Unreadable) as error:
             if step == first:
                 self._save_before_leaving(error, step, before)
             elif _is_finite(state):
                 self._save_before_leaving(error, step, state)
             raise
-        if self._requests.agreed() or end in self._checkpoint_steps or end == self._starts[-1]:
+        if self._stop_signal.stop_requested() or end in self._checkpoint_steps or end == self._starts[-1]:
             self._save(end, state, accuracy)
         return state
 
@@ -169,8 +169,8 @@ class Trainer:
             raise NonFinite(step)
         self._write_checkpoint(step, state, accuracy)
         self._rolled_back = False
-        if self._requests.agreed() and step < self._starts[-1]:
-            raise Interrupted
+        if self._stop_signal.stop_requested() and step < self._starts[-1]:
+            raise StopRequested
 
     def _save_before_leaving(self, error: Exception, step: int, state: TrainState | None) -> None:
         """Saves a finite state for a resumed run to go on from, unless the last checkpoint is as good.
@@ -253,4 +253,4 @@ class Trainer:
         """Writes a line, with what was compiled since the one before and the seconds of the run so far."""
         compiled, self._compiled = self._clock.seconds - self._compiled, self._clock.seconds
         seconds = time.perf_counter() - self._started
-        self._log.scalars(step, epoch, split, {**values, "compile_seconds": compiled, "seconds": seconds})
+        self._log.write_scalars(step, epoch, split, {**values, "compile_seconds": compiled, "seconds": seconds})

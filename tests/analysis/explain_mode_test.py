@@ -8,7 +8,7 @@ import pytest
 from left import leave_run
 
 from configs import rdd
-from rdd_jax.analysis.explain.command import Options, page_name
+from rdd_jax.analysis.explain.explain_run import Options, page_name
 from rdd_jax.core import io
 from rdd_jax.data import datasets
 from rdd_jax.main import main
@@ -35,9 +35,9 @@ def explained(capsys, place, *arguments):
 
 def accuracy(workdir, positions):
     """In percent, of test images; that one of them is a toss-up is no mistake."""
-    model, variables = trained_models.load_network(workdir, "float32")
+    model, variables = trained_models.load_student(workdir, "float32")
     dataset = datasets.load("digits")
-    images = trained_models.normalizer(dataset)(dataset.test_images[positions])
+    images = trained_models.make_input_normalizer(dataset)(dataset.test_images[positions])
     logits = model.clone(axis_name=None).apply(variables, images, train=False).logits
     return float(100 * np.mean(np.argmax(logits, axis=1) == dataset.test_labels[positions]))
 

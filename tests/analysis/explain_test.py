@@ -6,7 +6,7 @@ from sklearn.cluster import SpectralClustering
 from sklearn.metrics import adjusted_rand_score
 from tqdm import tqdm
 
-from rdd_jax.analysis.explain import clusters, difference, explain, success
+from rdd_jax.analysis.explain import clusters, explain, explanation, success_rate
 
 GROUP = 40
 MERGED, SCATTERED = (0, 1), 5
@@ -124,7 +124,7 @@ def test_the_order_of_the_examples_does_not_matter(planted_explanation):
 
 @pytest.mark.parametrize("rows", [7, 120, 10_000])
 def test_the_size_of_the_blocks_does_not_matter(planted_explanation, monkeypatch, rows):
-    monkeypatch.setattr(difference, "_BLOCK_ROWS", rows)
+    monkeypatch.setattr(explanation, "_BLOCK_ROWS", rows)
     blocked = explain(*planted()[:2], num_clusters=1)
     for one, other in zip(planted_explanation[:2], blocked[:2], strict=True):
         np.testing.assert_array_equal(one.clusters[0].members, other.clusters[0].members)
@@ -142,8 +142,8 @@ def test_the_progress_bar_comes_to_its_end(monkeypatch):
         def update(self, n=1):
             left[0] -= n
 
-    monkeypatch.setattr(difference, "tqdm", Counted)
-    monkeypatch.setattr(difference, "_BLOCK_ROWS", 50)
+    monkeypatch.setattr(explanation, "tqdm", Counted)
+    monkeypatch.setattr(explanation, "_BLOCK_ROWS", 50)
     explain(*planted()[:2], num_clusters=1)
     assert left == [0]
 
@@ -187,7 +187,7 @@ def test_a_grid_is_what_hangs_together_most():
 def test_success_rate_by_hand():
     near = np.array([[0, 1, 2, 3], [2, 0, 1, 3], [1, 3, 0, 2], [1, 2, 3, 0]])
     far = np.array([[0, 2, 3, 1], [1, 0, 2, 3], [2, 3, 0, 1], [1, 2, 3, 0]])
-    rate = success.success_rate(near, far, [np.array([0, 1, 2]), np.array([3])])
+    rate = success_rate.success_rate(near, far, [np.array([0, 1, 2]), np.array([3])])
     # (0,1), (0,2), (1,2), (2,0) are nearer, (1,0) is farther, (2,1) ties.
     assert rate == (6, 4, 1)
     assert rate.rate == pytest.approx(4 / 6)
@@ -200,11 +200,11 @@ def test_chance_is_the_share_of_all_pairs():
     for ranks in (near, far):
         np.fill_diagonal(ranks, 0)
     others = ~np.eye(50, dtype=bool)
-    drawn = success.chance(near, far, [9, 9, 5], seed=0)
+    drawn = success_rate.chance(near, far, [9, 9, 5], seed=0)
     assert drawn.mean == pytest.approx((near < far)[others].mean(), abs=0.03)
     assert drawn.tied_share == pytest.approx((near == far)[others].mean(), abs=0.03)
-    assert drawn == success.chance(near, far, [9, 9, 5], seed=0)
-    assert drawn != success.chance(near, far, [9, 9, 5], seed=1)
+    assert drawn == success_rate.chance(near, far, [9, 9, 5], seed=0)
+    assert drawn != success_rate.chance(near, far, [9, 9, 5], seed=1)
 
 
 ROWS = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)

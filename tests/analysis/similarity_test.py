@@ -9,7 +9,7 @@ import scipy.stats
 from rdd_jax.analysis import similarity
 
 N, K = 90, 7
-MEASURES = [similarity.linear_cka, similarity.rank_agreement, similarity.neighbors_shared]
+MEASURES = [similarity.linear_cka, similarity.rank_correlation, similarity.mutual_knn]
 IN_BLOCKS = MEASURES[1:]
 
 
@@ -56,7 +56,7 @@ def test_rank_agreement_is_spearmans_correlation(spaces):
     student, teacher = (distances(space)[0] for space in spaces)
     expected = np.mean([scipy.stats.spearmanr(*pair).statistic for pair in zip(student, teacher, strict=True)])
     assert 0.2 < expected < 0.8
-    np.testing.assert_allclose(similarity.rank_agreement(*spaces), expected, rtol=1e-4)
+    np.testing.assert_allclose(similarity.rank_correlation(*spaces), expected, rtol=1e-4)
 
 
 def test_neighbors_shared_is_counted_by_hand(spaces):
@@ -66,7 +66,7 @@ def test_neighbors_shared_is_counted_by_hand(spaces):
         nearest.append([set(others[i, np.argsort(to_others[i])[:K]]) for i in range(N)])
     expected = np.mean([len(student & teacher) / K for student, teacher in zip(*nearest, strict=True)])
     assert 0.2 < expected < 0.8
-    np.testing.assert_allclose(similarity.neighbors_shared(*spaces, neighbors=K), expected, rtol=1e-6)
+    np.testing.assert_allclose(similarity.mutual_knn(*spaces, neighbors=K), expected, rtol=1e-6)
 
 
 # What follows from them.
@@ -88,33 +88,33 @@ def test_neither_space_comes_first(spaces, measure):
 
 def test_unrelated_spaces_agree_by_chance(unrelated):
     np.testing.assert_allclose(similarity.linear_cka(*unrelated), np.sqrt(5 * 8) / 1000, rtol=0.5)
-    assert abs(similarity.rank_agreement(*unrelated)) < 0.05
+    assert abs(similarity.rank_correlation(*unrelated)) < 0.05
     for neighbors in (10, 100):
-        shared = similarity.neighbors_shared(*unrelated, neighbors=neighbors)
+        shared = similarity.mutual_knn(*unrelated, neighbors=neighbors)
         np.testing.assert_allclose(shared, neighbors / 999, rtol=0.2)
 
 
 def test_opposite_orders_are_told_from_unrelated_ones():
     # Of the three distances, the least is the largest in the other space, and the middle one stays in the middle.
     student, teacher = jnp.array([[0.0], [1.0], [3.0]]), jnp.array([[0.0], [3.0], [1.0]])
-    np.testing.assert_allclose(similarity.rank_agreement(student, teacher), -1.0)
-    np.testing.assert_allclose(similarity.neighbors_shared(student, teacher, neighbors=1), 0.0)
-    np.testing.assert_allclose(similarity.neighbors_shared(student, teacher, neighbors=2), 1.0)
+    np.testing.assert_allclose(similarity.rank_correlation(student, teacher), -1.0)
+    np.testing.assert_allclose(similarity.mutual_knn(student, teacher, neighbors=1), 0.0)
+    np.testing.assert_allclose(similarity.mutual_knn(student, teacher, neighbors=2), 1.0)
 
 
 def test_no_example_is_its_own_neighbour_though_others_are_in_its_place():
     # Pairs in one place: the nearest is the other one, whichever comes first.
     student = jnp.repeat(jnp.arange(4.0), 2)[:, None]
     teacher = jnp.tile(jnp.arange(4.0), 2)[:, None]
-    assert similarity.neighbors_shared(student, 2 * student, neighbors=1) == 1.0
-    assert similarity.neighbors_shared(student, teacher, neighbors=1) == 0.0
+    assert similarity.mutual_knn(student, 2 * student, neighbors=1) == 1.0
+    assert similarity.mutual_knn(student, teacher, neighbors=1) == 0.0
 
 
 def test_equal_distances_rank_by_position():
     # Nothing is told apart in the student: from each of three, the others rank as they stand. In the teacher they rank
     # so from 0 and from 1, and the other way round from 2.
     student, teacher = jnp.zeros((3, 1)), jnp.array([[0.0], [1.0], [3.0]])
-    np.testing.assert_allclose(similarity.rank_agreement(student, teacher), (1 + 1 - 1) / 3, rtol=1e-6)
+    np.testing.assert_allclose(similarity.rank_correlation(student, teacher), (1 + 1 - 1) / 3, rtol=1e-6)
     assert np.isnan(similarity.linear_cka(student, teacher))
 
 
@@ -148,7 +148,7 @@ def test_impossible_sizes_are_named(spaces):
             measure(two, two, **options)
     for neighbors in (0, N):
         with pytest.raises(ValueError, match=rf"in \[1, n\); got {neighbors} for student \({N}, 6\)"):
-            similarity.neighbors_shared(*spaces, neighbors=neighbors)
+            similarity.mutual_knn(*spaces, neighbors=neighbors)
     for measure in IN_BLOCKS:
         with pytest.raises(ValueError, match="block_size must be at least 1; got 0"):
             measure(*spaces, block_size=0)

@@ -54,8 +54,8 @@ def with_mnist(monkeypatch):
 
 def embed(workdir, images):
     """What the network of a run makes of digits, by its own definition."""
-    model, variables = trained_models.load_network(workdir, "float32")
-    normalized = trained_models.normalizer(datasets.load("digits"))(images)
+    model, variables = trained_models.load_student(workdir, "float32")
+    normalized = trained_models.make_input_normalizer(datasets.load("digits"))(images)
     features = jax.jit(lambda shown: model.clone(axis_name=None).apply(variables, shown, train=False))(normalized)
     return np.asarray(features.embedding, np.float64)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from golden import GOLDENS
 import safetensors.numpy
+from golden import GOLDENS
 from networks import random_variables
 
 from configs import ce
@@ -23,7 +23,6 @@ from rdd_jax.runs.checkpointing import Checkpoints
 from rdd_jax.runs.trained_models import evaluate
 from rdd_jax.steps.train_state import TrainState
 from rdd_jax.training import setup, validation
-
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +49,13 @@ def copy(workdir, tmp_path):
 
 def test_the_network_comes_back_bit_for_bit(workdir):
     exported = export.load(workdir / "export")
-    kept = trained_models.load_network(workdir, "float32")
+    kept = trained_models.load_student(workdir, "float32")
     assert jax.tree.structure(exported.variables) == jax.tree.structure(kept.variables)
     jax.tree.map(np.testing.assert_array_equal, exported.variables, kept.variables)
 
     digits = datasets.load("digits")
     images = exported.preprocess(digits.test_images)
-    np.testing.assert_array_equal(images, trained_models.normalizer(digits)(digits.test_images))
+    np.testing.assert_array_equal(images, trained_models.make_input_normalizer(digits)(digits.test_images))
     logits = jax.jit(lambda variables: exported.model.apply(variables, images, train=False))(exported.variables).logits
     accuracy = 100 * np.mean(np.argmax(logits, axis=1) == digits.test_labels)
     np.testing.assert_allclose(accuracy, exported.description["accuracy"])
@@ -112,7 +111,7 @@ def test_an_export_teaches(workdir):
     validation.check(config, workdir.parent / "another")
     teacher, student = (
         trained_models.load_teacher(config, workdir.parent / "another"),
-        setup.load_network(workdir, "float32"),
+        setup.load_student(workdir, "float32"),
     )
     jax.tree.map(np.testing.assert_array_equal, teacher.variables, student.variables)
     assert teacher.model == student.model

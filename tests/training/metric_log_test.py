@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from rdd_jax.core.errors import UserError
-from rdd_jax.training.metric_log import RunLog
+from rdd_jax.training.metric_log import MetricLog
 from rdd_jax.training.summary import skipped_updates
 
 LINE = '{"step": 5, "epoch": 1, "split": "test", "accuracy": 50.0, "seconds": 1.0, "compile_seconds": 0.0}\n'
@@ -23,27 +23,27 @@ LINE = '{"step": 5, "epoch": 1, "split": "test", "accuracy": 50.0, "seconds": 1.
 def test_a_line_of_something_else_is_named(tmp_path, name, line, words):
     (tmp_path / name).write_text(line)
     with pytest.raises(UserError, match=words):
-        RunLog(tmp_path, 5)
+        MetricLog(tmp_path, 5)
 
 
 def test_a_file_in_the_place_of_the_events_is_named(tmp_path):
     (tmp_path / "events").touch()
     with pytest.raises(UserError, match="events: Not a directory"):
-        RunLog(tmp_path, 0)
+        MetricLog(tmp_path, 0)
 
 
 def test_nothing_is_written_where_there_is_no_room(tmp_path, monkeypatch):
-    with RunLog(tmp_path, 0) as log:
+    with MetricLog(tmp_path, 0) as log:
         monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
         with pytest.raises(UserError, match="make room"):
-            log.scalars(5, 1, "train", {"loss": 1.0})
+            log.write_scalars(5, 1, "train", {"loss": 1.0})
     assert not (tmp_path / "metrics.jsonl").exists()
 
 
 def test_the_last_test_is_no_line_of_the_training(tmp_path):
     (tmp_path / "metrics.jsonl").write_text(LINE + LINE.replace("test", "train").replace("50.0", "90.0"))
-    with RunLog(tmp_path, 5) as log:
-        assert log.last_test()["accuracy"] == 50.0
+    with MetricLog(tmp_path, 5) as log:
+        assert log.last_test_line()["accuracy"] == 50.0
 
 
 def test_skipped_updates_are_counted_over_the_epochs():

@@ -69,7 +69,7 @@ def test_evaluation_takes_the_new_place_of_the_same_images(capsys, tmp_path, mov
     assert json.loads(capsys.readouterr().out)["accuracy"] in [12.5 * hits for hits in range(9)]
 
 
-@pytest.mark.parametrize(("mode", "module", "name"), [("export", "export", "save"), ("explain", "command", "run")])
+@pytest.mark.parametrize(("mode", "module", "name"), [("export", "export", "save"), ("explain", "explain_run", "run")])
 def test_export_and_explanation_are_given_the_new_place(capsys, monkeypatch, moved, mode, module, name):
     monkeypatch.setattr(getattr(main, module), name, lambda *arguments: arguments[-1].data.folder)
     assert main.main(["rdd_jax", f"--mode={mode}", "--workdir=runs/mine", f"--config.data.folder={moved}"]) == 0

@@ -12,7 +12,7 @@ from program import OPTIONS, ROOT, assert_same_to_the_bit, finish, history, wait
 from rdd_jax.cli import command_line
 from rdd_jax.core.errors import UserError
 from rdd_jax.training import setup
-from rdd_jax.training.preemption import StopRequests
+from rdd_jax.training.preemption import StopSignal
 from rdd_jax.training.run import train
 
 
@@ -46,9 +46,9 @@ def test_asked_to_stop_while_it_compiles_it_stops_after_the_first_call(start):
 
 
 def test_the_second_signal_does_what_it_always_did():
-    with StopRequests() as requests:
+    with StopSignal() as stop_signal:
         signal.raise_signal(signal.SIGINT)
-        assert requests.asked == "SIGINT"
+        assert stop_signal.signal_name == "SIGINT"
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
 

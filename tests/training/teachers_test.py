@@ -19,8 +19,8 @@ from rdd_jax.main import exit_code
 from rdd_jax.runs import layout, naming, records
 from rdd_jax.runs.trained_models import load_teacher
 from rdd_jax.training import locks, run, teachers, validation
-from rdd_jax.training.interruptible import Interrupted
-from rdd_jax.training.preemption import StopRequests
+from rdd_jax.training.interruptible import StopRequested
+from rdd_jax.training.preemption import StopSignal
 
 NAME = "teacher-digits-resnet8-seed0"
 
@@ -178,7 +178,7 @@ class Evaluations:
 
 def test_the_teachers_accuracy_is_told_kept_and_measured_once(tmp_path, capsys):
     config, workdir, experiment = config_of(), tmp_path / "kd", Evaluations(91.25)
-    record = teachers.record(config, workdir, experiment, StopRequests())
+    record = teachers.record(config, workdir, experiment, StopSignal())
     assert record == records.read_teacher(workdir)
     assert record == {
         "name": "resnet8",
@@ -186,7 +186,7 @@ def test_the_teachers_accuracy_is_told_kept_and_measured_once(tmp_path, capsys):
         "fingerprint": fingerprint({"params": {"kernel": np.ones(3)}}),
         "accuracy": 91.25,
     }
-    assert teachers.record(config, workdir, experiment, StopRequests()) == record
+    assert teachers.record(config, workdir, experiment, StopSignal()) == record
     assert experiment.count == 1
     told = capsys.readouterr()
     assert told.out.count("teacher resnet8: 3 parameters, 91.25% of the test images") == 2
@@ -198,12 +198,12 @@ def test_a_teacher_that_guesses_is_warned_of(tmp_path, capsys, num_classes, thre
     assert teachers.near_chance(num_classes) == pytest.approx(threshold)
     for sign, lines in ((1, 0), (-1, 1)):
         experiment = Evaluations(threshold * (1 + 0.01 * sign), num_classes)
-        teachers.record(config_of(), tmp_path / f"kd{sign}", experiment, StopRequests())
+        teachers.record(config_of(), tmp_path / f"kd{sign}", experiment, StopSignal())
         assert capsys.readouterr().err.count("hardly better than chance") == lines
 
 
 def test_a_run_without_a_teacher_has_none_on_record(tmp_path):
-    assert teachers.record(config_of(ce), tmp_path, SimpleNamespace(teacher=None), StopRequests()) is None
+    assert teachers.record(config_of(ce), tmp_path, SimpleNamespace(teacher=None), StopSignal()) is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -275,15 +275,15 @@ def test_the_workdir_of_a_run_itself_is_not_waited_for(tmp_path):
 
 
 def test_a_stop_is_heard_while_the_teacher_is_evaluated(tmp_path):
-    requests = StopRequests()
+    stop_signal = StopSignal()
 
     def evaluate(variables, on_batch):
         on_batch(1, 2)
-        requests.asked = "SIGTERM"
+        stop_signal.signal_name = "SIGTERM"
         on_batch(2, 2)
 
     experiment = Evaluations(91.25)
     experiment.evaluate = lambda model: evaluate
-    with pytest.raises(Interrupted):
-        teachers.record(config_of(), tmp_path / "kd", experiment, requests)
+    with pytest.raises(StopRequested):
+        teachers.record(config_of(), tmp_path / "kd", experiment, stop_signal)
     assert records.read_teacher(tmp_path / "kd") == {}

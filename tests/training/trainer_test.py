@@ -19,9 +19,9 @@ from rdd_jax.data.samplers import Sampler
 from rdd_jax.runs.checkpointing import Checkpoints
 from rdd_jax.steps.train_state import TrainState
 from rdd_jax.training import trainer
-from rdd_jax.training.interruptible import Interrupted
-from rdd_jax.training.metric_log import RunLog
-from rdd_jax.training.preemption import StopRequests
+from rdd_jax.training.interruptible import StopRequested
+from rdd_jax.training.metric_log import MetricLog
+from rdd_jax.training.preemption import StopSignal
 from rdd_jax.training.setup import Split
 from rdd_jax.training.trainer import Trainer
 
@@ -115,7 +115,7 @@ class Run:
         with (
             Checkpoints(self.workdir) as checkpoints,
             CompileClock() as clock,
-            StopRequests() as requests,
+            StopSignal() as stop_signal,
             Progress("", total_images=UPDATES * ROWS, done_images=0, lag=0) as progress,
         ):
             show = progress.say
@@ -124,15 +124,15 @@ class Run:
                 show(activity)
                 for name, action in self.during.items():
                     if activity.startswith(name):
-                        action(requests)
+                        action(stop_signal)
 
             progress.say = say
             state = checkpoints.restore(state_at()) or state_at()
-            with RunLog(self.workdir, int(state.step)) as log:
-                made = Trainer(self.config, self.experiment(), checkpoints, log, clock, requests, progress)
+            with MetricLog(self.workdir, int(state.step)) as log:
+                made = Trainer(self.config, self.experiment(), checkpoints, log, clock, stop_signal, progress)
                 try:
                     made.train(state)
-                except Interrupted:
+                except StopRequested:
                     return made, True
         return made, False
 
@@ -150,8 +150,8 @@ class Run:
 ALL_LINES = [(step, split) for step in (2, 4, 6) for split in ("train", "test")]
 
 
-def ask(requests):
-    requests.asked = "SIGTERM"
+def ask(stop_signal):
+    stop_signal.signal_name = "SIGTERM"
 
 
 def test_a_run_mines_evaluates_and_saves(tmp_path):
@@ -183,7 +183,7 @@ def test_a_rollback_that_keeps_the_table_does_not_mine_again(tmp_path):
 def test_what_a_rollback_has_lost_is_not_saved_half_done(tmp_path):
     run = Run(tmp_path, on_nan="rollback")
     run.poison = {3: True}
-    run.during = {"embedding": lambda requests: ask(requests) if len(run.minings) == 1 else None}
+    run.during = {"embedding": lambda stop_signal: ask(stop_signal) if len(run.minings) == 1 else None}
     made, interrupted = run.train()
     assert interrupted
     assert made.saved_step == 2
@@ -249,7 +249,7 @@ def test_lines_that_were_cut_behind_the_last_checkpoint_are_written_again(tmp_pa
     path.write_text("".join(lines[:cut]) + '{"step": 6, "ep')
     made, _ = run.train()
     assert run.lines() == ALL_LINES[:cut] + [(6, "train"), (6, "test")][cut == 5 :]
-    assert made._log.last_test()["accuracy"] == 6.0
+    assert made._log.last_test_line()["accuracy"] == 6.0
 
 
 def test_lines_are_written_again_where_the_file_is_gone(tmp_path):

@@ -4,17 +4,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from rdd_jax.training.metric_log import RunLog
+from rdd_jax.training.metric_log import MetricLog
 from rdd_jax.training.trainer import Trainer
 
 NAN = float("nan")
 
 
 def best_accuracy(folder, **accuracies):
-    with RunLog(folder, 0) as log:
+    with MetricLog(folder, 0) as log:
         for split, values in accuracies.items():
             for epoch, value in enumerate(values, start=1):
-                log.scalars(epoch, epoch, split, {"accuracy": value})
+                log.write_scalars(epoch, epoch, split, {"accuracy": value})
         return log.best_accuracy()
 
 

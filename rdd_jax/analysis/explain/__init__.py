@@ -8,10 +8,10 @@ them. `--mode=explain` of the program does so for two trained networks.
 """
 
 from rdd_jax.analysis.explain.clusters import Cluster
-from rdd_jax.analysis.explain.difference import Direction, Explanation, explain
-from rdd_jax.analysis.explain.figures import Examples, Picture, draw
+from rdd_jax.analysis.explain.explanation import Direction, Explanation, explain
 from rdd_jax.analysis.explain.page import Model, write
-from rdd_jax.analysis.explain.success import Chance, SuccessRate
+from rdd_jax.analysis.explain.plots import Examples, Picture, draw
+from rdd_jax.analysis.explain.success_rate import Chance, SuccessRate
 
 __all__ = [
     "Chance",

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import jinja2
 import numpy as np
 
-from rdd_jax.analysis.explain.difference import Direction, Explanation
-from rdd_jax.analysis.explain.figures import Examples, draw, label_shares
+from rdd_jax.analysis.explain.explanation import Direction, Explanation
+from rdd_jax.analysis.explain.plots import Examples, draw, label_shares
 from rdd_jax.core import io
 from rdd_jax.runs import layout
 

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rdd_jax.analysis.explain.difference import Direction, Explanation
+from rdd_jax.analysis.explain.explanation import Direction, Explanation
 from rdd_jax.analysis.plots import drawable, png, shortened, verbatim
 
 # Okabe and Ito's palette without the grey: told apart under every common colour blindness.

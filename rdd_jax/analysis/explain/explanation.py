@@ -9,9 +9,9 @@ import numpy as np
 from tqdm import tqdm
 
 from rdd_jax import rdx
-from rdd_jax.analysis.explain import clusters, success
+from rdd_jax.analysis.explain import clusters, success_rate
 from rdd_jax.analysis.explain.clusters import Cluster
-from rdd_jax.analysis.explain.success import Chance, SuccessRate
+from rdd_jax.analysis.explain.success_rate import Chance, SuccessRate
 from rdd_jax.core.types import Array
 from rdd_jax.rdx import blockwise
 from rdd_jax.rdx.sorting import ranks_dtype
@@ -178,8 +178,8 @@ def _measured(found, near_ranks, far_ranks, num_clusters: int, grid_size: int, s
     return Direction(
         clusters=found,
         null=np.flatnonzero(in_none),
-        success=success.success_rate(near_ranks, far_ranks, grids),
-        chance=success.chance(near_ranks, far_ranks, sizes, seed),
+        success=success_rate.success_rate(near_ranks, far_ranks, grids),
+        chance=success_rate.chance(near_ranks, far_ranks, sizes, seed),
         grid_ranks=tuple((_median_rank(near_ranks, grid), _median_rank(far_ranks, grid)) for grid in grids),
     )
 

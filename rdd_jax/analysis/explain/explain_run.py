@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 import ml_collections
 import numpy as np
 
-from rdd_jax.analysis.explain.difference import explain
-from rdd_jax.analysis.explain.figures import Examples
+from rdd_jax.analysis.explain.explanation import explain
 from rdd_jax.analysis.explain.page import Model, write
+from rdd_jax.analysis.explain.plots import Examples
 from rdd_jax.core import devices, io
 from rdd_jax.core.errors import UserError, unknown
 from rdd_jax.core.progress import counted
 from rdd_jax.data import datasets, loading
 from rdd_jax.runs import layout, naming, records
-from rdd_jax.runs.trained_models import Network, load_network, load_teacher, normalizer
+from rdd_jax.runs.trained_models import TrainedModel, load_student, load_teacher, make_input_normalizer
 from rdd_jax.steps.embedding import make_embed
 from rdd_jax.steps.evaluation import make_evaluate
 
@@ -53,7 +53,7 @@ class _Side(NamedTuple):
     network: str
     place: Path
     config: ml_collections.ConfigDict
-    load: Callable[[], Network]
+    load: Callable[[], TrainedModel]
 
 
 class _Seen(NamedTuple):
@@ -106,7 +106,7 @@ def _sides(workdir: Path, against: str, config: ml_collections.ConfigDict) -> tu
 
 
 def _student(workdir: Path, title: str, config: ml_collections.ConfigDict) -> _Side:
-    return _Side(title, config.student.name, workdir, config, lambda: load_network(workdir, config.dtype))
+    return _Side(title, config.student.name, workdir, config, lambda: load_student(workdir, config.dtype))
 
 
 def _check(sides: tuple[_Side, _Side], options: Options) -> None:
@@ -178,7 +178,7 @@ def _see(sides: tuple[_Side, _Side], options: Options) -> _Seen:
         own = loading.load(side.config)
         shown = devices.replicate(images)
         with counted("embedding") as on_batch:
-            embedded = make_embed(network.model, normalizer(own))(network.variables, shown, on_batch)
+            embedded = make_embed(network.model, make_input_normalizer(own))(network.variables, shown, on_batch)
         embeddings.append(np.asarray(embedded, np.float32))
         if not np.isfinite(embeddings[-1]).all():
             raise UserError(
@@ -186,7 +186,7 @@ def _see(sides: tuple[_Side, _Side], options: Options) -> _Seen:
             )
         accuracy = None
         if (own.name, own.class_names) == (dataset.name, dataset.class_names):
-            evaluate = make_evaluate(network.model, normalizer(own))
+            evaluate = make_evaluate(network.model, make_input_normalizer(own))
             accuracy = evaluate(network.variables, shown, devices.replicate(labels))["accuracy"]
         models.append(Model(side.title, side.network, str(side.place), accuracy))
     about = {"dataset": dataset.name, "split": options.split, "classes": class_names, "positions": positions.tolist()}
