@@ -17,8 +17,8 @@ Two rows say less than their names:
   applied. Without the weighting beta has no effect, so that "as released" is three changes in effect.
 """
 
-from experiments import compare
-from experiments.grid import Row
+from experiments.compare import command_line
+from experiments.compare.grid import Row
 from rdd_jax.main import leave
 
 # What is changed, by which settings.
@@ -43,6 +43,6 @@ def rows(_=None) -> list[Row]:
 
 
 if __name__ == "__main__":
-    flags = compare.parser(__doc__)
+    flags = command_line.parser(__doc__)
     flags.set_defaults(preset="cifar100_small")
-    leave(compare.main(rows, flags, "experiments.ablate"))
+    leave(command_line.main(rows, flags, "experiments.ablate"))

@@ -8,15 +8,16 @@ import json
 import re
 from pathlib import Path
 
-from experiments import comparison, comparison_notes, staleness
+from experiments import staleness
+from experiments.compare import notes, report
 
 ROOT = Path(__file__).parent.parent
 _BLOCK = re.compile(r"(<!-- (\S+\.json) (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _PARTS = {
-    "accuracy": comparison.accuracy_table,
-    "conditions": comparison_notes.conditions,
-    "cost": comparison.cost_table,
-    "verdicts": lambda results: "\n".join(f"- {sentence}" for sentence in comparison.verdicts(results)),
+    "accuracy": report.accuracy_table,
+    "conditions": notes.conditions,
+    "cost": report.cost_table,
+    "verdicts": lambda results: "\n".join(f"- {sentence}" for sentence in report.verdicts(results)),
     "staleness": staleness.table,
 }
 

@@ -23,7 +23,7 @@ import numpy as np
 import tqdm
 from matplotlib.figure import Figure
 
-from experiments.grid import LOOKS
+from experiments.compare.grid import LOOKS
 from rdd_jax.analysis import plots
 from rdd_jax.core import io
 from rdd_jax.core.errors import UserError

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import workloads
+from experiments.benchmark import workloads
 
 
 @pytest.mark.parametrize("method", ["crd", "rdd"])

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from experiments import timing, workloads
+from experiments.benchmark import timing, workloads
 
 
 def prepare(

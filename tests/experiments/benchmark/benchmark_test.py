@@ -9,7 +9,8 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import benchmark, measure_steps, timing, workloads
+from experiments.benchmark import __main__ as benchmark
+from experiments.benchmark import timing, train_step, workloads
 from rdd_jax import models
 from rdd_jax.core import devices
 
@@ -36,11 +37,11 @@ def test_seconds_of_a_call_are_divided_by_its_updates(monkeypatch):
     taken = {"jax": {"first": 10.0, "median": 4.0, "least": 2.0}, "torch": {"first": 9.0, "median": 8.0, "least": 8.0}}
     monkeypatch.setattr(timing, "seconds", lambda *_: [{"work": "a", "seconds": taken}])
     step = types.SimpleNamespace(multiply_adds=10)
-    rows = measure_steps.measure({("a", "jax"): step}, rounds=2, steps=4, batch_size=8)
+    rows = train_step.measure({("a", "jax"): step}, rounds=2, steps=4, batch_size=8)
     assert rows[0]["seconds"]["jax"] == {"first": 7.0, "median": 1.0, "least": 0.5}
     assert rows[0]["flops"] == 20 / jax.local_device_count()
-    assert measure_steps.table(rows).splitlines()[2] == "| a | 1000.00 | 6.0 | 8.0 | 2000.00 | 2.00 |"
-    shares = measure_steps.table(rows, peak=25e-12 * 4 / jax.local_device_count()).splitlines()[2]
+    assert train_step.table(rows).splitlines()[2] == "| a | 1000.00 | 6.0 | 8.0 | 2000.00 | 2.00 |"
+    shares = train_step.table(rows, peak=25e-12 * 4 / jax.local_device_count()).splitlines()[2]
     assert shares.endswith("| 20.0% | 10.0% |")
 
 
@@ -91,7 +92,7 @@ def test_a_step_is_an_update_and_can_be_taken_again(steps_per_call):
 )
 def test_mistakes_are_refused_before_anything_is_timed(monkeypatch, capsys, arguments, words):
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "experiments.torch_workloads", raising=False)
+    monkeypatch.delitem(sys.modules, "experiments.benchmark.torch_workloads", raising=False)
     monkeypatch.setattr(timing, "seconds", lambda *_: pytest.fail("something was timed"))
     monkeypatch.setattr(workloads, "train_step", lambda *_, **__: lambda: None)
     monkeypatch.setattr(sys, "argv", ["benchmark", *arguments.split()])

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from experiments import ablate, comparison, grid
+from experiments import ablate
+from experiments.compare import grid, report
 from rdd_jax.core.errors import UserError
 from rdd_jax.runs import records
 
@@ -109,5 +110,5 @@ def test_a_run_that_diverges_is_left_and_counts_as_tried(tmp_path, monkeypatch, 
     assert not list(tmp_path.rglob("teacher-*"))  # Cross-entropy alone trains none.
     asked = {"preset": "digits", "command": "", "device": "cpu", "test_images": 360, "validation": 0.0}
     asked |= {"labels": [row.label for row in rows], "seeds": [0]}
-    told = comparison.markdown({"baseline": rows[1].label, "runs": [diverged, finished], **asked})
+    told = report.markdown({"baseline": rows[1].label, "runs": [diverged, finished], **asked})
     assert "a run has diverged at 1 seed" in told

@@ -4,8 +4,8 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from experiments import significance
-from experiments.comparison_data import Json, accuracies, means, teachers
+from experiments.compare import statistics
+from experiments.compare.results import Json, accuracies, means, teachers
 
 _COST = "Minutes and seconds are medians over the seeds; all else is mean ± sample deviation."
 _AGREEMENT = (
@@ -29,16 +29,16 @@ def accuracy_note(results: Json) -> str:
 
 def _intervals(results: Json) -> str:
     seeds = len(results["seeds"])
-    deviations = significance.standard_errors(seeds) / math.sqrt(seeds)
+    deviations = statistics.standard_errors(seeds) / math.sqrt(seeds)
     parts = [
         "Test accuracy in percent: mean ± sample deviation over the seeds, and the 95 % interval of the mean by "
         f"Student's t, which at {seeds} seeds is the mean ± {deviations:.2f} deviations."
     ]
-    spreads = [significance.spread(list(accuracies(results, label).values())) for label in results["labels"]]
+    spreads = [statistics.spread(list(accuracies(results, label).values())) for label in results["labels"]]
     found = [spread for spread in spreads if spread.interval]
     if seeds == 2:
         parts.append("Intervals from 2 seeds are very wide and say little: run more seeds.")
-    if any(spread.deviation <= significance.ROUNDING for spread in found):
+    if any(spread.deviation <= statistics.ROUNDING for spread in found):
         parts.append(
             "Where all seeds have the same accuracy the interval is a point, and exact to one test image at best."
         )
@@ -55,7 +55,7 @@ def conditions(results: Json) -> str:
     count, seeds = results["test_images"], len(results["seeds"])
     shared = [*_taught(results), f"one kind of machine ({results['device']})", f"one set of {count:,} test images"]
     errors = [
-        f"{significance.binomial_error(accuracy, count):.2f} points at {accuracy:.2f} %"
+        f"{statistics.binomial_error(accuracy, count):.2f} points at {accuracy:.2f} %"
         for accuracy in dict.fromkeys((ordered[0], ordered[-1]))
     ]
     return (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments import significance
+from experiments.compare import statistics
 
 # Hours of sleep gained with two drugs, ten patients (Student, 1908); every textbook has t = 4.0621 and p = 0.002833.
 DEXTRO = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
@@ -21,7 +21,7 @@ def compare(gains, base=90.0):
     """A method with these gains over a baseline that differs from seed to seed."""
     baseline = {seed: base + 0.25 * seed for seed in range(len(gains))}
     accuracies = {"kd": baseline, "rdd": {seed: baseline[seed] + gain for seed, gain in enumerate(gains)}}
-    return significance.differences(accuracies, "kd")["rdd"]
+    return statistics.differences(accuracies, "kd")["rdd"]
 
 
 def equal_but_for_rounding(count):
@@ -29,13 +29,13 @@ def equal_but_for_rounding(count):
     right = 355 - 61 * np.arange(count)
     accuracies = {"kd": right, "rdd": right + 1}
     percentages = {label: by_seed((100 * n / 360).astype(np.float32).tolist()) for label, n in accuracies.items()}
-    found = significance.differences(percentages, "kd")["rdd"]
+    found = statistics.differences(percentages, "kd")["rdd"]
     assert found.deviation > 0
     return found
 
 
 def test_spread_has_the_sample_s_deviation():
-    spread = significance.spread([97.0, 99.0, 98.0])
+    spread = statistics.spread([97.0, 99.0, 98.0])
     assert spread.mean == 98.0
     assert spread.deviation == pytest.approx(1.0)
     assert spread.count == 3
@@ -44,14 +44,14 @@ def test_spread_has_the_sample_s_deviation():
 
 def test_interval_is_the_textbook_s():
     # R's t.test(extra) of the first drug, as ?sleep prints it.
-    spread = significance.spread(DEXTRO)
+    spread = statistics.spread(DEXTRO)
     assert (spread.mean, spread.deviation) == pytest.approx((0.75, 1.789010), abs=1e-6)
     assert spread.interval == pytest.approx((-0.5297804, 2.0297804), abs=1e-7)
 
 
 def test_interval_of_a_difference_is_the_textbook_s():
     # R's t.test(extra ~ group, data = sleep, paired = TRUE).
-    found = significance.differences({"laevo": by_seed(LAEVO), "dextro": by_seed(DEXTRO)}, "dextro")["laevo"]
+    found = statistics.differences({"laevo": by_seed(LAEVO), "dextro": by_seed(DEXTRO)}, "dextro")["laevo"]
     assert found.interval == pytest.approx((0.7001142, 2.4598858), abs=1e-7)
 
 
@@ -65,53 +65,53 @@ def test_interval_of_a_difference_is_the_textbook_s():
     ],
 )
 def test_interval_is_as_wide_as_the_tables_of_t_say(values, half):
-    assert significance.spread(values).interval == pytest.approx((98.0 - half, 98.0 + half), abs=1e-5)
+    assert statistics.spread(values).interval == pytest.approx((98.0 - half, 98.0 + half), abs=1e-5)
 
 
 def test_interval_of_many_values_is_the_normal_one():
     values = np.random.default_rng(0).normal(0.0, 1.0, 4000)
-    low, high = significance.spread(values).interval
+    low, high = statistics.spread(values).interval
     assert high - low == pytest.approx(2 * 1.96 * values.std() / math.sqrt(4000), rel=0.001)
 
 
 def test_interval_does_not_depend_on_the_order():
     values = [98.3, 97.1, 99.2, 98.9, 98.4, 97.7, 99.9, 98.0]
-    assert significance.spread(values[::-1]) == significance.spread(values)
+    assert statistics.spread(values[::-1]) == statistics.spread(values)
 
 
 def test_binomial_error_by_hand():
-    assert significance.binomial_error(50.0, 2500) == pytest.approx(1.0)
-    assert significance.binomial_error(56.0, 2000) == pytest.approx(1.11, abs=0.005)
-    assert significance.binomial_error(100.0, 360) == 0.0
+    assert statistics.binomial_error(50.0, 2500) == pytest.approx(1.0)
+    assert statistics.binomial_error(56.0, 2000) == pytest.approx(1.11, abs=0.005)
+    assert statistics.binomial_error(100.0, 360) == 0.0
 
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("count", [2, 3, 10])
 def test_interval_of_equal_values_is_a_point(count):
-    spread = significance.spread([98.61] * count)
+    spread = statistics.spread([98.61] * count)
     assert spread.interval == pytest.approx((98.61, 98.61))
     assert spread.deviation == pytest.approx(0.0, abs=1e-9)
 
 
 @pytest.mark.filterwarnings("error")
 def test_one_value_and_none_have_no_spread():
-    assert significance.spread([98.0]) == significance.Spread(98.0, None, None, 1)
-    mean, *others = significance.spread([])
+    assert statistics.spread([98.0]) == statistics.Spread(98.0, None, None, 1)
+    mean, *others = statistics.spread([])
     assert math.isnan(mean)
     assert others == [None, None, 0, 0]
 
 
 @pytest.mark.parametrize("missing", [math.nan, math.inf, -math.inf])
 def test_values_that_are_not_finite_are_left_out_and_counted(missing):
-    left = significance.spread([97.0, missing, 99.0])
-    assert left == significance.spread([97.0, 99.0])._replace(diverged=1)
+    left = statistics.spread([97.0, missing, 99.0])
+    assert left == statistics.spread([97.0, 99.0])._replace(diverged=1)
     assert left.count == 2
-    assert significance.spread([missing, missing])[3:] == (0, 2)
+    assert statistics.spread([missing, missing])[3:] == (0, 2)
 
 
 def test_holm_by_hand():
     # In order: 0.005 * 4, 0.01 * 3, 0.03 * 2, and 0.04 * 1 that is raised to the one before.
-    assert significance.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
 
 
 @pytest.mark.parametrize(
@@ -119,11 +119,11 @@ def test_holm_by_hand():
     [([], []), ([0.03], [0.03]), ([0.6, 0.7, 0.9], [1.0, 1.0, 1.0]), ([0.02, 0.02, 0.02], [0.06, 0.06, 0.06])],
 )
 def test_holm_is_capped_at_one_and_treats_equals_alike(p_values, adjusted):
-    assert significance.holm(p_values) == pytest.approx(adjusted)
+    assert statistics.holm(p_values) == pytest.approx(adjusted)
 
 
 def test_paired_test_gives_the_textbook_s_value():
-    found = significance.differences({"laevo": by_seed(LAEVO), "dextro": by_seed(DEXTRO)}, "dextro")["laevo"]
+    found = statistics.differences({"laevo": by_seed(LAEVO), "dextro": by_seed(DEXTRO)}, "dextro")["laevo"]
     assert found.p_value == pytest.approx(0.002833, abs=5e-7)
     assert found.mean == pytest.approx(1.58)
     assert found.deviation == pytest.approx(1.58 * math.sqrt(10) / 4.0621, rel=1e-4)
@@ -132,8 +132,8 @@ def test_paired_test_gives_the_textbook_s_value():
 
 
 def test_a_method_is_as_much_worse_as_the_other_is_better():
-    better = significance.differences({"laevo": by_seed(LAEVO), "dextro": by_seed(DEXTRO)}, "dextro")["laevo"]
-    worse = significance.differences({"laevo": by_seed(LAEVO), "dextro": by_seed(DEXTRO)}, "laevo")["dextro"]
+    better = statistics.differences({"laevo": by_seed(LAEVO), "dextro": by_seed(DEXTRO)}, "dextro")["laevo"]
+    worse = statistics.differences({"laevo": by_seed(LAEVO), "dextro": by_seed(DEXTRO)}, "laevo")["dextro"]
     assert worse.verdict == "worse"
     assert worse.mean == pytest.approx(-better.mean)
     assert worse.p_value == pytest.approx(better.p_value)
@@ -149,7 +149,7 @@ def test_correction_is_for_the_methods_that_were_tested():
     gains = {"first": [1.0, 1.1, 0.9], "second": [1.0, 1.0, 1.3], "third": [0.3, -0.2, 0.1], "lone": [1.0]}
     accuracies = {"ce": by_seed([50.0, 50.0, 50.0])}
     accuracies |= {label: by_seed([50.0 + gain for gain in values]) for label, values in gains.items()}
-    found = significance.differences(accuracies, "ce")
+    found = statistics.differences(accuracies, "ce")
     assert list(found) == ["first", "second", "third", "lone"]
     # t = 10 sqrt(3), 11 and 0.4588 with two degrees of freedom.
     before = [1 - t / math.sqrt(t * t + 2) for t in (10 * math.sqrt(3), 11.0, 0.4588315)]
@@ -164,12 +164,10 @@ def test_correction_can_take_a_verdict_away():
     promising, noise = [1.0, 1.1, 0.3, 0.9, 0.2], [0.5, -0.5, 0.1, -0.2, 0.2]
     baseline = by_seed([90.0] * 5)
     promising, noise = (by_seed([90.0 + gain for gain in gains]) for gains in (promising, noise))
-    alone = significance.differences({"ce": baseline, "kd": promising}, "ce")["kd"]
+    alone = statistics.differences({"ce": baseline, "kd": promising}, "ce")["kd"]
     assert 0.0125 < alone.p_value < 0.05
     assert alone.verdict == "better"
-    many = significance.differences({"ce": baseline, "kd": promising, "at": noise, "sp": noise, "cc": noise}, "ce")[
-        "kd"
-    ]
+    many = statistics.differences({"ce": baseline, "kd": promising, "at": noise, "sp": noise, "cc": noise}, "ce")["kd"]
     assert many.adjusted == pytest.approx(4 * alone.p_value)
     assert many.verdict == "not distinguishable"
 
@@ -182,7 +180,7 @@ def test_interval_of_a_difference_agrees_with_its_p_value_before_the_correction(
 
 def test_only_seeds_of_both_count():
     accuracies = {"kd": {0: 90.0, 1: 91.0, 2: 92.0, 7: 10.0}, "rdd": {3: 99.0, 2: 95.0, 0: 91.0, 1: 93.0}}
-    found = significance.differences(accuracies, "kd")["rdd"]
+    found = statistics.differences(accuracies, "kd")["rdd"]
     assert found.pairs == 3
     assert found.mean == pytest.approx(2.0)
     assert found.p_value == pytest.approx(1 - math.sqrt(12 / 14))
@@ -190,8 +188,8 @@ def test_only_seeds_of_both_count():
 
 @pytest.mark.filterwarnings("error")
 def test_no_pairs_and_one_pair_are_no_comparison():
-    found = significance.differences({"kd": {0: 90.0}, "rdd": {0: 95.0}, "at": {1: 20.0}, "sp": {}}, "kd")
-    assert found["rdd"] == significance.Difference("rdd", 1, 5.0, None, None, None, "not distinguishable")
+    found = statistics.differences({"kd": {0: 90.0}, "rdd": {0: 95.0}, "at": {1: 20.0}, "sp": {}}, "kd")
+    assert found["rdd"] == statistics.Difference("rdd", 1, 5.0, None, None, None, "not distinguishable")
     for label in ("at", "sp"):
         assert math.isnan(found[label].mean)
         assert found[label]._replace(mean=0.0) == (label, 0, 0.0, None, None, None, "not distinguishable", None, 1, 0)
@@ -222,9 +220,9 @@ def test_no_difference_at_all():
 @pytest.mark.parametrize("failing", ["kd", "rdd"])
 def test_diverged_run_leaves_no_verdict(failing):
     accuracies = {"kd": by_seed([90.0] * 8), "rdd": by_seed([95.0, 95.1, 94.9, 95.2, 94.8, 95.0, 95.1, 94.9])}
-    assert significance.differences(accuracies, "kd")["rdd"].verdict == "better"
+    assert statistics.differences(accuracies, "kd")["rdd"].verdict == "better"
     accuracies[failing] = accuracies[failing] | {3: math.nan}
-    found = significance.differences(accuracies, "kd")["rdd"]
+    found = statistics.differences(accuracies, "kd")["rdd"]
     assert (found.pairs, found.diverged, found.p_value, found.adjusted) == (7, 1, None, None)
     assert found.mean == pytest.approx(34.8 / 7)
     assert found.verdict == "not distinguishable"
@@ -232,11 +230,11 @@ def test_diverged_run_leaves_no_verdict(failing):
 
 def test_unknown_baseline_is_named():
     with pytest.raises(ValueError, match="'ce' is none of the methods: kd, rdd"):
-        significance.differences({"kd": {0: 1.0}, "rdd": {0: 2.0}}, "ce")
+        statistics.differences({"kd": {0: 1.0}, "rdd": {0: 2.0}}, "ce")
 
 
 def test_baseline_alone_has_nothing_to_differ_from():
-    assert significance.differences({"kd": {0: 1.0}}, "kd") == {}
+    assert statistics.differences({"kd": {0: 1.0}}, "kd") == {}
 
 
 @pytest.mark.parametrize(
@@ -260,30 +258,30 @@ def test_baseline_alone_has_nothing_to_differ_from():
     ],
 )
 def test_sentence(difference, words):
-    assert significance.sentence(significance.Difference(*difference), "kd") == words
+    assert statistics.sentence(statistics.Difference(*difference), "kd") == words
 
 
 def test_sentence_says_that_one_seed_tells_nothing():
-    words = significance.sentence(compare([5.0]), "kd")
+    words = statistics.sentence(compare([5.0]), "kd")
     assert words.startswith("rdd is not distinguishable from kd at 1 seed (+5.00 points); one seed tells nothing")
     assert "p =" not in words
 
 
 def test_sentence_without_a_common_seed():
-    found = significance.differences({"kd": {0: 90.0}, "rdd": {1: 90.0}}, "kd")["rdd"]
+    found = statistics.differences({"kd": {0: 90.0}, "rdd": {1: 90.0}}, "kd")["rdd"]
     expected = "rdd is not distinguishable from kd: there is no seed at which both have an accuracy."
-    assert significance.sentence(found, "kd") == expected
+    assert statistics.sentence(found, "kd") == expected
 
 
 def test_sentence_counts_diverged_runs():
-    words = significance.sentence(compare([5.0, math.nan, math.nan, 5.2]), "kd")
+    words = statistics.sentence(compare([5.0, math.nan, math.nan, 5.2]), "kd")
     assert words.startswith("rdd is not distinguishable from kd at 2 seeds (+5.10 points, 95 % interval 3.83 to 6.37)")
     assert "a run has diverged at 2 seeds" in words
-    assert "a run has diverged at 1 seed" in significance.sentence(compare([math.nan]), "kd")
+    assert "a run has diverged at 1 seed" in statistics.sentence(compare([math.nan]), "kd")
 
 
 def test_sentence_tells_of_the_sign_test():
-    words = significance.sentence(equal_but_for_rounding(3), "kd")
+    words = statistics.sentence(equal_but_for_rounding(3), "kd")
     assert (
         "95 % interval 0.28 to 0.28, p = 0.250); the difference is the same at every seed, so that the interval is "
         in words
@@ -294,16 +292,16 @@ def test_sentence_tells_of_the_sign_test():
 
 def test_sentence_says_that_an_interval_from_two_seeds_is_wide():
     wide = "from 2 seeds an interval is very wide, 12.7 standard errors to either side"
-    assert wide in significance.sentence(compare([0.56, 3.61]), "kd")
-    assert "95 % interval -17.29 to 21.46, p = 0.402" in significance.sentence(compare([0.56, 3.61]), "kd")
+    assert wide in statistics.sentence(compare([0.56, 3.61]), "kd")
+    assert "95 % interval -17.29 to 21.46, p = 0.402" in statistics.sentence(compare([0.56, 3.61]), "kd")
     for gains in ([0.56, 3.61, 2.0], [1.0, 1.0]):
-        assert wide not in significance.sentence(compare(gains), "kd")
+        assert wide not in statistics.sentence(compare(gains), "kd")
 
 
 def test_sentence_calls_rounding_no_spread():
-    rounding = significance.Difference("rdd", 3, 1e-14, (0.0, 0.0), 1.0, 1.0, "not distinguishable", 2e-14)
-    assert "spread" not in significance.sentence(rounding, "kd")
+    rounding = statistics.Difference("rdd", 3, 1e-14, (0.0, 0.0), 1.0, 1.0, "not distinguishable", 2e-14)
+    assert "spread" not in statistics.sentence(rounding, "kd")
 
 
 def test_sentence_has_no_negative_zero():
-    assert "-0.00" not in significance.sentence(compare([-0.001, 0.0, -0.002]), "kd")
+    assert "-0.00" not in statistics.sentence(compare([-0.001, 0.0, -0.002]), "kd")

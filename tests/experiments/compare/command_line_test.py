@@ -10,7 +10,8 @@ import time
 import pytest
 from program import ROOT
 
-from experiments import compare, grid
+from experiments.compare import __main__ as program
+from experiments.compare import command_line, grid
 
 LINE = ["--preset=digits", "--methods=ce,kd", "--seeds=2", "--out=out"]
 LINE += ["--config.epochs=2", "--config.batch_size=256", "--config.checkpoint_every_epochs=0.4"]
@@ -89,9 +90,12 @@ def test_the_flags_say_what_is_wrong_with_them(tmp_path, monkeypatch, capsys):
         (["--confg.epochs=2"], "--config.KEY=VALUE"),
     ]:
         monkeypatch.setattr(sys, "argv", ["compare", *LINE, *line])
-        made = compare.parser("")
+        made = command_line.parser("")
         made.add_argument("--methods", type=lambda text: text.split(","))
-        assert compare.main(lambda arguments: grid.product(arguments.methods, {}), made, "experiments.compare") == 2
+        code = command_line.main(lambda arguments: grid.product(arguments.methods, {}), made, "experiments.compare")
+        assert code == 2
+            command_line.main(lambda arguments: grid.product(arguments.methods, {}), made, "experiments.compare") == 2
+        )
         error = capsys.readouterr().err
         assert message in error
         assert error.count("\n") == 1
@@ -99,19 +103,19 @@ def test_the_flags_say_what_is_wrong_with_them(tmp_path, monkeypatch, capsys):
 
 
 def test_commas_inside_of_a_tuple_are_its_own():
-    assert compare._axis("milestones=(0.5,0.75),(0.6,)") == ("milestones", ["(0.5,0.75)", "(0.6,)"])
+    assert program._axis("milestones=(0.5,0.75),(0.6,)") == ("milestones", ["(0.5,0.75)", "(0.6,)"])
 
 
 def test_the_command_of_a_report_is_that_of_the_whole_grid(tmp_path, monkeypatch):
     commands = []
-    monkeypatch.setattr(compare, "compare", lambda rows, arguments, overrides, command: commands.append(command))
+    monkeypatch.setattr(command_line, "compare", lambda rows, arguments, overrides, command: commands.append(command))
     monkeypatch.setattr(sys, "argv", ["ablate", "--seeds=2", "--shard=2/2", "--config.epochs=3"])
-    assert compare.main(lambda _: [], compare.parser(""), "experiments.ablate") == 0
+    assert command_line.main(lambda _: [], command_line.parser(""), "experiments.ablate") == 0
     assert commands == ["python -m experiments.ablate --seeds=2 --config.epochs=3"]
 
 
 @pytest.mark.parametrize("flag", ["--shard=0/2", "--shard=3/2", "--shard=2", "--seeds=0", "--seeds=x"])
 def test_numbers_that_make_no_sense_are_refused(flag, capsys):
     with pytest.raises(SystemExit):
-        compare.parser("").parse_args([flag])
+        command_line.parser("").parse_args([flag])
     assert flag.partition("=")[2] in capsys.readouterr().err

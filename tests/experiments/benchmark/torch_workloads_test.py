@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from experiments import torch_workloads  # noqa: E402 (wants torch)
+from experiments.benchmark import torch_workloads  # noqa: E402 (wants torch)
 
 
 @pytest.mark.parametrize(

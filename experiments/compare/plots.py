@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import statistics
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,9 +14,9 @@ from matplotlib.text import Annotation, Text
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
-from experiments import significance
-from experiments.comparison_data import Json, accuracies, runs_of, teachers
-from experiments.published import usual_name
+from experiments.compare import statistics
+from experiments.compare.published import usual_name
+from experiments.compare.results import Json, accuracies, runs_of, teachers
 from rdd_jax.analysis.plots import STYLE, png, verbatim
 
 # Okabe and Ito's palette, with a brown for its yellow: told apart under every common colour blindness.
@@ -136,7 +135,7 @@ def _draw_teachers(draw_line, results: Json, low: float, high: float, reach: flo
     middle, span = (low + high) / 2, max(high - low, _LEAST_SPAN)
     limits = [middle - 0.56 * span, middle + 0.56 * span]
     for name, own in teachers(results).items():
-        accuracy = statistics.mean(own)
+        accuracy = np.mean(own)
         near = abs(accuracy - middle) < (0.5 + reach) * span
         limits += [accuracy - 0.06 * span, accuracy + 0.06 * span] if near else []
         label = f"teacher {_name(name)}, {accuracy:.2f} %{'' if near else ' (outside)'}"
@@ -160,7 +159,7 @@ def _accuracies(results: Json, looks: dict[str, _Look]) -> tuple[bytes, str]:
     extent = []
     for row, (label, look) in enumerate(looks.items()):
         values = sorted(filter(math.isfinite, accuracies(results, label).values()))
-        spread = significance.spread(values)
+        spread = statistics.spread(values)
         # At unequal heights, because seeds may tie: small test sets have few accuracies.
         step = min(0.08, 0.32 / len(values))
         heights = row + 0.2 + step * (np.arange(len(values)) - (len(values) - 1) / 2)
@@ -189,7 +188,7 @@ def _cost(results: Json, looks: dict[str, _Look]) -> tuple[bytes, str]:
     texts, bars = [], []
     for label, look in looks.items():
         minutes = [run["summary"]["wall_seconds"] / 60 for run in runs_of(results, label)]
-        middle, spread = statistics.median(minutes), significance.spread(list(accuracies(results, label).values()))
+        middle, spread = np.median(minutes), statistics.spread(list(accuracies(results, label).values()))
         mean, deviation = spread.mean, spread.deviation or 0.0
         ends = [(middle, mean - deviation), (middle, mean + deviation)], [(min(minutes), mean), (max(minutes), mean)]
         for bar in ends:

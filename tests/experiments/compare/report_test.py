@@ -8,8 +8,8 @@ import struct
 import matplotlib
 import pytest
 
-from experiments import comparison, comparison_notes
-from experiments.published import read_published
+from experiments.compare import notes, report
+from experiments.compare.published import read_published
 
 TEACHER = {"name": "resnet20", "accuracy": 98.5, "parameters": 272_474, "multiply_adds": 2.5e6}
 MEASURES = {"cka": 0.9, "rank_agreement": 0.8, "neighbors_shared": 0.5, "transfer": 91.0, "transfer_dataset": "mnist"}
@@ -62,7 +62,7 @@ def png_size(content):
 
 
 def test_accuracies_are_means_deviations_and_differences_by_seed():
-    rows = cells(comparison.accuracy_table(COMPLETE))
+    rows = cells(report.accuracy_table(COMPLETE))
     assert list(rows) == ["ce", "kd", "rdd", "teacher resnet20"]
     # With 2 degrees of freedom p = 1 - t / sqrt(2 + t^2): 0.0742 for ce, where t = 2 sqrt(3), and 0.0027 for rdd, where
     # t = 11 sqrt(3). Holm doubles the smaller of the two.
@@ -84,7 +84,7 @@ def test_accuracies_are_means_deviations_and_differences_by_seed():
 
 
 def test_one_seed_has_no_spread_and_no_p_value():
-    table = comparison.accuracy_table(results(run("kd", 0, 96.0), run("ce", 0, 95.5), labels=("kd", "ce"), seeds=1))
+    table = report.accuracy_table(results(run("kd", 0, 96.0), run("ce", 0, 95.5), labels=("kd", "ce"), seeds=1))
     rows = cells(table)
     assert list(rows["kd"].values()) == ["kd", "1", "96.00", "–", "96.00", "–", "–"]
     assert list(rows["ce"].values()) == ["ce", "1", "95.50", "–", "95.50", "-0.50", "–"]
@@ -92,20 +92,20 @@ def test_one_seed_has_no_spread_and_no_p_value():
 
 def test_teachers_of_their_own_seeds_are_averaged_and_none_is_no_row():
     taught = [run("kd", seed, 96.0, teacher=TEACHER | {"accuracy": 98.0 + seed}) for seed in range(2)]
-    assert cells(comparison.accuracy_table(results(*taught)))["teacher resnet20"]["last epoch"] == "98.50 ± 0.71"
+    assert cells(report.accuracy_table(results(*taught)))["teacher resnet20"]["last epoch"] == "98.50 ± 0.71"
     alone = results(run("kd", 0, 96.0, teacher=None))
-    assert list(cells(comparison.accuracy_table(alone))) == ["ce", "kd", "rdd"]
-    assert comparison.markdown(alone).splitlines()[2].startswith("resnet8 (96.00 %): ce, kd, rdd;")
+    assert list(cells(report.accuracy_table(alone))) == ["ce", "kd", "rdd"]
+    assert report.markdown(alone).splitlines()[2].startswith("resnet8 (96.00 %): ce, kd, rdd;")
 
 
 def test_verdicts_are_of_all_but_the_baseline():
-    worse, better = comparison.verdicts(COMPLETE)
+    worse, better = report.verdicts(COMPLETE)
     assert worse.startswith("ce is not distinguishable from kd at 3 seeds (-2.00 points")
     assert better.startswith("rdd is better than kd by 1.10 points")
 
 
 def test_costs_are_medians_and_measures_are_means():
-    rows = cells(comparison.cost_table(COMPLETE))
+    rows = cells(report.cost_table(COMPLETE))
     assert list(rows["ce"].values()) == ["ce", "2.00", "0.50", *["–"] * 6]
     assert rows["rdd"] == {
         "method": "rdd",
@@ -121,20 +121,20 @@ def test_costs_are_medians_and_measures_are_means():
 
 
 def test_what_no_run_has_measured_is_no_column():
-    header = comparison.cost_table(results(run("kd", 0, 96.0, measures={"cka": 0.75}))).splitlines()[0]
+    header = report.cost_table(results(run("kd", 0, 96.0, measures={"cka": 0.75}))).splitlines()[0]
     assert header == "| method | minutes a run | of them compiling | CKA |"
 
 
 def test_the_text_says_what_was_compared_in_order():
-    text = comparison.markdown(COMPLETE)
+    text = report.markdown(COMPLETE)
     assert text.startswith("# Comparison on digits\n")
     order = [
         "resnet20 (98.50 %) -> resnet8 (94.00 to 97.10 %): ce, kd, rdd; 12 epochs, seeds 0, 1, 2, on 1 x cpu.",
         f"\n\n    {COMPLETE['command']}\n\n",
         "best epoch is picked with the test set and flatters",
-        comparison.accuracy_table(COMPLETE),
-        *(f"- {sentence}" for sentence in comparison.verdicts(COMPLETE)),
-        comparison.cost_table(COMPLETE),
+        report.accuracy_table(COMPLETE),
+        *(f"- {sentence}" for sentence in report.verdicts(COMPLETE)),
+        report.cost_table(COMPLETE),
     ]
     places = [text.index(part) for part in order]
     assert places == sorted(places)
@@ -144,7 +144,7 @@ def test_the_text_says_what_was_compared_in_order():
 def test_the_note_on_intervals_is_for_the_number_of_seeds():
     def note(*accuracies):
         runs = [run("kd", seed, accuracy) for seed, accuracy in enumerate(accuracies)]
-        return comparison_notes.accuracy_note(results(*runs, labels=("kd",), seeds=len(accuracies)))
+        return notes.accuracy_note(results(*runs, labels=("kd",), seeds=len(accuracies)))
 
     assert "of one seed: without a second there is no interval" in note(96.0)
     assert "at 2 seeds is the mean ± 8.98 deviations" in note(96.0, 96.1)
@@ -160,39 +160,39 @@ def test_the_note_on_intervals_is_for_the_number_of_seeds():
         assert said not in note(95.0, 96.0, 97.0)
     for accuracies in ((96.0,), (96.0, 96.1), (95.0, 96.0, 97.0)):
         assert "best epoch is picked with the test set and flatters" in note(*accuracies)
-    held_out = comparison_notes.accuracy_note(COMPLETE | {"validation": 0.2})
+    held_out = notes.accuracy_note(COMPLETE | {"validation": 0.2})
     assert "best epoch is picked with held-out training images." in held_out
 
 
 def test_conditions_are_the_teacher_the_machine_and_the_size_of_the_test_set():
-    text = comparison_notes.conditions(COMPLETE)
+    text = notes.conditions(COMPLETE)
     assert "over seeds alone: all runs share one teacher (resnet20, 98.50 %), one kind of machine (1 x cpu)" in text
     assert "one set of 360 test images" in text
     # sqrt(0.94 * 0.06 / 360) and sqrt(0.971 * 0.029 / 360).
     assert "binomial standard error of 1.25 points at 94.00 % and 0.88 points at 97.10 %" in text
-    assert text in comparison.markdown(COMPLETE)
-    large = comparison_notes.conditions(COMPLETE | {"test_images": 10_000})
+    assert text in report.markdown(COMPLETE)
+    large = notes.conditions(COMPLETE | {"test_images": 10_000})
     assert "one set of 10,000 test images" in large
     assert "0.24 points at 94.00 %" in large
 
 
 def test_conditions_count_the_teachers():
     taught = [run("kd", seed, 96.0, teacher=TEACHER | {"accuracy": 98.0 + seed}) for seed in range(2)]
-    text = comparison_notes.conditions(results(*taught, labels=("kd",), seeds=2))
+    text = notes.conditions(results(*taught, labels=("kd",), seeds=2))
     assert "share 2 teachers (resnet20, 98.00 %; resnet20, 99.00 %), one kind of machine" in text
     assert "standard error of 1.03 points at 96.00 %;" in text
-    alone = comparison_notes.conditions(results(run("kd", 0, 96.0, teacher=None), labels=("kd",), seeds=1))
+    alone = notes.conditions(results(run("kd", 0, 96.0, teacher=None), labels=("kd",), seeds=1))
     assert alone.startswith("All runs share one kind of machine (1 x cpu) and one set of 360 test images.")
-    assert comparison_notes.conditions(results()) == ""
+    assert notes.conditions(results()) == ""
 
 
 def test_the_cost_note_explains_the_columns_that_there_are():
-    assert "Transfer is" in comparison.markdown(COMPLETE)
+    assert "Transfer is" in report.markdown(COMPLETE)
     untransferred = {key: value for key, value in MEASURES.items() if "transfer" not in key}
-    text = comparison.markdown(results(run("kd", 0, 96.0, measures=untransferred)))
+    text = report.markdown(results(run("kd", 0, 96.0, measures=untransferred)))
     assert "CKA, rank agreement and neighbours shared compare" in text
     assert "ransfer" not in text
-    assert "CKA" not in comparison.markdown(results(run("kd", 0, 96.0)))
+    assert "CKA" not in report.markdown(results(run("kd", 0, 96.0)))
 
 
 def test_the_source_that_trained_the_runs_is_named():
@@ -202,8 +202,8 @@ def test_the_source_that_trained_the_runs_is_named():
             for seed, (label, version, day) in enumerate(trained)
         ]
         given = results(*runs, seeds=len(runs))
-        assert comparison_notes.source(given) in comparison.markdown(given)
-        return comparison_notes.source(given)
+        assert notes.source(given) in report.markdown(given)
+        return notes.source(given)
 
     first, later = ("ce", "0.1.0+aaa", "2026-11-20"), ("ce", "0.1.0+aaa", "2026-11-21")
     assert source(first) == "All finished runs were trained by rdd_jax 0.1.0+aaa (2026-11-20)."
@@ -213,7 +213,7 @@ def test_the_source_that_trained_the_runs_is_named():
         "rdd_jax 0.1.0+aaa: ce (2 runs); rdd_jax 0.1.0+bbb: kd (1 run)."
     )
     assert "by a commit that they have not recorded" in source(("ce", "", "2026-11-20"))
-    assert comparison_notes.source(results()) == ""
+    assert notes.source(results()) == ""
 
 
 def test_missing_runs_are_named():
@@ -221,9 +221,9 @@ def test_missing_runs_are_named():
     unfinished["runs"] = [run for run in COMPLETE["runs"] if (run["label"], run["seed"]) not in {("ce", 2), ("kd", 0)}]
     unfinished["labels"].append("crd refresh.kind=once")
     named = "ce at seed 2; kd at seed 0; crd refresh.kind=once at seeds 0, 1, 2."
-    assert comparison.missing(unfinished).startswith("5 of the 12 runs asked for are not finished")
-    assert comparison.markdown(unfinished).rstrip().endswith(named)
-    rows = cells(comparison.accuracy_table(unfinished))
+    assert report.missing(unfinished).startswith("5 of the 12 runs asked for are not finished")
+    assert report.markdown(unfinished).rstrip().endswith(named)
+    rows = cells(report.accuracy_table(unfinished))
     assert rows["ce"]["seeds"] == "2 of 3"
     # The seed that both have: 94 against 96.
     assert rows["ce"]["against kd"] == "-2.00"
@@ -236,7 +236,7 @@ def test_published_accuracies_are_those_of_the_same_networks():
         runs = [run(label, 0, 73.0, teacher=TEACHER | {"name": "resnet32x4"}) for label in labels]
         for one in runs:
             one["summary"]["student"]["name"] = student
-        return comparison.markdown(results(*runs, labels=labels, seeds=1, preset="cifar100"))
+        return report.markdown(results(*runs, labels=labels, seeds=1, preset="cifar100"))
 
     text = papers("resnet8x4")
     rows = cells(re.search(r"(?:^\|.*\n)+", text, re.MULTILINE).group().strip())
@@ -245,11 +245,11 @@ def test_published_accuracies_are_those_of_the_same_networks():
     assert published == expected
     assert "Irakiza & Mugisha (2026)" in text
     assert "published" not in papers("resnet8").lower()
-    assert "published" not in comparison.markdown(COMPLETE).lower()
+    assert "published" not in report.markdown(COMPLETE).lower()
 
 
 def test_writes_the_texts_and_the_figures_and_nothing_else(tmp_path):
-    page = comparison.write(tmp_path / "new" / "folder", COMPLETE, {"kd": {1: 90.0, 12: 96.0}, "sp": {12: 95.0}})
+    page = report.write(tmp_path / "new" / "folder", COMPLETE, {"kd": {1: 90.0, 12: 96.0}, "sp": {12: 95.0}})
     assert page == tmp_path / "new" / "folder" / "report.html"
     assert {path.name for path in page.parent.iterdir()} == {"report.md", "report.html", "figures"}
     figures = {path.stem: path.read_bytes() for path in (page.parent / "figures").iterdir()}
@@ -259,17 +259,17 @@ def test_writes_the_texts_and_the_figures_and_nothing_else(tmp_path):
         assert width == 1500
         assert 300 <= height <= 1500
     text = (page.parent / "report.md").read_text()
-    assert text.startswith(comparison.markdown(COMPLETE))
+    assert text.startswith(report.markdown(COMPLETE))
     assert set(re.findall(r"\(figures/(\w+)\.png\)", text)) == figures.keys()
     assert "published single runs" in text
 
 
 def test_the_page_shows_the_numbers(tmp_path):
-    text = prose(comparison.write(tmp_path, COMPLETE))
+    text = prose(report.write(tmp_path, COMPLETE))
     assert "Highest mean 97.10 % rdd, better than kd Baseline 96.00 % kd Teacher 98.50 % resnet20" in text
     assert "Runs finished 9 of 9 seeds 0, 1, 2" in text
     assert "ce 3 94.00 ± 1.00 91.52 to 96.48 94.00 ± 1.00 -2.00 0.074" in text
-    for note in (comparison_notes.accuracy_note, comparison_notes.conditions):
+    for note in (notes.accuracy_note, notes.conditions):
         assert note(COMPLETE) in html.unescape(text)
     assert "rdd is better than kd by 1.10 points" in text
     assert "rdd 1.00 0.25 6 1.5 0.900 ± 0.000" in text
@@ -277,7 +277,7 @@ def test_the_page_shows_the_numbers(tmp_path):
 
 
 def test_the_page_is_self_contained(tmp_path):
-    page = comparison.write(tmp_path, COMPLETE).read_text()
+    page = report.write(tmp_path, COMPLETE).read_text()
     references = re.findall(r"(?:src|href|url)\s*[=(]\s*[\"']?([^\"'> )]*)", page)
     assert len(references) == 3
     assert all(reference.startswith("data:image/png;base64,") for reference in references)
@@ -289,12 +289,12 @@ def test_the_page_is_self_contained(tmp_path):
 def test_everything_is_escaped(tmp_path):
     hostile = "<b>kd|$x^"
     given = results(run(hostile, 0, 96.0), run("ce", 0, 95.0), labels=(hostile, "ce", "<i>"), baseline=hostile)
-    page = comparison.write(tmp_path, given | {"command": "</pre><script>"}, {"<u>": {3: 90.0}}).read_text()
+    page = report.write(tmp_path, given | {"command": "</pre><script>"}, {"<u>": {3: 90.0}}).read_text()
     for tag in ("<b>", "<i>", "<u>", "<script"):
         assert tag not in page
     assert "&lt;b&gt;kd|$x^" in page
-    assert "<i>" not in comparison.accuracy_table(given)
-    assert r"&lt;b>kd\|$x^" in cells(comparison.accuracy_table(given))
+    assert "<i>" not in report.accuracy_table(given)
+    assert r"&lt;b>kd\|$x^" in cells(report.accuracy_table(given))
 
 
 @pytest.mark.parametrize(
@@ -308,12 +308,12 @@ def test_everything_is_escaped(tmp_path):
 )
 def test_grids_of_any_size_are_drawn(tmp_path, labels, seeds, epochs, figures):
     runs = [run(label, seed, 80.0 + i, epochs=epochs) for i, label in enumerate(labels) for seed in range(seeds)]
-    comparison.write(tmp_path, results(*runs, labels=labels, seeds=seeds, baseline=labels[0]))
+    report.write(tmp_path, results(*runs, labels=labels, seeds=seeds, baseline=labels[0]))
     assert {path.stem for path in (tmp_path / "figures").iterdir()} == figures
 
 
 def test_nothing_finished_is_said(tmp_path):
-    text = prose(comparison.write(tmp_path, results()))
+    text = prose(report.write(tmp_path, results()))
     assert "No run is finished of ce, kd, rdd at seeds 0, 1, 2" in text
     assert "9 of the 9 runs asked for are not finished" in text
     assert not (tmp_path / "figures").exists()
@@ -322,13 +322,13 @@ def test_nothing_finished_is_said(tmp_path):
 @pytest.mark.parametrize("baseline", [96.0, float("nan")])
 def test_diverged_runs_are_survived(tmp_path, baseline):
     diverged = results(run("kd", 0, baseline), run("ce", 0, float("nan")), seeds=1)
-    assert "Highest mean" not in prose(comparison.write(tmp_path, diverged))
-    assert cells(comparison.accuracy_table(diverged))["ce"]["last epoch"] == "–"
+    assert "Highest mean" not in prose(report.write(tmp_path, diverged))
+    assert cells(report.accuracy_table(diverged))["ce"]["last epoch"] == "–"
 
 
 def test_the_style_of_others_is_left_alone(tmp_path):
     before = dict(matplotlib.rcParams)
-    comparison.write(tmp_path, COMPLETE)
+    report.write(tmp_path, COMPLETE)
     assert dict(matplotlib.rcParams) == before
 
 

@@ -6,17 +6,17 @@ Everything is made from results.json alone, as `experiments.compare` writes it.
 import base64
 import math
 import re
-import statistics
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jinja2
+import numpy as np
 
-from experiments import comparison_figures, comparison_notes, significance
-from experiments import published as papers
-from experiments.comparison_data import Json, accuracies, means, runs_of, teachers
-from experiments.comparison_figures import Pictures
+from experiments.compare import notes, plots, statistics
+from experiments.compare import published as papers
+from experiments.compare.plots import Pictures
+from experiments.compare.results import Json, accuracies, means, runs_of, teachers
 from rdd_jax.core import io
 from rdd_jax.runs import layout
 
@@ -34,7 +34,7 @@ def write(folder: Path, results: Json, published: Mapping[str, Mapping[int, floa
     Returns:
         The path of report.html.
     """
-    pictures = comparison_figures.draw(results, published or {})
+    pictures = plots.draw(results, published or {})
     for name, (png, _) in pictures.items():
         io.write_bytes(folder / "figures" / f"{name}.png", png)
     shown = "".join(f"\n![{name}](figures/{name}.png)\n\n{caption}\n" for name, (_, caption) in pictures.items())
@@ -47,13 +47,13 @@ def markdown(results: Json) -> str:
     """The comparison in words and tables: what was compared, accuracies, verdicts, cost, what is missing."""
     command = textwrap.indent(results["command"], "    ")
     parts = [f"# Comparison on {results['preset']}", f"{_literal(_setting(results))}.", command]
-    parts += [_literal(comparison_notes.source(results)), "## Accuracy", comparison_notes.accuracy_note(results)]
+    parts += [_literal(notes.source(results)), "## Accuracy", notes.accuracy_note(results)]
     parts += [accuracy_table(results)]
     parts += [papers.NOTE] if _has_published(results) else []
-    parts += [_literal(comparison_notes.conditions(results))]
+    parts += [_literal(notes.conditions(results))]
     parts += ["\n".join(f"- {_literal(sentence)}" for sentence in verdicts(results))]
     if results["runs"]:
-        note = comparison_notes.cost_note(_cost_rows(results)[0])
+        note = notes.cost_note(_cost_rows(results)[0])
         parts += ["## Cost, and likeness to the teacher", note, cost_table(results)]
     parts += ["## Missing", _literal(missing(results))] if missing(results) else []
     return "\n\n".join(filter(None, parts)) + "\n"
@@ -71,7 +71,7 @@ def cost_table(results: Json) -> str:
 
 def verdicts(results: Json) -> list[str]:
     """A sentence for every label but the baseline: whether it differs from it, and by how much."""
-    return [significance.sentence(difference, results["baseline"]) for difference in _differences(results).values()]
+    return [statistics.sentence(difference, results["baseline"]) for difference in _differences(results).values()]
 
 
 def missing(results: Json) -> str:
@@ -99,9 +99,9 @@ def _setting(results: Json) -> str:
     )
 
 
-def _differences(results: Json) -> dict[str, significance.Difference]:
+def _differences(results: Json) -> dict[str, statistics.Difference]:
     by_label = {label: accuracies(results, label) for label in results["labels"]}
-    return significance.differences(by_label, results["baseline"])
+    return statistics.differences(by_label, results["baseline"])
 
 
 def _accuracy_rows(results: Json) -> list[dict[str, str]]:
@@ -110,7 +110,7 @@ def _accuracy_rows(results: Json) -> list[dict[str, str]]:
     for label in results["labels"]:
         runs, difference = runs_of(results, label), differences.get(label)
         last = [run["summary"]["student"]["accuracy"] for run in runs]
-        interval = significance.spread(last).interval
+        interval = statistics.spread(last).interval
         rows.append(
             {
                 "method": label,
@@ -169,13 +169,13 @@ def _html(results: Json, pictures: Pictures) -> str:
         setting=_setting(results).replace("->", "→"),
         command=results["command"],
         cards=_cards(results),
-        source=comparison_notes.source(results),
-        accuracy_note=comparison_notes.accuracy_note(results),
-        conditions=comparison_notes.conditions(results),
+        source=notes.source(results),
+        accuracy_note=notes.accuracy_note(results),
+        conditions=notes.conditions(results),
         accuracies=_accuracy_rows(results),
         published_note=papers.NOTE if _has_published(results) else "",
         verdicts=verdicts(results),
-        cost_note=comparison_notes.cost_note(costs[0]) if costs else "",
+        cost_note=notes.cost_note(costs[0]) if costs else "",
         costs=costs,
         missing=missing(results),
         pictures=[(base64.b64encode(png).decode(), caption) for png, caption in pictures.values()],
@@ -215,7 +215,7 @@ def _seeds(seeds: Sequence[int]) -> str:
 
 def _mean(values: Sequence[float], decimals: int = 2) -> str:
     """With the sample deviation, where there is one."""
-    spread = significance.spread(values)
+    spread = statistics.spread(values)
     if not spread.count:
         return _NONE
     deviation = "" if spread.deviation is None else f" ± {spread.deviation:.{decimals}f}"
@@ -224,7 +224,7 @@ def _mean(values: Sequence[float], decimals: int = 2) -> str:
 
 def _median(values: Sequence[float], decimals: int) -> str:
     known = [value for value in values if math.isfinite(value)]
-    return f"{statistics.median(known):.{decimals}f}" if known else _NONE
+    return f"{np.median(known):.{decimals}f}" if known else _NONE
 
 
 def _p_value(value: float | None) -> str:

@@ -20,14 +20,14 @@ from typing import Any
 
 import jax
 
-from experiments import measure_steps, timing, workloads
+from experiments.benchmark import timing, train_step, workloads
 from rdd_jax import models
 from rdd_jax.core.errors import unknown
 
 Rows = list[dict[str, Any]]
 Prepared = tuple[Callable[[], Rows], Callable[[Rows], str]]  # (measures the rows, formats them as a table)
 
-CONFIGS = Path(__file__).parent.parent / "configs"
+CONFIGS = Path(__file__).parent.parent.parent / "configs"
 _HELP = {
     "methods": "files of configs/, separated by commas; teacher is its training from labels",
     "batch_size": "over all devices",
@@ -72,9 +72,9 @@ def _steps(arguments: argparse.Namespace) -> Prepared:
     # As in the program: a CPU loses its threads inside a loop, other devices wait for the host without one.
     steps = arguments.steps or (1 if jax.default_backend() == "cpu" else 100)
     options = {"batch_size": batch_size, "dtype": arguments.dtype, "steps": steps, "remembered": arguments.remembered}
-    candidates = measure_steps.prepare(names, **options, torch=torch)
-    measure = partial(measure_steps.measure, candidates, rounds=arguments.rounds, steps=steps, batch_size=batch_size)
-    return measure, partial(measure_steps.table, peak=peak)
+    candidates = train_step.prepare(names, **options, torch=torch)
+    measure = partial(train_step.measure, candidates, rounds=arguments.rounds, steps=steps, batch_size=batch_size)
+    return measure, partial(train_step.table, peak=peak)
 
 
 def _minings(arguments: argparse.Namespace) -> Prepared:
@@ -113,7 +113,7 @@ def _sizes(arguments: argparse.Namespace) -> list[int]:
 
 def _torch():
     try:
-        from experiments import torch_workloads
+        from experiments.benchmark import torch_workloads
     except ImportError:
         raise ValueError("--against=torch needs PyTorch: pip install torch") from None
     return torch_workloads

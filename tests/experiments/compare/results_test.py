@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from experiments import results_json
+from experiments.compare import results_json
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])

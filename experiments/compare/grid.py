@@ -16,7 +16,7 @@ import ml_collections
 import tqdm
 
 from configs import base
-from experiments import measures
+from experiments.compare import student_metrics
 from rdd_jax.cli import command_line
 from rdd_jax.core import io
 from rdd_jax.core.errors import Diverged, UserError
@@ -140,7 +140,7 @@ def run(points: Sequence[Point], shard: tuple[int, int] = (1, 1)) -> None:
                 _train_if_it_converges(config, place, show)
     for point in tqdm.tqdm(own, desc="measuring", unit="run"):
         if records.is_finished(point.workdir):
-            measures.keep(point.workdir)
+            student_metrics.keep(point.workdir)
 
 
 def _is_over(place: Path) -> bool:
@@ -194,7 +194,7 @@ def _result(point: Point) -> dict[str, Any]:
         # A run that went on in the middle of an epoch has lost the seconds of the mining before it, not the mining.
         "minings": len({line["step"] for line in io.read_lines(point.workdir / layout.HISTOGRAMS)}),
         "mine_seconds": sum(line.get(key, 0.0) for line in train_lines for key in LOOKS),
-        "measures": measures.kept(point.workdir),
+        "measures": student_metrics.kept(point.workdir),
     }
 
 

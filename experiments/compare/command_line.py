@@ -1,15 +1,4 @@
-"""Which method, on my pair of networks, and is the difference real? Methods by seeds, from one command.
-
-    python -m experiments.compare --preset=digits --methods=ce,kd,rkd,crd,rrd,rdd --seeds=5 --out=runs/compare-digits
-    python -m experiments.compare --preset=cifar100_small --methods=rdd --vary=refresh.kind=every,adaptive
-
-All runs share a teacher, which is trained first in --out unless --config.teacher.checkpoint gives one. The same command
-again goes on where it was stopped, and only reports when all is done. Methods are the files of configs/. Any key of the
-configuration is an axis (--vary) or the same for all (--config.KEY=VALUE). --shard=i/n does every n-th run, so that
-n processes or machines with a common folder share a grid; the last to finish reports all of it.
-
-In --out: report.html, report.md, figures/, results.json, from which alone the report is made, and runs/, the workdirs.
-"""
+"""The command line that every comparison has."""
 
 import argparse
 import re
@@ -18,12 +7,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments import comparison, grid, results_json
-from experiments.published import read_published
+from experiments.compare import grid, report, results_json
+from experiments.compare.published import read_published
 from rdd_jax.core import io
 from rdd_jax.core.errors import UserError
 from rdd_jax.data import loading
-from rdd_jax.main import exit_code, leave
+from rdd_jax.main import exit_code
 
 _RESULTS = "results.json"
 _FIXED = "--config."
@@ -64,7 +53,7 @@ def compare(rows: Sequence[grid.Row], arguments: argparse.Namespace, overrides: 
         "runs": finished,
     }
     io.write_text(folder / _RESULTS, results_json.dumps(results))
-    return comparison.write(folder, results, published)
+    return report.write(folder, results, published)
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -112,25 +101,3 @@ def _shard(text: str) -> tuple[int, int]:
     if not match or not 1 <= int(match[1]) <= int(match[2]):
         raise argparse.ArgumentTypeError(f'i/n with 1 <= i <= n, as in 2/4, not "{text}"')
     return int(match[1]), int(match[2])
-
-
-def _axis(text: str) -> tuple[str, list[str]]:
-    key, _, values = text.partition("=")
-    values = re.split(r",(?![^()]*\))", values)  # Commas inside of a tuple are its own.
-    if not key or not all(values):
-        raise argparse.ArgumentTypeError(f'KEY=VALUE,VALUE,..., as in refresh.kind=once,every, not "{text}"')
-    return key, values
-
-
-def _rows(arguments: argparse.Namespace) -> list[grid.Row]:
-    axes = dict(arguments.vary)
-    if len(axes) < len(arguments.vary):
-        raise UserError("a key is varied twice: give all its values in one --vary")
-    return grid.product(arguments.methods, axes)
-
-
-if __name__ == "__main__":
-    flags = parser(__doc__)
-    flags.add_argument("--methods", type=lambda text: text.split(","), required=True, help="as in ce,kd,rdd,rdd_alone")
-    flags.add_argument("--vary", type=_axis, action="append", default=[], metavar="KEY=V1,V2", help="an axis")
-    leave(main(_rows, flags, "experiments.compare"))
