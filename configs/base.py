@@ -8,7 +8,7 @@ networks, `folder` for one's own images, and `imagenet2012`, which is streamed. 
 import ml_collections
 
 from rdd_jax import methods
-from rdd_jax.core.errors import UserError, unknown
+from rdd_jax.core.errors import UserError, unknown_name_message
 from rdd_jax.data import loading, samplers
 
 _CIFAR100 = {
@@ -100,7 +100,7 @@ def get_config(preset: str = "digits") -> ml_collections.ConfigDict:
     """The configuration of a preset, with cross-entropy alone: what each method's file starts from."""
     preset = preset or "digits"
     if preset not in PRESETS:
-        raise UserError(unknown("preset", preset, PRESETS))
+        raise UserError(unknown_name_message("preset", preset, PRESETS))
     chosen = dict(PRESETS[preset])
     negatives = chosen.pop("negatives")
 

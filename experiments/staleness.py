@@ -63,7 +63,7 @@ def measure(workdir: Path) -> dict[str, Any]:
     if not records.is_finished(workdir):
         raise UserError(f"there is no finished run in {workdir}: train it first")
     config, summary = records.read_config(workdir), records.read_summary(workdir)
-    lines = [line for line in io.read_lines(workdir / layout.METRICS) if line["split"] == "train"]
+    lines = [line for line in io.read_json_lines(workdir / layout.METRICS) if line["split"] == "train"]
     mined = [line["epoch"] for line in lines if "mine_seconds" in line]
     if not mined:
         raise UserError(f"the run in {workdir} has mined nothing: give one of a method that mines")

@@ -55,12 +55,12 @@ def exit_code(work: Callable[[], int]) -> int:
         print(f"rdd_jax: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except TrainingInterrupted as stop:
-        processes.say(f"rdd_jax: {stop}")
+        processes.print_once(f"rdd_jax: {stop}")
         return 0
     except OSError as error:
-        if not io.is_full(error):
+        if not io.is_disk_full(error):
             raise
-        print(f"rdd_jax: {error.filename or 'a file'}: {error.strerror}; {io.MAKE_ROOM}", file=sys.stderr)
+        print(f"rdd_jax: {error.filename or 'a file'}: {error.strerror}; {io.FREE_SPACE_HINT}", file=sys.stderr)
         return 2
     except jax.errors.JaxRuntimeError as error:
         if jax.process_count() == 1:
@@ -82,7 +82,7 @@ def _has_lost_its_reader(stream: TextIO) -> bool:
 
 def _run(asked: Command) -> int:
     mode, folder = asked.mode, Path(asked.workdir or naming.RUNS / naming.run_name(asked.config))
-    if asked.place != processes.Place() and mode != "train":
+    if asked.place != processes.ProcessSpec() and mode != "train":
         raise UserError(f"--coordinator, --processes and --process are for training, and not for --mode={mode}")
     config = asked.config
     if mode != "train" and config:
@@ -99,13 +99,15 @@ def _run(asked: Command) -> int:
     if mode == "explain":
         print(explain_run.run(folder, asked.explain, config))
         return 0
-    processes.join(asked.place, asked.join_seconds)
+    processes.initialize(asked.place, asked.join_seconds)
     summary = train(asked.config, folder)
     student, teacher = summary["student"], summary["teacher"]
-    processes.say(f"student {student['name']}: {student['accuracy']:.2f}% (best {student['best_accuracy']:.2f}%)")
+    processes.print_once(
+        f"student {student['name']}: {student['accuracy']:.2f}% (best {student['best_accuracy']:.2f}%)"
+    )
     if teacher:
-        processes.say(f"teacher {teacher['name']}: {teacher['accuracy']:.2f}%")
-    processes.say(f"report: {folder / layout.REPORT}")
+        processes.print_once(f"teacher {teacher['name']}: {teacher['accuracy']:.2f}%")
+    processes.print_once(f"report: {folder / layout.REPORT}")
     return 0
 
 

@@ -26,8 +26,8 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture
-def devices():
-    """How many devices this process has, for a test that needs several."""
+def num_devices():
+    """The number of devices of this process, for a test that needs several."""
     if jax.local_device_count() == 1:
         pytest.skip("needs several devices: XLA_FLAGS=--xla_force_host_platform_device_count=4")
     return jax.local_device_count()

@@ -22,7 +22,7 @@ import jax
 
 from experiments.benchmark import timing, train_step, workloads
 from rdd_jax import models
-from rdd_jax.core.errors import unknown
+from rdd_jax.core.errors import unknown_name_message
 
 Rows = list[dict[str, Any]]
 Prepared = tuple[Callable[[], Rows], Callable[[Rows], str]]  # (measures the rows, formats them as a table)
@@ -94,7 +94,7 @@ def _method_names(text: str) -> list[str]:
     known = sorted(path.stem for path in CONFIGS.glob("*.py") if path.stem != "base")
     for name in names:
         if name not in known:
-            raise ValueError(unknown("method", name, known))
+            raise ValueError(unknown_name_message("method", name, known))
     return names
 
 

@@ -48,7 +48,7 @@ class TrainStep:
     def __call__(self) -> tuple[int, dict[str, Any]]:
         """-> (the number of updates so far, their mean loss and accuracy)."""
         places = np.arange(self._position, self._position + self._steps_per_call)
-        rows = devices.split_rows(np.take(self._batches, places, axis=0, mode="wrap"))
+        rows = devices.split_over_devices(np.take(self._batches, places, axis=0, mode="wrap"))
         self.state, progress = self._call(self.state, *self._constants, rows, np.int32(self._steps_per_call))
         self._position += self._steps_per_call
         jax.block_until_ready(self.state)

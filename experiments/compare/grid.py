@@ -19,8 +19,8 @@ from configs import base
 from experiments.compare import student_metrics
 from rdd_jax.cli import command_line
 from rdd_jax.core import io
-from rdd_jax.core.errors import Diverged, UserError
-from rdd_jax.core.processes import tell
+from rdd_jax.core.errors import TrainingDiverged, UserError
+from rdd_jax.core.processes import warn
 from rdd_jax.core.progress import ImageBar, Progress
 from rdd_jax.runs import layout, naming, records
 from rdd_jax.training import validation
@@ -160,8 +160,8 @@ def _train_if_it_converges(config: ml_collections.ConfigDict, place: Path, show:
     try:
         with _silent():
             train(config, place, show)
-    except Diverged as error:
-        tell(f"{place.name}: {error}")
+    except TrainingDiverged as error:
+        warn(f"{place.name}: {error}")
         io.write_json(place / _DIVERGED, {"message": str(error)})
 
 
@@ -180,7 +180,7 @@ def results(points: Iterable[Point]) -> list[dict[str, Any]]:
 
 def _result(point: Point) -> dict[str, Any]:
     summary = records.read_summary(point.workdir) if records.is_finished(point.workdir) else _diverged(point.config)
-    lines = io.read_lines(point.workdir / layout.METRICS)
+    lines = io.read_json_lines(point.workdir / layout.METRICS)
     train_lines, test_lines = ([line for line in lines if line["split"] == split] for split in ("train", "test"))
     return {
         "label": point.label,
@@ -192,7 +192,7 @@ def _result(point: Point) -> dict[str, Any]:
         "train_accuracy": [line["accuracy"] for line in train_lines],
         "train_loss": [line["loss"] for line in train_lines],
         # A run that went on in the middle of an epoch has lost the seconds of the mining before it, not the mining.
-        "minings": len({line["step"] for line in io.read_lines(point.workdir / layout.HISTOGRAMS)}),
+        "minings": len({line["step"] for line in io.read_json_lines(point.workdir / layout.HISTOGRAMS)}),
         "mine_seconds": sum(line.get(key, 0.0) for line in train_lines for key in LOOKS),
         "measures": student_metrics.kept(point.workdir),
     }

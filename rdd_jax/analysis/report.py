@@ -37,8 +37,8 @@ def write(workdir: str | Path) -> Path:
         io.read_json(workdir / name, "a report needs the workdir of a finished run")
         for name in (layout.SUMMARY, layout.CONFIG)
     )
-    metrics = io.read_lines(workdir / layout.METRICS)
-    histograms = io.read_lines(workdir / layout.HISTOGRAMS)
+    metrics = io.read_json_lines(workdir / layout.METRICS)
+    histograms = io.read_json_lines(workdir / layout.HISTOGRAMS)
 
     pictures = plots.draw(metrics, histograms, (summary.get("teacher") or {}).get("accuracy"))
     for name, (png, _) in pictures.items():

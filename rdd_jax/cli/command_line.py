@@ -15,7 +15,7 @@ from ml_collections import config_flags
 from rdd_jax.analysis.explain import explain_run
 from rdd_jax.analysis.prediction import predictions
 from rdd_jax.core import io, processes
-from rdd_jax.core.errors import UserError, is_text
+from rdd_jax.core.errors import UserError, is_plain_text
 from rdd_jax.runs import records
 
 _USAGE = "python -m rdd_jax.main --config=configs/rdd.py[:PRESET] [--workdir=DIR] [--config.KEY=VALUE]"
@@ -32,7 +32,7 @@ class Command(NamedTuple):
     mode: str
     explain: explain_run.Options
     images: tuple[str, ...]
-    place: processes.Place
+    place: processes.ProcessSpec
     join_seconds: float
 
 
@@ -77,7 +77,7 @@ def parse(arguments: list[str]) -> Command:
             config.dataset = ""  # The preset's, which is not read: reports would name it.
     if len(rest) > 1:
         raise UserError(f'unexpected argument "{rest[1]}": flags begin with --')
-    place = processes.Place(known.coordinator, known.processes, known.process)
+    place = processes.ProcessSpec(known.coordinator, known.processes, known.process)
     images = _images(known)
     return Command(config, known.workdir, known.mode, _explain_options(known), images, place, known.join_seconds)
 
@@ -120,7 +120,7 @@ def _configuration(known: flags.FlagValues) -> ml_collections.ConfigDict | None:
 def _check_texts(config: ml_collections.ConfigDict) -> None:
     """Names and places become parts of paths, where NUL and what is no text raise errors of many kinds."""
     for key, value in io.flatten(config.to_dict()):
-        if isinstance(value, str) and not is_text(value):
+        if isinstance(value, str) and not is_plain_text(value):
             raise UserError(f"{key} must be text without control characters; got {value!r}")
 
 
@@ -135,7 +135,7 @@ def _resolve(config: ml_collections.ConfigDict) -> None:
 
 
 def _define_place_flags(known: flags.FlagValues) -> None:
-    default, own = processes.Place(), {"flag_values": known}
+    default, own = processes.ProcessSpec(), {"flag_values": known}
     flags.DEFINE_string("coordinator", default.coordinator, "Several processes: HOST:PORT of the first.", **own)
     flags.DEFINE_integer("processes", default.processes, "Several processes: how many.", **own)
     flags.DEFINE_integer("process", default.process, "Several processes: which this is, from 0.", **own)

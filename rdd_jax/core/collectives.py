@@ -1,4 +1,9 @@
-"""What one device needs to know of the others. `axis_name` is the mapped axis, or None where there is but one."""
+"""Communication between devices, and random keys that do not depend on their number.
+
+`axis_name` is the mapped axis of the devices, or None outside a mapped function, where there is one device.
+"""
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -7,26 +12,29 @@ from rdd_jax.core.types import Array
 
 
 def all_gather(rows: Array, axis_name: str | None) -> Array:
-    """This device's rows [b,...] -> those of all devices [devices*b,...], in the devices' order. Differentiable."""
+    """Concatenates the rows [b,...] of all devices, in their order: [devices*b,...]. Differentiable."""
     return rows if axis_name is None else jax.lax.all_gather(rows, axis_name, tiled=True)
 
 
-def mean(tree, axis_name: str | None):
-    """The mean over the devices of every leaf."""
+def mean_over_devices(tree: Any, axis_name: str | None) -> Any:
+    """Averages every leaf of a pytree over the devices."""
     return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
 
 
-def row_places(rows: int, axis_name: str | None) -> Array:
-    """The places i32[rows] of this device's rows in the global batch."""
-    first = 0 if axis_name is None else jax.lax.axis_index(axis_name) * rows
-    return first + jnp.arange(rows)
+def global_row_indices(num_rows: int, axis_name: str | None) -> Array:
+    """Returns the indices i32[num_rows] of this device's rows in the global batch."""
+    first = 0 if axis_name is None else jax.lax.axis_index(axis_name) * num_rows
+    return first + jnp.arange(num_rows)
 
 
-def place_keys(rng: Array, places: Array) -> Array:
-    """One key for each place in the global batch, key[b] of i32[b]: no split over devices changes it."""
-    return jax.vmap(lambda place: jax.random.fold_in(rng, place))(places)
+def keys_for_rows(rng: Array, row_indices: Array) -> Array:
+    """Derives one key, key[b], for each index i32[b] of a row in the global batch.
+
+    The keys depend on `rng` and the index alone, so that they are the same on any number of devices.
+    """
+    return jax.vmap(lambda index: jax.random.fold_in(rng, index))(row_indices)
 
 
-def row_keys(rng: Array, rows: int, axis_name: str | None) -> Array:
-    """One key for each row of this device, key[rows], by its place in the global batch."""
-    return place_keys(rng, row_places(rows, axis_name))
+def keys_for_local_rows(rng: Array, num_rows: int, axis_name: str | None) -> Array:
+    """Derives one key, key[num_rows], for each of this device's rows, as `keys_for_rows`."""
+    return keys_for_rows(rng, global_row_indices(num_rows, axis_name))

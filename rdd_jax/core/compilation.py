@@ -1,4 +1,4 @@
-"""What XLA compiles: kept for the runs to come, and timed."""
+"""Compilation by XLA: a cache on disk, and the time it takes."""
 
 import time
 from pathlib import Path
@@ -6,44 +6,45 @@ from typing import Any
 
 import jax
 
-# JAX tells of tracing, lowering and compiling (or fetching what was compiled before) under this name.
+# The prefix of the events by which JAX reports tracing, lowering and compilation (or its cache's reply).
 _EVENTS = "/jax/core/compile/"
 
 
-def keep(folder: Path) -> None:
-    """Has compiled programs kept in that folder, where JAX has not been told of another."""
+def enable_compilation_cache(folder: Path) -> None:
+    """Caches compiled programs in a folder, unless JAX has been given another (JAX_COMPILATION_CACHE_DIR)."""
     if jax.config.jax_compilation_cache_dir is None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
-class CompileClock:
-    """How long this process has made programs since the clock was started, in seconds.
+class CompilationTimer:
+    """A context manager that measures the time spent on compilation while it is entered.
 
-    started: when that was, by `time.perf_counter`.
+    Attributes:
+        started: the time of construction, by `time.perf_counter`.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.started = time.perf_counter()
-        self._spans: list[tuple[float, float]] = []  # disjoint, in order
+        self._spans: list[tuple[float, float]] = []  # Disjoint and in order.
 
     @property
     def seconds(self) -> float:
-        """Time in which anything was traced, lowered or compiled."""
+        """The seconds in which anything was traced, lowered or compiled."""
         return sum(end - start for start, end in self._spans)
 
-    def __enter__(self) -> "CompileClock":
-        jax.monitoring.register_event_duration_secs_listener(self._hear)
+    def __enter__(self) -> "CompilationTimer":
+        jax.monitoring.register_event_duration_secs_listener(self._on_event)
         return self
 
-    def __exit__(self, *exception: Any) -> None:
-        jax.monitoring.unregister_event_duration_listener(self._hear)
+    def __exit__(self, *exception: object) -> None:
+        jax.monitoring.unregister_event_duration_listener(self._on_event)
 
-    def _hear(self, event: str, seconds: float, **_: Any) -> None:
+    def _on_event(self, event: str, seconds: float, **_: Any) -> None:
         if not event.startswith(_EVENTS):
             return
         end = time.perf_counter()
         start = end - seconds
-        # Tracing a function traces those within it, which were heard of before it.
+        # A function's trace contains those of the functions it calls, which were reported before it.
         while self._spans and self._spans[-1][1] > start:
             start = min(start, self._spans.pop()[0])
         self._spans.append((start, end))

@@ -1,4 +1,4 @@
-"""The one kind of error that the program tells in a line instead of a traceback, and words for a common one."""
+"""Errors that the program reports in one line, with exit code 2, instead of a traceback."""
 
 import difflib
 import unicodedata
@@ -6,29 +6,29 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """A mistake of the user's: the message is one line that names the mistake and the mend."""
+    """A mistake in the input or the environment: one line that names the mistake and says how to correct it."""
 
 
-class Occupied(UserError):
-    """Another process is at work where this one wants to be."""
+class WorkdirLocked(UserError):
+    """Another process is using the workdir."""
 
 
-class Diverged(UserError):
-    """Loss or weights of a run are not finite, and it cannot go on."""
+class TrainingDiverged(UserError):
+    """The loss or the weights of a run are not finite, so that it cannot continue."""
 
 
-class Unreadable(UserError):
-    """Data that are read as they are needed could not be."""
+class DataReadError(UserError):
+    """An example could not be read from disk during the run."""
 
 
-def is_text(value: str) -> bool:
-    """Whether it can be a name: NUL, other control characters and halves of characters make errors of many kinds."""
+def is_plain_text(value: str) -> bool:
+    """Tells whether a string can be a name: without control characters (such as NUL) and unpaired surrogates."""
     return not any(unicodedata.category(character) in ("Cc", "Cs") for character in value)
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """The message for a name that nothing has: with the nearest that something has, and all of them."""
+def unknown_name_message(kind: str, name: str, known: Iterable[str]) -> str:
+    """Composes the message for an unknown name, with the most similar known name, if any, and all known names."""
     known = list(known)
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f'; did you mean "{near[0]}"?' if near else ""
-    return f'unknown {kind} "{name}"{hint} (known: {", ".join(known)})'
+    similar = difflib.get_close_matches(name, known, n=1)
+    suggestion = f'; did you mean "{similar[0]}"?' if similar else ""
+    return f'unknown {kind} "{name}"{suggestion} (known: {", ".join(known)})'

@@ -1,4 +1,4 @@
-"""Fingerprints of variables: which weights a run learned from, wherever they were read from."""
+"""Fingerprints of a network's variables, by which a run recognises its teacher wherever it was read from."""
 
 import hashlib
 from typing import Any
@@ -8,9 +8,9 @@ import numpy as np
 
 
 def fingerprint(variables: Any) -> str:
-    """The SHA-256 of a pytree's arrays with their names, shapes and dtypes, as 64 hexadecimal digits.
+    """Hashes a pytree's arrays with their paths, shapes and dtypes: SHA-256, 64 hexadecimal digits.
 
-    The same variables have the same fingerprint in whatever order and file they were stored.
+    Equal variables have equal fingerprints, whatever the order of their keys.
     """
     digest = hashlib.sha256()
     leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(variables))

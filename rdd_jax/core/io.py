@@ -1,6 +1,6 @@
-"""The files of a run, such that a crash cannot spoil them: written whole or not at all, one writer at a time.
+"""Files that survive crashes: atomic writes, JSON and JSON lines, checks of disk space, the lock of a workdir.
 
-What the operating system refuses becomes a UserError that names the file and the mend.
+Errors of the operating system become a `UserError` that names the file.
 """
 
 import contextlib
@@ -16,69 +16,70 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from rdd_jax.core.errors import Occupied, UserError
+from rdd_jax.core.errors import UserError, WorkdirLocked
 
 _LOCK = ".lock"
-_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")  # The names that `atomic_write` gives its temporary files.
 
-
-MAKE_ROOM = "make room, and the same command goes on from the last checkpoint"
+FREE_SPACE_HINT = "free some space; the same command then resumes from the last checkpoint"
 
 
 @contextlib.contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Turns an OSError of work on a file or folder into a UserError with its path, the reason and the mend."""
+def as_user_error(path: Path) -> Iterator[None]:
+    """Turns an OSError inside the `with` block into a UserError with the path, the reason and a hint."""
     try:
         yield
     except OSError as error:
-        mend = MAKE_ROOM if is_full(error) else "give another place, or make this one readable and writable"
-        raise UserError(f"{path}: {error.strerror or error}; {mend}") from error
+        hint = FREE_SPACE_HINT if is_disk_full(error) else "give another path, or make this one readable and writable"
+        raise UserError(f"{path}: {error.strerror or error}; {hint}") from error
 
 
-def is_full(error: OSError) -> bool:
-    """Tells whether an error says that there is no room left on a disk, or in what a user may write on it."""
+def is_disk_full(error: OSError) -> bool:
+    """Tells whether an error means a full disk, an exhausted quota or a file above the size limit."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def check_writable(folder: Path) -> None:
-    """Makes sure that a folder can be written in, or made where there is none; leaves nothing behind.
+    """Checks that files can be created in a folder, or that the folder can be created. Leaves nothing behind.
 
     Raises:
-        UserError: where it cannot.
+        UserError: if they cannot.
     """
-    place = folder.absolute()
-    while not os.path.lexists(place):
-        place = place.parent
-    if not place.is_dir():
-        kind = "a link that leads to no folder" if place.is_symlink() else "not a folder"
-        raise UserError(f"{place} is {kind}: give another place")
-    with naming(place), tempfile.TemporaryFile(dir=place):
+    existing = folder.absolute()
+    while not os.path.lexists(existing):
+        existing = existing.parent
+    if not existing.is_dir():
+        kind = "a link that leads to no folder" if existing.is_symlink() else "not a folder"
+        raise UserError(f"{existing} is {kind}: give another path")
+    with as_user_error(existing), tempfile.TemporaryFile(dir=existing):
         pass
 
 
-def require_room(folder: Path, nbytes: int) -> None:
-    """Makes sure that a folder's disk has room for so many bytes, before half of them are written.
+def require_free_space(folder: Path, nbytes: int) -> None:
+    """Checks that a folder's disk has `nbytes` free.
 
     Raises:
-        UserError: where it has not.
+        UserError: if it has less.
     """
-    with naming(folder):
+    with as_user_error(folder):
         free = shutil.disk_usage(folder).free
     if free < nbytes:
         raise UserError(
-            f"{folder}: {free / 1e6:,.1f} MB of room are left and {nbytes / 1e6:,.1f} MB are needed; {MAKE_ROOM}"
+            f"{folder}: {nbytes / 1e6:,.1f} MB are needed and {free / 1e6:,.1f} MB are free; {FREE_SPACE_HINT}"
         )
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write what shall stand at `path`: readers, and crashes, see the old content or all of the new.
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
+    """Opens a temporary file that replaces `path` at the end of the `with` block.
+
+    A reader sees the old content or all of the new content, also after a crash. Missing folders are created.
 
     Raises:
-        UserError: where it cannot be written.
+        UserError: if the file cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    with naming(path):
+    with as_user_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as file:
@@ -89,59 +90,65 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replaces the file, as `replacing` does."""
-    with replacing(path) as file:
+    """Writes or replaces a file atomically; see `atomic_write`."""
+    with atomic_write(path) as file:
         file.write(content)
 
 
 def write_text(path: Path, content: str) -> None:
-    """`write_bytes` of text, as UTF-8."""
+    """Writes text atomically, as UTF-8."""
     write_bytes(path, content.encode())
 
 
 def write_json(path: Path, content: Any) -> None:
-    """`write_text` of an object as indented JSON."""
+    """Writes an object atomically, as indented JSON."""
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
-def append_json(path: Path, line: dict[str, Any]) -> None:
-    """Adds a line to a JSON-lines file; UserError where it cannot be written."""
-    with naming(path), path.open("a") as file:
+def append_json_line(path: Path, line: dict[str, Any]) -> None:
+    """Appends an object to a JSON-lines file.
+
+    Raises:
+        UserError: if the file cannot be written.
+    """
+    with as_user_error(path), path.open("a") as file:
         file.write(json.dumps(line) + "\n")
 
 
-def read_json(path: Path, mend: str) -> dict[str, Any]:
+def read_json(path: Path, hint: str) -> dict[str, Any]:
     """Reads a JSON object.
 
+    Args:
+        path: the file.
+        hint: the end of the error message for a damaged file: what the user can do.
+
     Raises:
-        UserError: where the file is missing, unreadable or damaged; the message names it, and ends with `mend` where it
-            is damaged.
+        UserError: if the file is missing, unreadable or damaged.
     """
-    with naming(path):
+    with as_user_error(path):
         content = path.read_bytes()
     try:
         parsed = json.loads(content)
     except (RecursionError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({error}): {mend}") from error
+        raise UserError(f"{path} is damaged ({error}): {hint}") from error
     if not isinstance(parsed, dict):
-        raise UserError(f"{path} is damaged (it is no JSON object): {mend}")
+        raise UserError(f"{path} is damaged (it is no JSON object): {hint}")
     return parsed
 
 
-def read_lines(path: str | Path) -> list[dict[str, Any]]:
+def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
     """Reads a JSON-lines file, in order: one dict a line, [] where there is no file.
 
-    A process killed while appending leaves half a last line; that line is ignored.
+    An incomplete last line, which a process leaves that was killed while appending, is ignored.
 
     Raises:
-        UserError: the file cannot be read, or a line other than the last is not a JSON object; the message names the
-            file and the line.
+        UserError: if the file cannot be read, or a line before the last is not a JSON object.
     """
     path = Path(path)
     if not path.exists():
         return []
-    # Bytes, because a write may also be cut in the middle of a character; json decodes each line by itself.
-    with naming(path):
+    # Read as bytes, because the last line may end inside a character; json decodes each line separately.
+    with as_user_error(path):
         content = path.read_bytes()
     numbered = [(n, line) for n, line in enumerate(content.split(b"\n"), start=1) if line.strip()]
     objects = [_parse(line) for _, line in numbered]
@@ -152,7 +159,7 @@ def read_lines(path: str | Path) -> list[dict[str, Any]]:
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of nested dicts, by dotted keys."""
+    """Yields the leaves of nested dicts, with the keys joined by dots."""
     for key, value in tree.items():
         if isinstance(value, dict):
             yield from flatten(value, f"{prefix}{key}.")
@@ -161,29 +168,32 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keeps other processes out of a run's workdir until the end, however this one ends.
+def workdir_lock(folder: Path) -> Iterator[None]:
+    """Locks a workdir, which is created if it is missing, and deletes temporary files left by killed processes.
+
+    The operating system releases the lock when the process ends, however it ends.
 
     Raises:
-        Occupied: where another process is in it.
+        WorkdirLocked: if another process has the lock.
+        UserError: if the workdir cannot be written.
     """
     lock = folder / _LOCK
     with contextlib.ExitStack() as stack:
-        with naming(lock):
+        with as_user_error(lock):
             folder.mkdir(parents=True, exist_ok=True)
             file = stack.enter_context(lock.open("w"))
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise Occupied(f"another process is at work in {folder}: wait for it, or give another place") from None
+                raise WorkdirLocked(f"another process is using {folder}: wait for it, or give another path") from None
         for path in (*folder.glob(".*"), *folder.glob("figures/.*")):
-            if _TEMPORARY.fullmatch(path.name):  # Of one that was killed while it wrote.
+            if _TEMPORARY.fullmatch(path.name):
                 path.unlink(missing_ok=True)
         yield
 
 
 def is_locked(folder: Path) -> bool:
-    """Tells whether another process has the lock of that workdir."""
+    """Tells whether another process has locked the workdir."""
     try:
         with (folder / _LOCK).open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -197,6 +207,6 @@ def is_locked(folder: Path) -> bool:
 def _parse(line: bytes) -> dict[str, Any] | None:
     try:
         parsed = json.loads(line)
-    except ValueError:  # JSONDecodeError and UnicodeDecodeError are both ValueErrors
+    except ValueError:  # JSONDecodeError or UnicodeDecodeError.
         return None
     return parsed if isinstance(parsed, dict) else None

@@ -1,4 +1,7 @@
-"""The processes of a run, one or more on each host: all compute the same, and the first alone writes and speaks."""
+"""Several processes of one run, on one or more hosts.
+
+All processes execute the same program. Process 0, the main process, alone writes files and prints.
+"""
 
 import math
 import os
@@ -14,17 +17,17 @@ from jax.experimental import multihost_utils
 from rdd_jax.core.errors import UserError
 
 JOIN_SECONDS = 60.0
-_SPARE_SECONDS = 60  # By which JAX waits longer.
-# How many processes srun and mpirun have started, of which jax finds out the rest by itself.
+_EXTRA_SECONDS = 60  # Added to JAX's own timeout, so that this module's comes first.
+# The number of processes that srun or mpirun started. JAX reads the coordinator and the ids from the environment.
 _COUNTS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
 
 
-class Place(NamedTuple):
-    """This process among those of a run.
+class ProcessSpec(NamedTuple):
+    """The id of this process and the address of the main process.
 
-    coordinator: HOST:PORT of the first process; "" to go by the scheduler's environment.
-    processes: how many there are.
-    process: which this one is, from 0.
+    coordinator: HOST:PORT of process 0, or "" to use the environment of srun or mpirun, if any.
+    processes: the number of processes.
+    process: the id of this process, from 0.
     """
 
     coordinator: str = ""
@@ -32,60 +35,63 @@ class Place(NamedTuple):
     process: int = -1
 
 
-def join(place: Place, seconds: float = JOIN_SECONDS) -> None:
-    """Joins the other processes, if there are any; before anything is computed.
+def initialize(spec: ProcessSpec, seconds: float = JOIN_SECONDS) -> None:
+    """Connects to the other processes of the run, if there are any. Call it before any computation.
+
+    If they do not connect in time, this process ends with exit code 2 and one line on stderr. It does not wait for
+    JAX's own timeout, which aborts the process.
 
     Args:
-        place: of this process.
-        seconds: for which the others are waited for. JAX aborts the whole process when its own time is up, so that
-            this process ends itself before, with one line and exit code 2.
+        spec: of this process.
+        seconds: the time for which the other processes are waited for.
 
     Raises:
-        UserError: where the place is incomplete or impossible, or the coordinator cannot be had.
+        UserError: if the specification is incomplete or impossible, or the coordinator's address cannot be used.
     """
-    if place == Place() and not _is_started_by_a_scheduler():
+    if spec == ProcessSpec() and not _is_started_by_a_scheduler():
         return
-    _check(place)
+    _check(spec)
     if not seconds > 0:
         raise UserError(f"--join_seconds must be above 0; got {seconds}")
-    given = {"num_processes": place.processes, "process_id": place.process} if place.coordinator else {}
-    late = threading.Timer(seconds, _give_up, (place, seconds))
-    late.daemon = True
-    late.start()
+    ids = {"num_processes": spec.processes, "process_id": spec.process} if spec.coordinator else {}
+    timer = threading.Timer(seconds, _give_up, (spec, seconds))
+    timer.daemon = True
+    timer.start()
     try:
         jax.distributed.initialize(
-            place.coordinator or None, initialization_timeout=math.ceil(seconds) + _SPARE_SECONDS, **given
+            spec.coordinator or None, initialization_timeout=math.ceil(seconds) + _EXTRA_SECONDS, **ids
         )
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"the processes do not find each other ({reason}): is --coordinator right?") from error
+        raise UserError(f"the processes cannot connect ({reason}): check --coordinator") from error
     finally:
-        late.cancel()
+        timer.cancel()
 
 
-def _check(place: Place) -> None:
-    """Raises UserError for a place that is incomplete or impossible."""
-    host, _, port = place.coordinator.rpartition(":")
-    complete = host and port.isdecimal() and 0 < int(port) < 2**16 and 0 <= place.process < place.processes
-    if place != Place() and not complete:
+def _check(spec: ProcessSpec) -> None:
+    """Raises UserError for an incomplete or impossible specification."""
+    host, _, port = spec.coordinator.rpartition(":")
+    complete = host and port.isdecimal() and 0 < int(port) < 2**16 and 0 <= spec.process < spec.processes
+    if spec != ProcessSpec() and not complete:
         raise UserError(
-            "several processes need --coordinator=HOST:PORT of the first, their number --processes=N and each its own "
-            f"--process from 0 to N-1; got {place.coordinator!r}, {place.processes} and {place.process}"
+            "several processes need --coordinator=HOST:PORT of process 0, their number --processes=N and each its own "
+            f"--process from 0 to N-1; got {spec.coordinator!r}, {spec.processes} and {spec.process}"
         )
 
 
-def _give_up(place: Place, seconds: float) -> None:
-    """Ends this process, whose others have not come in time."""
-    if not place.coordinator:
-        missing = "not all processes of the job have come"
-    elif place.process:
-        heard = "answers, but not all others have come to it" if _answers(place.coordinator) else "does not answer"
-        missing = f"process 0 at {place.coordinator} {heard}"
+def _give_up(spec: ProcessSpec, seconds: float) -> None:
+    """Ends this process because others have not connected in time."""
+    if not spec.coordinator:
+        problem = "not all processes of the job connected"
+    elif spec.process:
+        problem = f"process 0 at {spec.coordinator} " + (
+            "answers, but not all other processes connected to it" if _answers(spec.coordinator) else "does not answer"
+        )
     else:
-        missing = f"not all of the processes 1 to {place.processes - 1} have come to {place.coordinator}"
-    mend = "start all within --join_seconds, with the same --coordinator and --processes"
-    # Not print: the main thread may hold its lock.
-    os.write(2, f"rdd_jax: {missing} within {seconds:g} seconds: {mend}\n".encode())
+        problem = f"not all of the processes 1 to {spec.processes - 1} connected to {spec.coordinator}"
+    hint = "start all within --join_seconds, with the same --coordinator and --processes"
+    # Not print, because the main thread may hold the lock of stderr.
+    os.write(2, f"rdd_jax: {problem} within {seconds:g} seconds: {hint}\n".encode())
     os._exit(2)
 
 
@@ -104,39 +110,42 @@ def _is_started_by_a_scheduler() -> bool:
     return any(count.isdigit() and int(count) > 1 for count in counts)
 
 
-def is_first() -> bool:
-    """Whether this process writes and speaks for all."""
+def is_main_process() -> bool:
+    """Tells whether this is the main process, which writes files and prints."""
     return jax.process_index() == 0
 
 
-def say(text: str) -> None:
-    """Prints it, once for all processes."""
-    if is_first():
+def print_once(text: str) -> None:
+    """Prints on stdout, from the main process alone."""
+    if is_main_process():
         print(text)
 
 
-def tell(sentence: str) -> None:
-    """Says beside the progress bar what has gone wrong and was mended, once for all processes."""
-    if is_first():
+def warn(sentence: str) -> None:
+    """Prints a warning on stderr, from the main process alone."""
+    if is_main_process():
         print(f"rdd_jax: {sentence}", file=sys.stderr)
 
 
-def any_of(flag: bool) -> bool:
-    """Whether the flag is set in any of the processes; they all come here."""
+def any_process(flag: bool) -> bool:
+    """Tells whether the flag is set in any process. All processes must call it."""
     return flag if jax.process_count() == 1 else bool(np.any(multihost_utils.process_allgather(np.array(flag))))
 
 
-def first_sees(flag: bool) -> bool:
-    """The main process's flag, in all of them: what each reads from disk may come to it at another moment."""
-    return bool(from_first(np.array(flag)))
+def broadcast_flag_from_main(flag: bool) -> bool:
+    """Returns the main process's flag in every process. All processes must call it.
+
+    Used for what is read from disk, which processes may see change at different moments.
+    """
+    return bool(broadcast_from_main(np.array(flag)))
 
 
-def from_first(tree: Any) -> Any:
-    """The arrays of the first process, in all of them; the others bring a tree of the same shapes."""
+def broadcast_from_main(tree: Any) -> Any:
+    """Returns the main process's arrays in every process. All processes must call it, with equal shapes."""
     return tree if jax.process_count() == 1 else multihost_utils.broadcast_one_to_all(tree)
 
 
-def wait(name: str) -> None:
-    """Until all processes have come here, so that what the first has written is there for all."""
+def barrier(name: str) -> None:
+    """Waits until all processes have called it with this name, for example to read what the main process wrote."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)

@@ -1,4 +1,4 @@
-"""The progress bar of a run: what it does, the time that remains, accuracy, loss and speed."""
+"""The progress bar of a run: its current activity, remaining time, accuracy, loss and speed."""
 
 import collections
 import contextlib
@@ -12,59 +12,59 @@ import tqdm
 from rdd_jax.core import processes
 from rdd_jax.core.types import OnBatch
 
-LAG = 4  # Calls that the host is ahead of the devices.
-_DELAY_SECONDS = 3.0
-_LEAST_BAR = 10  # Columns.
-_COLUMNS = 110  # Of a log file, which has no width of its own.
+DEFAULT_LAG = 4  # Calls by which the host runs ahead of the devices.
+_DELAY_SECONDS = 3.0  # A loop that is shorter shows no bar.
+_MIN_BAR_COLUMNS = 10
+_LOG_COLUMNS = 110  # The width of a line in a log file, which has none of its own.
 
 
 class ImageBar(tqdm.tqdm):
-    """A bar that counts images, on one line of the terminal.
+    """A progress bar that counts images, on one line of the terminal.
 
     Attributes:
-        label: is shown before the bar.
-        extras: are shown behind it as far as there is room, the most important first.
+        label: text before the bar.
+        extras: texts after the bar, the most important first; those that do not fit are left out.
     """
 
     label = "starting"
     extras: Sequence[str] = ()
 
-    def __init__(self, total_images: int):
+    def __init__(self, total_images: int) -> None:
         super().__init__(
             total=total_images,
-            disable=not processes.is_first(),
+            disable=not processes.is_main_process(),
             dynamic_ncols=True,
-            mininterval=0.2 if sys.stderr.isatty() else 10.0,  # A log file wants few lines.
+            mininterval=0.2 if sys.stderr.isatty() else 10.0,  # Few lines in a log file.
         )
         self._shown_at = 0.0
 
     def __str__(self) -> str:
         meter = self.format_dict
-        return format_line(self.label, self.extras, meter, meter["ncols"] or _COLUMNS)
+        return format_line(self.label, self.extras, meter, meter["ncols"] or _LOG_COLUMNS)
 
     def display(self, *args: Any, **kwargs: Any) -> bool:
-        """Shows the bar now, as tqdm does."""
+        """Draws the bar, as tqdm does, and notes the time."""
         self._shown_at = self._time()
         return super().display(*args, **kwargs)
 
-    def show(self, label: str) -> None:
-        """Shows another label and no extras, not more often than the bar is drawn anyway."""
+    def set_label(self, label: str) -> None:
+        """Replaces the label and removes the extras. Draws the bar unless it was drawn very recently."""
         self.label, self.extras = label, ()
         if not self.disable and self._time() - self._shown_at >= self.mininterval:
             self.refresh()
 
 
 def format_line(label: str, extras: Sequence[str], meter: Mapping[str, Any], columns: int) -> str:
-    """Formats the bar and its surroundings, no wider than a terminal of at least 40 columns.
+    """Formats the progress bar with its texts, to fit a terminal of at least 40 columns.
 
-    What does not fit beside a bar of 10 columns is left out: the speed, which is shown behind extras alone, then
-    `extras` from their end. A label that is too long is cut.
+    The bar has at least 10 columns. To fit, the speed is left out first, then `extras` from the end; a label that is
+    too long is cut. Without extras the speed is not shown.
 
     Args:
-        label: shown before the bar.
-        extras: shown behind the remaining time and before the speed, the most important first.
+        label: text before the bar.
+        extras: texts between the remaining time and the speed, the most important first.
         meter: tqdm's `format_dict`.
-        columns: of the terminal.
+        columns: the width of the terminal.
     """
     done, total, rate = meter["n"], meter["total"], meter["rate"]
     if not rate and meter["elapsed"]:
@@ -72,7 +72,7 @@ def format_line(label: str, extras: Sequence[str], meter: Mapping[str, Any], col
     share = min(1.0, done / total) if total else 1.0
     remaining = tqdm.tqdm.format_interval((total - done) / rate) if rate else "?"
     percent, behind = f": {int(100 * share):3d}%|", f"| {remaining} left"
-    room = columns - len(percent) - len(behind) - _LEAST_BAR
+    room = columns - len(percent) - len(behind) - _MIN_BAR_COLUMNS
     if len(label) > room:
         label = label[: max(room - 1, 0)] + "…"
     for extra in (*extras, f"{rate:,.0f} images/s") if rate and extras else extras:
@@ -81,77 +81,88 @@ def format_line(label: str, extras: Sequence[str], meter: Mapping[str, Any], col
         behind += f", {extra}"
         room -= len(extra) + 2
     charset = tqdm.std.Bar.ASCII if meter["ascii"] else tqdm.std.Bar.UTF
-    bar = format(tqdm.std.Bar(share, max(_LEAST_BAR, columns - len(label) - len(percent) - len(behind)), charset))
+    bar = format(tqdm.std.Bar(share, max(_MIN_BAR_COLUMNS, columns - len(label) - len(percent) - len(behind)), charset))
     return f"{label}{percent}{bar}{behind}"
 
 
 @contextlib.contextmanager
-def counted(activity: str) -> Iterator[OnBatch]:
-    """Yields what a loop over batches of images calls after each; a loop of more than seconds is shown on a bar."""
-    hidden = not processes.is_first()
+def image_progress(activity: str) -> Iterator[OnBatch]:
+    """Shows a progress bar for a loop over batches of images, if it takes more than a few seconds.
+
+    Yields a function to call after each batch with the number of images that are done and of all images.
+    """
+    hidden = not processes.is_main_process()
     with tqdm.tqdm(desc=activity, unit=" images", leave=False, delay=_DELAY_SECONDS, disable=hidden) as bar:
 
-        def after(done: int, total: int) -> None:
+        def on_batch(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        yield after
+        yield on_batch
 
 
 class Progress:
-    """Shows one run on a bar: its epoch, accuracy, loss and speed, or what it does between the updates.
+    """Shows one training run on a progress bar: epoch, accuracy, loss and speed, or its current activity.
 
-    The loss of a call is read only some calls later, so that the devices always have work while the host waits; this
-    also bounds how far the host runs ahead.
+    The metrics of a call are fetched `lag` calls later, so that the devices always have work queued; this also bounds
+    how far the host runs ahead.
 
     Args:
-        title: of the run, short.
-        total_images: that the run trains on.
-        done_images: of those, before this process.
-        lag: calls after which a call's loss is read.
-        bar: shared by many runs; the run's own unless given.
+        title: a short name of the run.
+        total_images: the number of images in all epochs.
+        done_images: those of them that an earlier process has trained on.
+        lag: the number of calls after which the metrics of a call are fetched.
+        bar: a bar shared by several runs; by default the run has its own.
 
     Attributes:
-        loss: as it was read last.
+        loss: the loss that was fetched last.
     """
 
-    def __init__(self, title: str, *, total_images: int, done_images: int, lag: int = LAG, bar: ImageBar | None = None):
+    def __init__(
+        self,
+        title: str,
+        *,
+        total_images: int,
+        done_images: int,
+        lag: int = DEFAULT_LAG,
+        bar: ImageBar | None = None,
+    ) -> None:
         self._bar = ImageBar(total_images) if bar is None else bar
-        self._closes = bar is None
-        if not self._bar.disable:  # What was done before is no part of the speed.
-            self._bar.initial += done_images
+        self._owns_bar = bar is None
+        if not self._bar.disable:
+            self._bar.initial += done_images  # tqdm leaves these out of the speed.
             self._bar.n += done_images
         self._title = title
         self.loss = 0.0
-        self._waiting: collections.deque[tuple[str, int, dict[str, jax.Array]]] = collections.deque()
+        self._pending: collections.deque[tuple[str, int, dict[str, jax.Array]]] = collections.deque()
         self._lag = lag
 
     def __enter__(self) -> "Progress":
         return self
 
-    def __exit__(self, *exception: Any) -> None:
-        if self._closes:
+    def __exit__(self, *exception: object) -> None:
+        if self._owns_bar:
             self._bar.close()
 
     def add(self, epoch: str, images: int, values: dict[str, jax.Array]) -> None:
-        """Takes note of a call that was sent off: `epoch` such as "3/30", its images, and its running metrics."""
-        self._waiting.append((epoch, images, values))
-        if len(self._waiting) > self._lag:
-            self._show(*self._waiting.popleft())
+        """Adds a dispatched call: the epoch such as "3/30", the number of its images and its running metrics."""
+        self._pending.append((epoch, images, values))
+        if len(self._pending) > self._lag:
+            self._show(*self._pending.popleft())
 
-    def say(self, activity: str) -> None:
-        """Shows what is done between the updates."""
-        self._bar.show(f"{self._title} {activity}")
+    def set_status(self, activity: str) -> None:
+        """Shows an activity between the updates, such as "mining"."""
+        self._bar.set_label(f"{self._title} {activity}")
 
-    def drain(self) -> None:
-        """Waits for all the calls sent off."""
-        while self._waiting:
-            self._show(*self._waiting.popleft())
+    def flush(self) -> None:
+        """Waits for all dispatched calls and shows their metrics."""
+        while self._pending:
+            self._show(*self._pending.popleft())
 
-    def forget(self) -> None:
-        """Counts the calls sent off without looking at what they found."""
-        self._bar.update(sum(images for _, images, _ in self._waiting))
-        self._waiting.clear()
+    def discard_pending(self) -> None:
+        """Counts the images of the dispatched calls as done and drops the metrics of these calls."""
+        self._bar.update(sum(images for _, images, _ in self._pending))
+        self._pending.clear()
         self.loss = 0.0
 
     def _show(self, epoch: str, images: int, values: dict[str, jax.Array]) -> None:

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rdd_jax.core.errors import UserError, unknown
-from rdd_jax.core.io import replacing
+from rdd_jax.core.errors import UserError, unknown_name_message
+from rdd_jax.core.io import atomic_write
 from rdd_jax.data import cifar100_subset, tfds
 from rdd_jax.data.streaming import Stream
 from rdd_jax.data.tfds import PathLike
@@ -165,7 +165,7 @@ def load(name: str, data_dir: PathLike | None = None, cache_dir: PathLike | None
 def _spec(name: str) -> _Spec:
     if name in _SPECS:
         return _SPECS[name]
-    raise ValueError(unknown("data set", name, _SPECS))
+    raise ValueError(unknown_name_message("data set", name, _SPECS))
 
 
 def _tfds_folder(spec: _Spec, data_dir: PathLike | None) -> Path:
@@ -276,7 +276,7 @@ def _write_cache(dataset: Dataset, path: Path) -> None:
     """Writes the cache; without room or permission for it, a warning is all."""
     arrays = {field: getattr(dataset, field) for field in _ARRAYS}
     try:
-        with replacing(path) as file:
+        with atomic_write(path) as file:
             np.savez(file, **arrays, class_names=np.array(dataset.class_names))
     except UserError as error:
         logging.warning("%s is not cached, and will be decoded again next time: %s", dataset.name, error)

@@ -11,7 +11,7 @@ from typing import Any
 import ml_collections
 import numpy as np
 
-from rdd_jax.core.errors import UserError, unknown
+from rdd_jax.core.errors import UserError, unknown_name_message
 from rdd_jax.data import datasets, origins, splits, tfds
 from rdd_jax.data.datasets import Dataset, DatasetInfo
 from rdd_jax.data.folders import common_size
@@ -84,7 +84,7 @@ def check_options(config: ml_collections.ConfigDict) -> None:
     """Raises ValueError for an option of the data that is impossible whatever the data are."""
     options = config.data
     if options.loading not in LOADINGS:
-        raise ValueError(unknown("data.loading", options.loading, LOADINGS))
+        raise ValueError(unknown_name_message("data.loading", options.loading, LOADINGS))
     if not (0 <= options.workers <= _MOST_WORKERS and options.image_size >= 0):
         raise ValueError(
             f"data.workers must be in [0, {_MOST_WORKERS}] and data.image_size not negative; got {options.workers} and "
@@ -118,8 +118,8 @@ def check_name(config: ml_collections.ConfigDict, path: Path | None = None) -> N
     if _is_tabled(config) and config.dataset not in datasets.NAMES:
         where = f"{path}: " if path else ""
         raise UserError(
-            f"{where}{unknown('data set', config.dataset, datasets.NAMES)}; images of your own come from a "
-            "--config.data.folder=DIR with DIR/CLASS/*.jpg"
+            f"{where}{unknown_name_message('data set', config.dataset, datasets.NAMES)}; images of your own come from "
+            "a --config.data.folder=DIR with DIR/CLASS/*.jpg"
         )
 
 
@@ -148,7 +148,7 @@ def load(config: ml_collections.ConfigDict) -> Dataset:
 
     Raises:
         UserError: where labels of what is streamed are none, as of test sets whose answers are kept back.
-        Unreadable: where the images are kept in memory and one cannot be read.
+        DataReadError: where the images are kept in memory and one cannot be read.
     """
     if _is_tabled(config):
         return _without_validation(datasets.load(config.dataset), config.data.validation)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from rdd_jax.core.errors import unknown
+from rdd_jax.core.errors import unknown_name_message
 from rdd_jax.core.options import check_numbers
 
 LOADINGS = ("memory", "stream")
@@ -41,7 +41,7 @@ class DataOptions:
     def __post_init__(self) -> None:
         check_numbers(self, "data", {"image_size": 10**4})
         if self.loading not in LOADINGS:
-            raise ValueError(unknown("data.loading", self.loading, LOADINGS))
+            raise ValueError(unknown_name_message("data.loading", self.loading, LOADINGS))
         if not (0 <= self.workers <= _MOST_WORKERS and self.image_size >= 0):
             raise ValueError(
                 f"data.workers must be in [0, {_MOST_WORKERS}] and data.image_size not negative; got {self.workers} "

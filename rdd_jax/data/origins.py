@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rdd_jax.core.errors import UserError, unknown
+from rdd_jax.core.errors import UserError, unknown_name_message
 from rdd_jax.data import cifar100_subset, datasets, splits, tfds
 from rdd_jax.data.datasets import DataNotPrepared
 from rdd_jax.data.folders import Files, class_folders
@@ -190,7 +190,7 @@ def _files(folder: Path, class_names: tuple[str, ...]) -> Files:
 
 def _test_split(names: Sequence[str], wanted: str, place: str | Path) -> str:
     if wanted and wanted not in names:
-        raise UserError(unknown("data.test_split", wanted, names))
+        raise UserError(unknown_name_message("data.test_split", wanted, names))
     found = [split for split in ((wanted,) if wanted else _TEST_SPLITS) if split in names]
     if "train" not in names or not found:
         raise UserError(f"{place} has no split train, or none to test on (it has {', '.join(names)}): give another")

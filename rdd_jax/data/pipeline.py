@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rdd_jax.core import devices as parallel
+from rdd_jax.core import devices
 from rdd_jax.core.types import Array, OnBatch
 from rdd_jax.data.streaming import Stream
 
@@ -69,14 +69,14 @@ class Streamed:
     def trained(self, first_step: int, calls: Sequence[np.ndarray], steps_per_call: int) -> Iterator[np.ndarray]:
         """As of `Resident`: uint8[local devices,steps_per_call,b,h,w,c], black behind the last step of a call."""
         batches = np.concatenate(calls)
-        own = parallel.split_rows(batches)
-        devices, steps, rows = own.shape
-        places = parallel.split_rows(np.arange(batches.shape[1])).ravel()
+        own = devices.split_over_devices(batches)
+        local_devices, steps, rows = own.shape
+        places = devices.split_over_devices(np.arange(batches.shape[1])).ravel()
         stream = self._stream.trained(own.transpose(1, 0, 2).reshape(steps, -1), first_step, places)
         for call in calls:
-            images = np.zeros((devices, steps_per_call, rows, *self._stream.shape[1:]), np.uint8)
+            images = np.zeros((local_devices, steps_per_call, rows, *self._stream.shape[1:]), np.uint8)
             for step in range(len(call)):
-                images[:, step] = next(stream).reshape(devices, rows, *self._stream.shape[1:])
+                images[:, step] = next(stream).reshape(local_devices, rows, *self._stream.shape[1:])
             yield images
 
 
@@ -95,7 +95,7 @@ def of(images: Array | Stream) -> Feed:
 
 def place(images: np.ndarray | Stream) -> Array | Stream:
     """Images as a feed wants them: arrays replicated, streams as they are."""
-    return images if is_streamed(images) else parallel.replicate(images)
+    return images if is_streamed(images) else devices.replicate(images)
 
 
 def evaluation_batches(images: Array | Stream, on_batch: OnBatch | None = None) -> Iterator[tuple[np.ndarray, Any]]:
@@ -103,7 +103,7 @@ def evaluation_batches(images: Array | Stream, on_batch: OnBatch | None = None) 
 
     `on_batch` is called when the next batch is asked for, and so once the work on the batch before has been sent off.
     """
-    batches = parallel.padded_batches(len(images), EVALUATION_BATCH)
+    batches = devices.padded_index_batches(len(images), EVALUATION_BATCH)
     for number, pair in enumerate(zip(batches, of(images).evaluated(batches), strict=True), start=1):
         yield pair
         if on_batch:

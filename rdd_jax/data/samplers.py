@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rdd_jax.core.errors import unknown
+from rdd_jax.core.errors import unknown_name_message
 from rdd_jax.core.options import check_numbers
 
 KINDS = ("full", "random", "rdx", "curriculum", "rho", "even", "odd")
@@ -74,7 +74,7 @@ class SamplerOptions:
     def __post_init__(self) -> None:
         check_numbers(self, "sampler")
         if self.kind not in KINDS:
-            raise ValueError(unknown("sampler.kind", self.kind, KINDS))
+            raise ValueError(unknown_name_message("sampler.kind", self.kind, KINDS))
         for key in ("fraction", "start_fraction"):
             if not 0 < getattr(self, key) <= 1:
                 raise ValueError(f"sampler.{key} is a share in (0, 1]; got {getattr(self, key)}")

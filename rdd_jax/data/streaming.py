@@ -22,7 +22,7 @@ import numpy as np
 from absl import flags
 from PIL import Image
 
-from rdd_jax.core.errors import Unreadable
+from rdd_jax.core.errors import DataReadError
 from rdd_jax.data import crops
 from rdd_jax.data.resize import ResizeRule
 from rdd_jax.data.sources import Source
@@ -73,7 +73,7 @@ class Stream:
         """uint8[m,h,w,c], as they are evaluated: the images at positions i32[m], of a mask bool[n], or of a slice.
 
         Raises:
-            Unreadable: where an image cannot be read.
+            DataReadError: where an image cannot be read.
         """
         positions = np.arange(len(self))[np.asarray(chosen) if not isinstance(chosen, slice) else chosen]
         images = np.empty((len(positions), *self._image_shape), np.uint8)
@@ -88,7 +88,7 @@ class Stream:
         Where a position is negative the image is black.
 
         Raises:
-            Unreadable: where an image cannot be read; with its name, as all errors here.
+            DataReadError: where an image cannot be read; with its name, as all errors here.
         """
         return self._batches(_Read(self._source, self._image_shape, self._rule, positions))
 
@@ -103,7 +103,7 @@ class Stream:
             places: i32[b], of the rows in the global batch. A crop is keyed by (seed, update, place).
 
         Raises:
-            Unreadable: where an image cannot be read.
+            DataReadError: where an image cannot be read.
         """
         keyed = _Crops(self._seed, first_step, places) if self._resized_crop else None
         return self._batches(_Read(self._source, self._image_shape, self._rule, positions, keyed))
@@ -144,7 +144,7 @@ def _by_processes(read: "_Read", workers: int) -> Iterator[np.ndarray]:
                 batch = next(ready, None)
         except RuntimeError as error:
             images = " or ".join(read.source.name(position) for position in _left_by_the_dead(Path(folder)))
-            raise Unreadable(
+            raise DataReadError(
                 f"a process that reads data has died while at {images or 'no image'} ({str(error).split('.')[0]}): "
                 "replace that image, or give --config.data.workers=0 or more memory; the same command goes on"
             ) from error
@@ -190,7 +190,7 @@ class _Read:
             image = self.source[position]
             self._check_shape(image)
         except ValueError as error:
-            raise Unreadable(
+            raise DataReadError(
                 f"{self.source.name(position)} cannot be read ({error}): replace it; the same command goes on"
             ) from error
         return self._resized(image, batch, row)

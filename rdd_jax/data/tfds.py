@@ -14,7 +14,7 @@ from google.protobuf import json_format
 from tqdm import tqdm
 
 from rdd_jax.core.errors import UserError
-from rdd_jax.core.io import replacing
+from rdd_jax.core.io import atomic_write
 
 PathLike = str | os.PathLike[str]
 
@@ -119,7 +119,7 @@ def read_labels(folder: Path, split: str, size: int, cache_dir: Path) -> np.ndar
         source = _builder(folder).as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
         labels = np.concatenate([_labels(chunk) for chunk in _chunks(source, f"the labels of {folder} {split}")])
     try:
-        with replacing(cache) as file:
+        with atomic_write(cache) as file:
             np.save(file, labels)
     except UserError as error:
         logging.warning("the labels of %s are not cached, and will be read again next time: %s", folder, error)

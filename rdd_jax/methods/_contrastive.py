@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rdd_jax.core.collectives import all_gather, mean
+from rdd_jax.core.collectives import all_gather, mean_over_devices
 from rdd_jax.core.types import Array, Batch
 from rdd_jax.losses.numerics import l2_normalize
 from rdd_jax.memory import MemoryBank, momentum_update
@@ -34,7 +34,7 @@ def settle_normalizer(
         axis_name: the mapped axis of the global batch.
     """
     # The sums are averaged and not the means: devices may have left out different numbers of negatives.
-    total, count = mean((jnp.sum(jax.lax.stop_gradient(scores) * counts), jnp.sum(counts)), axis_name)
+    total, count = mean_over_devices((jnp.sum(jax.lax.stop_gradient(scores) * counts), jnp.sum(counts)), axis_name)
     return jnp.where(normalizer > 0.0, normalizer, total / count * num_examples)
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rdd_jax.core.collectives import row_keys
+from rdd_jax.core.collectives import keys_for_local_rows
 from rdd_jax.core.types import Array, Distiller
 from rdd_jax.losses.contrastive import all_scores, nce
 from rdd_jax.memory import MemoryBank, init_bank
@@ -61,7 +61,7 @@ def crd(
     def loss(params, state, student, teacher, batch, *, rng, axis_name=None):
         ours = project(params["student"], student.embedding)
         theirs = project(params["teacher"], jax.lax.stop_gradient(teacher.embedding))
-        negatives = draw(row_keys(rng, len(batch.indices), axis_name), batch.labels)
+        negatives = draw(keys_for_local_rows(rng, len(batch.indices), axis_name), batch.labels)
         # All rows of the bank, weighted by how often they were drawn: no gathers, whose gradients would be scatters.
         itself = jax.nn.one_hot(batch.indices, num_examples)
         counts = jnp.zeros_like(itself).at[jnp.arange(len(negatives))[:, None], negatives].add(1.0)

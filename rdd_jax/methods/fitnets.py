@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from rdd_jax.core.collectives import mean
+from rdd_jax.core.collectives import mean_over_devices
 from rdd_jax.core.types import Array, Distiller, ModelOutput
 from rdd_jax.losses.features import hint, match_sizes
 from rdd_jax.methods._projections import init_head, linear
@@ -45,6 +45,6 @@ def fitnets(*, layer: int = 2) -> Distiller:
 
 def _batch_norm(norm: dict[str, Array], x: Array, axis_name: str | None) -> Array:
     """f32[b,h,w,c] by the mean and variance of the global batch; none are kept: nothing is adapted after training."""
-    centered = x - mean(jnp.mean(x, axis=(0, 1, 2)), axis_name)
-    variance = mean(jnp.mean(jnp.square(centered), axis=(0, 1, 2)), axis_name)
+    centered = x - mean_over_devices(jnp.mean(x, axis=(0, 1, 2)), axis_name)
+    variance = mean_over_devices(jnp.mean(jnp.square(centered), axis=(0, 1, 2)), axis_name)
     return centered * jax.lax.rsqrt(variance + 1e-5) * norm["scale"] + norm["bias"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rdd_jax.core.errors import unknown
+from rdd_jax.core.errors import unknown_name_message
 from rdd_jax.core.types import Distiller
 from rdd_jax.methods.at import at
 from rdd_jax.methods.cc import cc
@@ -106,5 +106,5 @@ def label(distill: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _factory(name: str) -> Callable[..., Distiller]:
     if name not in METHODS:
-        raise ValueError(unknown("method", name, METHODS))
+        raise ValueError(unknown_name_message("method", name, METHODS))
     return METHODS[name]

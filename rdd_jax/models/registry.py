@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rdd_jax.core.errors import unknown
+from rdd_jax.core.errors import unknown_name_message
 from rdd_jax.models.imagenet_resnet import ImageNetResNet
 from rdd_jax.models.mobilenet import MobileNetV2
 from rdd_jax.models.resnet import ResNet
@@ -46,7 +46,7 @@ def create(name: str, num_classes: int, *, axis_name: str | None = None, dtype: 
         ValueError: for an unknown name.
     """
     if name not in MODELS:
-        raise ValueError(unknown("model", name, MODELS))
+        raise ValueError(unknown_name_message("model", name, MODELS))
     return MODELS[name](num_classes=num_classes, axis_name=axis_name, dtype=dtype)
 
 

@@ -19,7 +19,7 @@ from orbax.checkpoint import checkpoint_managers
 from rdd_jax.core import io, processes, devices
 from rdd_jax.runs import layout
 from rdd_jax.core.errors import UserError
-from rdd_jax.core.processes import tell
+from rdd_jax.core.processes import warn
 from rdd_jax.steps.train_state import TrainState
 
 # Below every accuracy: what was not measured, or is not a number, is never the best.
@@ -51,9 +51,9 @@ class Checkpoints:
         )
         # Without `best_fn` Orbax does not write the metrics that the policy ranks by.
         self._folder, self._manager = _folder(workdir), None
-        if not processes.is_first():
+        if not processes.is_main_process():
             return
-        with io.naming(self._folder):
+        with io.as_user_error(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
         options = ocp.CheckpointManagerOptions(
             preservation_policy=keep,
@@ -110,7 +110,7 @@ class Checkpoints:
         """Raises UserError where there is no room on the disk for another checkpoint of a state, or of its shapes."""
         if self._manager:
             nbytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
-            io.require_room(self._folder, int(_ROOM * nbytes) + _ROOM_BYTES)
+            io.require_free_space(self._folder, int(_ROOM * nbytes) + _ROOM_BYTES)
 
     def _writing(self) -> contextlib.AbstractContextManager:
         mend = "make room, and the same command goes on from the checkpoint before, which is whole"
@@ -133,12 +133,12 @@ class Checkpoints:
             UserError: where the checkpoint, or every one, is damaged or of another shape.
         """
         state = self._read_latest(like, step) if self._manager else None
-        found = bool(processes.from_first(np.array(state is not None)))
+        found = bool(processes.broadcast_from_main(np.array(state is not None)))
         if not found:
             return None
         if state is None:  # It comes from the first process, into the same shapes.
             state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
-        return devices.replicate(processes.from_first(state))
+        return devices.replicate(processes.broadcast_from_main(state))
 
     def _read_latest(self, like: TrainState, step: int | None) -> TrainState | None:
         with self._writing():
@@ -168,7 +168,7 @@ class Checkpoints:
             aside = folder.with_name(f"damaged-{step}-{len(list(self._folder.glob(f'damaged-{step}-*')))}")
             folder.rename(aside)
             reason = str(error).rpartition(": ")[0]
-            tell(f"{reason}: going on from the one before; it is kept as {aside.name}")
+            warn(f"{reason}: going on from the one before; it is kept as {aside.name}")
         if damaged:
             self._manager.reload()
 
@@ -251,7 +251,7 @@ def _drop_damaged_ranks(folder: Path) -> None:
             json.loads(path.read_bytes())["accuracy"]
         except (KeyError, TypeError, ValueError):
             path.unlink()
-            tell(f"{path} is damaged: that checkpoint is not known to be the most accurate, and else as good as ever")
+            warn(f"{path} is damaged: that checkpoint is not known to be the most accurate, and else as good as ever")
 
 
 @contextlib.contextmanager

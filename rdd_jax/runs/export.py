@@ -18,7 +18,7 @@ import safetensors.numpy
 
 from rdd_jax import methods, models
 from rdd_jax.core import io
-from rdd_jax.core.errors import UserError, unknown
+from rdd_jax.core.errors import UserError, unknown_name_message
 from rdd_jax.core.types import Array
 from rdd_jax.data import loading, preprocessing
 from rdd_jax.data.preprocessing import Preprocessing
@@ -122,7 +122,7 @@ def load(folder: str | Path) -> Exported:
             raise ValueError(f"image_shape {image_shape} is not {list(steps.image_shape)}")
         if name not in models.MODELS:
             raise UserError(
-                f"{path}: {unknown('model', name, models.MODELS)}; add a network of your own before it is loaded: "
+                f"{path}: {unknown_name_message('model', name, models.MODELS)}; add a network of your own before it is loaded: "
                 f'rdd_jax.models.MODELS["{name}"] = ...'
             )
         if hashlib.sha256(weights.read_bytes()).hexdigest() != description["sha256"]:

@@ -10,7 +10,7 @@ from rdd_jax.runs import layout
 from rdd_jax import models
 from rdd_jax.data import loading, datasets
 from rdd_jax.data.datasets import DatasetInfo
-from rdd_jax.core.errors import UserError, unknown
+from rdd_jax.core.errors import UserError, unknown_name_message
 from rdd_jax.runs.teacher_keys import UNREAD_BY_TEACHERS
 
 # Without these a config.json is no run's.
@@ -44,7 +44,7 @@ def check_network(name: str, path: Path) -> None:
     """Raises UserError for a network that a run's config.json, at that path, names and this program does not know."""
     if name not in models.MODELS:
         raise UserError(
-            f"{path}: {unknown('model', name, models.MODELS)}; one of your own is known where the configuration file "
+            f"{path}: {unknown_name_message('model', name, models.MODELS)}; one of your own is known where the configuration file "
             "that defines it is given by --config=FILE, without --workdir"
         )
 

@@ -12,7 +12,7 @@ from rdd_jax import models
 from rdd_jax.core import devices
 from rdd_jax.core.errors import UserError
 from rdd_jax.core.fingerprints import fingerprint
-from rdd_jax.core.progress import counted
+from rdd_jax.core.progress import image_progress
 from rdd_jax.core.types import Array
 from rdd_jax.data import augmentation, datasets, loading, pipeline
 from rdd_jax.models import torch_import
@@ -37,7 +37,7 @@ def evaluate_on_test(network: TrainedModel, dataset: datasets.Dataset) -> dict[s
     """Evaluates a network on the test images: {"loss": nats, "accuracy": percent, ...}, see `evaluate.Evaluate`."""
     on_test_images = make_evaluate(network.model, make_input_normalizer(dataset))
     test = pipeline.place(dataset.test_images), devices.replicate(dataset.test_labels)
-    with counted("evaluating") as on_batch:
+    with image_progress("evaluating") as on_batch:
         return on_test_images(network.variables, *test, on_batch)
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from rdd_jax import rdx
 from rdd_jax.core import devices
-from rdd_jax.core.errors import unknown
+from rdd_jax.core.errors import unknown_name_message
 from rdd_jax.core.options import check_numbers
 from rdd_jax.core.types import Array, Distiller
 from rdd_jax.steps.train_state import TrainState
@@ -45,7 +45,7 @@ class MiningOptions:
     def __post_init__(self) -> None:
         check_numbers(self, "mining", {"epochs": 10**6})
         if self.kind not in KINDS:
-            raise ValueError(unknown("mining.kind", self.kind, KINDS))
+            raise ValueError(unknown_name_message("mining.kind", self.kind, KINDS))
         if self.start_epoch < 0 or self.epochs < 1:
             raise ValueError(
                 "mining.start_epoch must not be negative and mining.epochs at least 1; got "

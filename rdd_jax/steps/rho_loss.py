@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import optax
 
-from rdd_jax.core.collectives import all_gather, place_keys, row_places
+from rdd_jax.core.collectives import all_gather, global_row_indices, keys_for_rows
 from rdd_jax.steps.train_step import Preprocess, Select
 
 
@@ -17,13 +17,13 @@ def reducible_loss(student: nn.Module, preprocess: Preprocess, *, keep: int) -> 
     """
 
     def select(state, images, labels, candidates, view_rng, axis_name):
-        places = row_places(len(candidates), axis_name)
-        pixels = preprocess(images[candidates], place_keys(view_rng, places))
+        places = global_row_indices(len(candidates), axis_name)
+        pixels = preprocess(images[candidates], keys_for_rows(view_rng, places))
         logits = student.apply(state.student, pixels, train=False).logits
         losses = optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels[candidates])
         reducible, candidates = all_gather((losses - state.scores[candidates], candidates), axis_name)
         best = jax.lax.top_k(reducible, keep * (len(reducible) // len(places)))[1]
-        kept = best[row_places(keep, axis_name)]
+        kept = best[global_row_indices(keep, axis_name)]
         return candidates[kept], kept
 
     return select

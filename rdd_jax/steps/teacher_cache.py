@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rdd_jax.core.errors import UserError, unknown
+from rdd_jax.core.errors import UserError, unknown_name_message
 from rdd_jax.core.options import check_numbers
 
 CACHES = ("none", "views")
@@ -39,9 +39,9 @@ class TeacherCacheOptions:
     def __post_init__(self) -> None:
         check_numbers(self, "teacher")
         if self.cache not in CACHES:
-            raise ValueError(unknown("teacher.cache", self.cache, CACHES))
+            raise ValueError(unknown_name_message("teacher.cache", self.cache, CACHES))
         if self.cache_dtype not in DTYPES:
-            raise ValueError(unknown("teacher.cache_dtype", self.cache_dtype, DTYPES))
+            raise ValueError(unknown_name_message("teacher.cache_dtype", self.cache_dtype, DTYPES))
 
 
 class ViewCache:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rdd_jax.core import devices
-from rdd_jax.core.collectives import all_gather, row_keys
+from rdd_jax.core.collectives import all_gather, keys_for_local_rows
 from rdd_jax.core.errors import UserError
 from rdd_jax.core.fingerprints import fingerprint
 from rdd_jax.core.types import Array
@@ -44,13 +44,13 @@ def make_lessons(
 
     @functools.partial(jax.jit, static_argnames="rows")
     def draw(step, rows):
-        return views.draw(row_keys(step_keys(seed, step)[0], rows, axis_name=None))
+        return views.draw(keys_for_local_rows(step_keys(seed, step)[0], rows, axis_name=None))
 
     def compute(positions, drawn, batch_size, on_batch):
         """The teacher's words, f32[n,classes+d], on views i32[n] of the images at positions i32[n]."""
         total, parts = len(positions), []
         for rows in np.resize(np.arange(total), (-(-total // batch_size), batch_size)):
-            indices, shown = (devices.split_rows(values[rows]) for values in (positions, drawn))
+            indices, shown = (devices.split_over_devices(values[rows]) for values in (positions, drawn))
             parts.append(np.asarray(look(variables, images, indices, shown)))
             if on_batch:
                 on_batch(min(len(parts) * batch_size, total), total)

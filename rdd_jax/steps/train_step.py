@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from clu.metrics import Average
 
-from rdd_jax.core.collectives import mean, place_keys, row_places
+from rdd_jax.core.collectives import global_row_indices, keys_for_rows, mean_over_devices
 from rdd_jax.core.types import Array, Batch, Distiller
 from rdd_jax.data.pipeline import Feed, Resident
 from rdd_jax.steps.optimizer import at_step
@@ -50,12 +50,12 @@ def make_train_step(
 
     def train_step(state, teaching, images, labels, indices):
         view_rng, loss_rng = step_keys(state.seed, state.step)
-        places = row_places(len(indices), axis_name)
+        places = global_row_indices(len(indices), axis_name)
         if select:
             with jax.named_scope("select"):
                 indices, places = select(state, images, labels, indices, view_rng, axis_name)
         with jax.named_scope("augment"):
-            pixels = preprocess(feed.rows(images, indices), place_keys(view_rng, places))
+            pixels = preprocess(feed.rows(images, indices), keys_for_rows(view_rng, places))
         batch = Batch(pixels, labels[indices], indices)
 
         def loss_fn(trained):
@@ -80,7 +80,7 @@ def make_train_step(
 
         trained = (state.student["params"], state.heads)
         gradients, (updates, distiller_state, metrics) = jax.grad(loss_fn, has_aux=True)(trained)
-        gradients, metrics = mean((gradients, metrics), axis_name)
+        gradients, metrics = mean_over_devices((gradients, metrics), axis_name)
         with jax.named_scope("optimizer"):
             changes, optimizer_state = optimizer.update(gradients, state.optimizer, trained)
             params, heads = optax.apply_updates(trained, changes)

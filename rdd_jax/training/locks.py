@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rdd_jax.core import io, processes
-from rdd_jax.core.errors import Occupied
+from rdd_jax.core.errors import WorkdirLocked
 from rdd_jax.runs import records
 from rdd_jax.training.preemption import StopSignal, TrainingInterrupted
 
@@ -18,17 +18,17 @@ def locked(workdir: Path) -> Iterator[None]:
     """Keeps other runs out of the workdir. All processes of a run call this together.
 
     Raises:
-        Occupied: in all of them, where another run is at work there.
+        WorkdirLocked: in all processes, if another run is using the workdir.
     """
     with contextlib.ExitStack() as stack:
         refusal = None
-        if processes.is_first():
+        if processes.is_main_process():
             try:
-                stack.enter_context(io.locked(workdir))
-            except Occupied as error:
+                stack.enter_context(io.workdir_lock(workdir))
+            except WorkdirLocked as error:
                 refusal = error
-        if processes.any_of(refusal is not None):
-            raise refusal or Occupied(f"another run is at work in {workdir}, as the main process has found")
+        if processes.any_process(refusal is not None):
+            raise refusal or WorkdirLocked(f"another run is using {workdir}, as the main process has found")
         yield
 
 
@@ -39,9 +39,9 @@ def wait(workdir: Path) -> None:
         TrainingInterrupted: on SIGTERM.
         KeyboardInterrupt: on SIGINT.
     """
-    processes.tell(f"another process is training {workdir}: waiting for it")
+    processes.warn(f"another process is training {workdir}: waiting for it")
     with StopSignal() as stop_signal:
-        while processes.first_sees(io.is_locked(workdir) and not records.is_finished(workdir)):
+        while processes.broadcast_flag_from_main(io.is_locked(workdir) and not records.is_finished(workdir)):
             time.sleep(_POLL_SECONDS)
             if stop_signal.stop_requested():
                 if stop_signal.signal_name == "SIGINT":

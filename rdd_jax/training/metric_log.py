@@ -29,10 +29,10 @@ class MetricLog:
         self._workdir = workdir
         self.lines = [line for line in _read(workdir / METRICS) if line["step"] <= step]
         self._events = None
-        if processes.is_first():
-            io.require_room(workdir, _ROOM_BYTES)
+        if processes.is_main_process():
+            io.require_free_space(workdir, _ROOM_BYTES)
             _write(workdir / METRICS, self.lines)
-            with io.naming(workdir / _EVENTS):
+            with io.as_user_error(workdir / _EVENTS):
                 self._events = tensorboardX.SummaryWriter(str(workdir / _EVENTS), purge_step=step + 1)
             # A table mined before a step belongs to that step: resuming from its start mines it again.
             self.remove_histograms(step)
@@ -55,8 +55,8 @@ class MetricLog:
         self.lines.append(line)
         if not self._events:
             return
-        io.require_room(self._workdir, _ROOM_BYTES)
-        io.append_json(self._workdir / METRICS, line)
+        io.require_free_space(self._workdir, _ROOM_BYTES)
+        io.append_json_line(self._workdir / METRICS, line)
         for name, value in values.items():
             self._events.add_scalar(f"{split}/{name}", value, step)
         self._events.flush()
@@ -67,8 +67,8 @@ class MetricLog:
             return
         counts, edges = np.histogram(values, bins=60)
         line = {"step": step, "epoch": epoch, "name": name, "mean": float(values.mean())}
-        io.require_room(self._workdir, _ROOM_BYTES)
-        io.append_json(self._workdir / HISTOGRAMS, {**line, "edges": edges.tolist(), "counts": counts.tolist()})
+        io.require_free_space(self._workdir, _ROOM_BYTES)
+        io.append_json_line(self._workdir / HISTOGRAMS, {**line, "edges": edges.tolist(), "counts": counts.tolist()})
         # Named by the step that it serves, so that a resume that mines again also purges it.
         self._events.add_histogram(name, values, step + 1)
 
@@ -98,7 +98,7 @@ class MetricLog:
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    lines = io.read_lines(path)
+    lines = io.read_json_lines(path)
     for line in lines:
         if missing := sorted(_NEEDED[path.name] - line.keys()):
             raise UserError(f"{path} has a line without {missing[0]}: restore the file, or delete it")

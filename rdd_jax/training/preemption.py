@@ -38,7 +38,7 @@ class StopSignal:
 
     def stop_requested(self) -> bool:
         """Whether any process of the run was asked to stop; they all call this between the same two calls."""
-        stops = processes.any_of(bool(self.signal_name))
+        stops = processes.any_process(bool(self.signal_name))
         if stops and not self.signal_name:
             self.signal_name = "another process was asked to stop"
         return stops

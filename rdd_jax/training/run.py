@@ -11,9 +11,9 @@ import ml_collections
 from rdd_jax import models
 from rdd_jax.analysis import report
 from rdd_jax.core import compilation, devices, io, processes
-from rdd_jax.core.compilation import CompileClock
-from rdd_jax.core.errors import Occupied
-from rdd_jax.core.processes import say, tell
+from rdd_jax.core.compilation import CompilationTimer
+from rdd_jax.core.errors import WorkdirLocked
+from rdd_jax.core.processes import print_once, warn
 from rdd_jax.core.progress import Progress
 from rdd_jax.runs import layout, naming, records
 from rdd_jax.runs.checkpointing import Checkpoints
@@ -47,21 +47,23 @@ def train(
     """
     versions()  # Looks up the commit now: the source may be edited during the run.
     validation.check(config, workdir)
-    compilation.keep(naming.shared_folder(workdir).absolute() / layout.COMPILATIONS)
+    compilation.enable_compilation_cache(naming.shared_folder(workdir).absolute() / layout.COMPILATIONS)
     if records.is_finished(workdir):
-        if processes.is_first() and records.differences(records.read_config(workdir), config):
+        if processes.is_main_process() and records.differences(records.read_config(workdir), config):
             records.write_config(config, workdir)  # The folder of the data or the teacher has been moved.
         summary = records.read_summary(workdir)
         _complete(workdir)
         return summary
-    if processes.is_first():
+    if processes.is_main_process():
         io.check_writable(workdir)
     for needed, place in naming.prerequisites(config, workdir):
         train_shared(needed, place, progress)
     validation.check_prerequisites(config, workdir)  # Another process may have trained them by another recipe.
     experiment = build(config, workdir)
     with locks.locked(workdir):
-        if processes.first_sees(records.is_finished(workdir)):  # By another process, while this one read the data.
+        if processes.broadcast_flag_from_main(
+            records.is_finished(workdir)
+        ):  # By another process, while this one read the data.
             return records.read_summary(workdir)
         return _train(config, workdir, experiment, progress)
 
@@ -77,12 +79,12 @@ def train_shared(
         UserError, TrainingInterrupted: as `train`.
         KeyboardInterrupt: on SIGINT while waiting.
     """
-    while not processes.first_sees(records.is_finished(workdir)):
-        if processes.first_sees(io.is_locked(workdir)):
+    while not processes.broadcast_flag_from_main(records.is_finished(workdir)):
+        if processes.broadcast_flag_from_main(io.is_locked(workdir)):
             locks.wait(workdir)
             continue
-        say(f"There is no {workdir.name} yet: training it in {workdir}")
-        with contextlib.suppress(Occupied):  # Another process was faster.
+        print_once(f"There is no {workdir.name} yet: training it in {workdir}")
+        with contextlib.suppress(WorkdirLocked):  # Another process was faster.
             train(config, workdir, progress)
     _complete(workdir)
 
@@ -93,7 +95,7 @@ def _train(
     """Trains a run whose prerequisites are finished and whose workdir is locked; returns its summary."""
     shapes, updates = jax.eval_shape(experiment.init, config.seed), experiment.epoch_starts[-1]
     with Checkpoints(workdir, keep_all=config.keep_all_checkpoints) as checkpoints, StopSignal() as stop_signal:
-        if processes.is_first():
+        if processes.is_main_process():
             records.write_config(config, workdir)
         checkpoints.require_room(shapes)
         try:
@@ -101,10 +103,10 @@ def _train(
         except StopRequested:
             done = "stopped while the teacher was evaluated"
             raise TrainingInterrupted(f"{stop_signal.signal_name}: {done}; the same command goes on") from None
-        with CompileClock() as clock:
+        with CompilationTimer() as clock:
             state = checkpoints.restore(shapes)
             if state is None:
-                say(f"student {config.student.name}: {models.count_parameters(shapes.student):,} parameters")
+                print_once(f"student {config.student.name}: {models.count_parameters(shapes.student):,} parameters")
                 state = devices.replicate(jax.jit(experiment.init)(config.seed))
             step = int(state.step)
             images = {"total_images": updates * config.batch_size, "done_images": step * config.batch_size}
@@ -119,18 +121,18 @@ def _train(
                     done = f"stopped after {trainer.saved_step:,} of {updates:,} updates, which are saved"
                     raise TrainingInterrupted(f"{stop_signal.signal_name}: {done}; the same command goes on") from None
     if skipped := summary.get("skipped_updates"):
-        tell(
+        warn(
             f"{skipped:,} of {updates:,} updates were skipped, as they would have left loss or weights that are not "
             "finite: a lower --config.learning_rate may help, with another --workdir"
         )
-    if processes.is_first():
+    if processes.is_main_process():
         io.write_json(workdir / layout.SUMMARY, summary)
         report.write(workdir)
-    processes.wait(f"{workdir} is finished")
+    processes.barrier(f"{workdir} is finished")
     return summary
 
 
 def _complete(workdir: Path) -> None:
     """Writes the report of a finished run that was stopped just before it."""
-    if processes.is_first() and not (workdir / layout.REPORT).exists():
+    if processes.is_main_process() and not (workdir / layout.REPORT).exists():
         report.write(workdir)

@@ -93,7 +93,7 @@ class Experiment(NamedTuple):
         indices = np.zeros((self.steps_per_call, batches.shape[1]), np.int32)
         indices[: len(batches)] = batches
         steps = np.int32(len(batches))
-        return self.train_call(state, teaching, shown, self.train.labels, devices.split_rows(indices), steps)
+        return self.train_call(state, teaching, shown, self.train.labels, devices.split_over_devices(indices), steps)
 
 
 def build(config: ml_collections.ConfigDict, workdir: Path) -> Experiment:

@@ -8,7 +8,7 @@ import ml_collections
 from rdd_jax import models
 from rdd_jax.core import io, processes
 from rdd_jax.core.fingerprints import fingerprint
-from rdd_jax.core.progress import counted
+from rdd_jax.core.progress import image_progress
 from rdd_jax.runs import layout, naming, records
 from rdd_jax.steps.evaluation import accuracies
 from rdd_jax.training.interruptible import StopRequested
@@ -36,19 +36,19 @@ def record(
     place, before = naming.teacher_place(config, workdir).absolute(), records.read_teacher(workdir)
     teacher = {"name": config.teacher.name, "place": str(place), "fingerprint": fingerprint(variables)}
     measured = accuracies(before) if before.get("fingerprint") == teacher["fingerprint"] else {}
-    if processes.any_of(not measured):
-        processes.say(f"evaluating the teacher in {place}")
+    if processes.any_process(not measured):
+        processes.print_once(f"evaluating the teacher in {place}")
         measured = _evaluate(experiment, stop_signal)
     parameters = models.count_parameters(variables)
-    processes.say(
+    processes.print_once(
         f"teacher {config.teacher.name}: {parameters:,} parameters, {measured['accuracy']:.2f}% of the test images"
     )
     if measured["accuracy"] < near_chance(model.num_classes):
-        processes.tell(
+        processes.warn(
             f"the teacher is hardly better than chance, {100 / model.num_classes:.3g}%: are {place} and the "
             "data set the right ones, and were its images normalised in the same way?"
         )
-    if processes.is_first():
+    if processes.is_main_process():
         io.write_json(workdir / layout.TEACHER, teacher | measured)
     return teacher | measured
 
@@ -56,7 +56,7 @@ def record(
 def _evaluate(experiment: Experiment, stop_signal: StopSignal) -> dict[str, float]:
     """Evaluates the teacher on the test images; returns its accuracies in percent."""
     model, variables = experiment.teacher
-    with counted("evaluating the teacher") as show:
+    with image_progress("evaluating the teacher") as show:
 
         def after(done: int, total: int) -> None:
             show(done, total)

@@ -11,9 +11,9 @@ import ml_collections
 import numpy as np
 
 from rdd_jax.core import devices
-from rdd_jax.core.compilation import CompileClock
-from rdd_jax.core.errors import Diverged, Unreadable
-from rdd_jax.core.processes import tell
+from rdd_jax.core.compilation import CompilationTimer
+from rdd_jax.core.errors import DataReadError, TrainingDiverged
+from rdd_jax.core.processes import warn
 from rdd_jax.core.progress import Progress
 from rdd_jax.data import pipeline
 from rdd_jax.runs.checkpointing import Checkpoints
@@ -54,7 +54,7 @@ class Trainer:
         experiment: Experiment,
         checkpoints: Checkpoints,
         log: MetricLog,
-        clock: CompileClock,
+        clock: CompilationTimer,
         stop_signal: StopSignal,
         progress: Progress,
     ):
@@ -65,7 +65,7 @@ class Trainer:
         self._clock = clock
         self._stop_signal = stop_signal
         self._progress = progress
-        self.work = InterruptibleRunner(stop_signal, progress.say)
+        self.work = InterruptibleRunner(stop_signal, progress.set_status)
         self.saved_step = 0
         self._compiled = 0.0  # Seconds of compilation that stand in the log already.
         self._starts = experiment.epoch_starts
@@ -85,13 +85,13 @@ class Trainer:
         """
         shapes = jax.eval_shape(lambda: state)
         step = self.saved_step = int(state.step)
-        self._progress.say("compiling")
+        self._progress.set_status("compiling")
         self._complete_log(state, step)
         while step < self._starts[-1]:
             try:
                 state = self._epoch(state, step)
             except NonFinite as error:
-                self._progress.forget()
+                self._progress.discard_pending()
                 state = self._roll_back(shapes, error.step)
             step = int(state.step)
 
@@ -114,14 +114,14 @@ class Trainer:
                 self._check_loss(step)
                 if step < end and (self._stop_signal.stop_requested() or step in self._checkpoint_steps):
                     self._save(step, state, None)
-            self._progress.drain()
+            self._progress.flush()
             self._check_loss(step)
             if pipeline.is_streamed(self._experiment.train.images):
                 extra["data_seconds"] = images.seconds
             extra["images_per_second"] = (end - first) * self._config.batch_size / (time.perf_counter() - started)
             self._record_training(state, epoch + 1, end, extra)
             accuracy = self._record_accuracies(state, epoch + 1, end)
-        except (StopRequested, Unreadable) as error:
+        except (StopRequested, DataReadError) as error:
             if step == first:
                 self._save_before_leaving(error, step, before)
             elif _is_finite(state):
@@ -178,7 +178,7 @@ class Trainer:
         It computes nothing on the devices, which an abandoned mining may keep busy.
         """
         # Data that cannot be read are met by one process alone, which cannot save for all.
-        alone = isinstance(error, Unreadable) and jax.process_count() > 1
+        alone = isinstance(error, DataReadError) and jax.process_count() > 1
         if state is not None and step > self.saved_step and not alone:
             self._write_checkpoint(step, state, None)
 
@@ -199,13 +199,13 @@ class Trainer:
             kept = self._checkpoints.steps()
             last = f"the last good checkpoint is of update {kept[-1]:,}" if kept else "there is no good checkpoint yet"
             ways = ", or --config.on_nan to skip or rollback" if self._config.on_nan == "stop" else ""
-            raise Diverged(
+            raise TrainingDiverged(
                 f"loss or weights are {again}not finite by update {step:,}, and {last}: set a lower "
                 f"--config.learning_rate{ways}, and another --workdir"
             )
         self._rolled_back = True
         self._mining.roll_back(int(good.step))
-        tell(f"not finite by update {step:,}: going on from there with the weights of update {int(good.step):,}")
+        warn(f"not finite by update {step:,}: going on from there with the weights of update {int(good.step):,}")
         # Two arrays, as both are donated to the next call.
         here, same = (devices.replicate(np.int32(step)) for _ in range(2))
         return train_state.start_epoch(good)._replace(step=here, optimizer=at_step(good.optimizer, same))

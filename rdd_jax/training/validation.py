@@ -10,7 +10,7 @@ import numpy as np
 
 from rdd_jax import methods, models
 from rdd_jax.core import io
-from rdd_jax.core.errors import UserError, is_text, unknown
+from rdd_jax.core.errors import UserError, is_plain_text, unknown_name_message
 from rdd_jax.core.types import ModelOutput
 from rdd_jax.data import augmentation, loading, samplers
 from rdd_jax.data.samplers import Sampler
@@ -38,7 +38,7 @@ _MOST = {
 def check(config: ml_collections.ConfigDict, workdir: Path, mend: str = "choose another --workdir") -> None:
     """Raises UserError for a run that could not work, or would spoil another's workdir (`mend` says what then)."""
     try:
-        if not is_text(str(workdir)):  # As of NUL, or of what is no text: the file system would refuse it later.
+        if not is_plain_text(str(workdir)):  # As of NUL, or of what is no text: the file system would refuse it later.
             raise ValueError(f"a workdir cannot be called {str(workdir)!r}: give another --workdir, preset or pair")
         _check_numbers(config)
         loading.check(config)
@@ -84,13 +84,13 @@ def _check_numbers(config: ml_collections.ConfigDict) -> None:
     if not all(isinstance(share, float) and 0 < share < 1 for share in config.milestones):
         raise ValueError(f"milestones are shares of the epochs, as in (0.5, 0.75); got {config.milestones}")
     if config.dtype not in models.DTYPES:
-        raise ValueError(unknown("dtype", config.dtype, models.DTYPES))
+        raise ValueError(unknown_name_message("dtype", config.dtype, models.DTYPES))
     if config.on_nan not in nonfinite.WAYS:
-        raise ValueError(unknown("on_nan", config.on_nan, nonfinite.WAYS))
+        raise ValueError(unknown_name_message("on_nan", config.on_nan, nonfinite.WAYS))
     if config.teacher.cache not in ("none", "views"):
-        raise ValueError(unknown("teacher.cache", config.teacher.cache, ("none", "views")))
+        raise ValueError(unknown_name_message("teacher.cache", config.teacher.cache, ("none", "views")))
     if config.teacher.cache_dtype not in teacher_cache.DTYPES:
-        raise ValueError(unknown("teacher.cache_dtype", config.teacher.cache_dtype, teacher_cache.DTYPES))
+        raise ValueError(unknown_name_message("teacher.cache_dtype", config.teacher.cache_dtype, teacher_cache.DTYPES))
 
 
 def _check_names(config: ml_collections.ConfigDict) -> None:
@@ -150,7 +150,7 @@ def _check_cache(config: ml_collections.ConfigDict, labels: np.ndarray, teacher:
 def _check_refresh(config: ml_collections.ConfigDict, num_examples: int) -> None:
     options = config.refresh
     if options.kind not in mining_schedule.KINDS:
-        raise ValueError(unknown("refresh.kind", options.kind, mining_schedule.KINDS))
+        raise ValueError(unknown_name_message("refresh.kind", options.kind, mining_schedule.KINDS))
     if options.start_epoch < 0 or options.epochs < 1:
         raise ValueError(
             f"refresh.start_epoch must not be negative and epochs at least 1; got {options.start_epoch} and "
@@ -168,7 +168,7 @@ def _check_refresh(config: ml_collections.ConfigDict, num_examples: int) -> None
 def _check_sampler(config: ml_collections.ConfigDict, num_examples: int) -> None:
     options = config.sampler
     if options.kind not in samplers.KINDS:
-        raise ValueError(unknown("sampler.kind", options.kind, samplers.KINDS))
+        raise ValueError(unknown_name_message("sampler.kind", options.kind, samplers.KINDS))
     for key in ("fraction", "start_fraction"):
         if not 0 < options[key] <= 1:
             raise ValueError(f"sampler.{key} is a share in (0, 1]; got {options[key]}")

@@ -202,9 +202,9 @@ def test_missing_or_damaged_objects(workdir, name, content):
 @pytest.mark.parametrize("tail", [b'{"name": "\xc3', b"12", b"\x00\x00"])
 def test_half_a_last_line_is_ignored(workdir, tail):
     path = workdir / "metrics.jsonl"
-    whole = io.read_lines(path)
+    whole = io.read_json_lines(path)
     path.write_bytes(path.read_bytes() + tail)
-    assert io.read_lines(path) == whole == list(_metrics(12))
+    assert io.read_json_lines(path) == whole == list(_metrics(12))
 
 
 def test_report_of_a_run_that_crashed_while_writing(workdir):
@@ -216,11 +216,11 @@ def test_report_of_a_run_that_crashed_while_writing(workdir):
 
 def test_read_lines(tmp_path):
     path = tmp_path / "lines.jsonl"
-    assert io.read_lines(path) == []
+    assert io.read_json_lines(path) == []
     path.write_text("")
-    assert io.read_lines(str(path)) == []
+    assert io.read_json_lines(str(path)) == []
     path.write_text('{"a": 1}\n\n{"a": "\u2028"}')
-    assert io.read_lines(path) == [{"a": 1}, {"a": "\u2028"}]
+    assert io.read_json_lines(path) == [{"a": 1}, {"a": "\u2028"}]
     path.write_text('{"a": 1}\n{"a": \n{"a": 3}\n')
     with pytest.raises(ValueError, match=r"lines\.jsonl, line 2: "):
-        io.read_lines(path)
+        io.read_json_lines(path)

@@ -66,7 +66,7 @@ def refusal(capsys, *arguments):
         ((RDD, "--config.learning_rate=nan"), ["learning_rate"]),
         ((RDD, "--config.distill.rdd.beta=inf"), ["distill.rdd.beta must be finite; got inf"]),
         ((RDD, f"--workdir={'x' * 300}"), ["xxx", "File name too long"]),
-        ((RDD, "--workdir=/dev/null/run"), ["/dev/null is not a folder: give another place"]),
+        ((RDD, "--workdir=/dev/null/run"), ["/dev/null is not a folder: give another path"]),
         ((RDD, "--coordinator=localhost", "--processes=2", "--process=0"), ["--coordinator=HOST:PORT"]),
         ((RDD, "--coordinator=localhost:1", "--processes=2", "--process=0", "--join_seconds=0"), ["--join_seconds"]),
         ((RDD, "--config.seed=2147483648"), ["seed", "2147483648"]),
@@ -147,21 +147,21 @@ def test_a_bug_of_the_package_is_not_blamed_on_the_configuration_file(tmp_path):
 
 
 def test_two_processes_do_not_share_a_workdir(tmp_path):
-    with io.locked(tmp_path), pytest.raises(UserError, match="another process"), io.locked(tmp_path):
+    with io.workdir_lock(tmp_path), pytest.raises(UserError, match="another process"), io.workdir_lock(tmp_path):
         pass
-    with io.locked(tmp_path):
+    with io.workdir_lock(tmp_path):
         pass
 
 
 def test_what_a_killed_process_had_half_written_is_cleared_away(tmp_path):
     (tmp_path / "figures").mkdir()
-    with io.replacing(tmp_path / "figures" / "curves.png") as file:
+    with io.atomic_write(tmp_path / "figures" / "curves.png") as file:
         (half,) = (tmp_path / "figures").iterdir()
         left = tmp_path / half.name
         left.write_bytes(b"half of it")
         file.write(b"whole")
     (tmp_path / ".mine").touch()
-    with io.locked(tmp_path):
+    with io.workdir_lock(tmp_path):
         assert {path.name for path in tmp_path.iterdir()} == {"figures", ".lock", ".mine"}
     assert (tmp_path / "figures" / "curves.png").read_bytes() == b"whole"
 

@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from rdd_jax.core.compilation import CompileClock
+from rdd_jax.core.compilation import CompilationTimer
 
 
 def test_only_what_is_new_is_made():
     double = jax.jit(lambda x: 2 * x)
-    with CompileClock() as clock:
+    with CompilationTimer() as clock:
         assert clock.seconds == 0
         double(jnp.ones(3))
         once = clock.seconds
@@ -32,13 +32,13 @@ def test_what_is_traced_within_another_counts_once():
         return x + 1
 
     started = time.perf_counter()
-    with CompileClock() as clock:
+    with CompilationTimer() as clock:
         jax.jit(lambda x: jax.jit(lambda y: slow_to_trace(y))(x))(jnp.ones(3))
     assert 0.05 <= clock.seconds <= time.perf_counter() - started
 
 
 def test_events_of_other_kinds_are_left_out():
-    with CompileClock() as clock:
+    with CompilationTimer() as clock:
         jax.monitoring.record_event_duration_secs("/jax/checkpoint/write", 3.0)
         assert clock.seconds == 0
         jax.monitoring.record_event_duration_secs("/jax/core/compile/backend_compile_duration", 0.25)

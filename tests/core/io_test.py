@@ -33,7 +33,7 @@ def test_a_place_that_cannot_be_written_is_named(in_the_way, name, words):
     before = sorted(in_the_way.rglob("*"))
     with pytest.raises(UserError, match=words):
         io.check_writable(in_the_way / name)
-    with pytest.raises(UserError, match=name), io.locked(in_the_way / name):
+    with pytest.raises(UserError, match=name), io.workdir_lock(in_the_way / name):
         pass
     assert sorted(in_the_way.rglob("*")) == before
 
@@ -44,17 +44,17 @@ def test_a_place_that_can_be_written_is_left_as_it_is(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("write", [lambda path: io.write_json(path, {}), lambda path: io.append_json(path, {})])
+@pytest.mark.parametrize("write", [lambda path: io.write_json(path, {}), lambda path: io.append_json_line(path, {})])
 def test_a_file_that_cannot_be_written_is_named(tmp_path, write):
     (tmp_path / "config.json").mkdir()
-    with pytest.raises(UserError, match=r"config.json: Is a directory; give another place"):
+    with pytest.raises(UserError, match=r"config.json: Is a directory; give another path"):
         write(tmp_path / "config.json")
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 
 
 def test_on_a_full_disk_the_file_is_named():
-    with pytest.raises(UserError, match="/dev/full: No space left on device; make room"):
-        io.append_json(io.Path("/dev/full"), {})
+    with pytest.raises(UserError, match="/dev/full: No space left on device; free some space"):
+        io.append_json_line(io.Path("/dev/full"), {})
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000])
@@ -66,17 +66,17 @@ def test_a_damaged_object_is_named_with_the_mend(tmp_path, content):
 
 
 def test_a_folder_in_the_place_of_a_file_is_named(tmp_path):
-    for read in (io.read_lines, lambda path: io.read_json(path, "")):
+    for read in (io.read_json_lines, lambda path: io.read_json(path, "")):
         with pytest.raises(UserError, match="Is a directory"):
             read(tmp_path)
 
 
 def test_room_is_required_before_it_is_used(tmp_path, monkeypatch):
-    io.require_room(tmp_path, 1)
+    io.require_free_space(tmp_path, 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1_500_000))
-    io.require_room(tmp_path, 1_500_000)
-    with pytest.raises(UserError, match=r"1.5 MB of room are left and 2.0 MB are needed; make room"):
-        io.require_room(tmp_path, 2_000_000)
+    io.require_free_space(tmp_path, 1_500_000)
+    with pytest.raises(UserError, match=r"2.0 MB are needed and 1.5 MB are free; free some space"):
+        io.require_free_space(tmp_path, 2_000_000)
 
 
 def test_a_lock_that_cannot_be_had_for_another_reason_is_no_other_process(tmp_path, monkeypatch):
@@ -84,5 +84,5 @@ def test_a_lock_that_cannot_be_had_for_another_reason_is_no_other_process(tmp_pa
         raise OSError(37, os.strerror(37))
 
     monkeypatch.setattr(io.fcntl, "flock", flock)
-    with pytest.raises(UserError, match=r".lock: No locks available"), io.locked(tmp_path):
+    with pytest.raises(UserError, match=r".lock: No locks available"), io.workdir_lock(tmp_path):
         pass

@@ -48,13 +48,13 @@ def test_a_place_that_is_none_is_refused():
     places += [(coordinator, 2, 0) for coordinator in ("localhost", ":23456", "localhost:", "localhost:70000")]
     for place in places:
         with pytest.raises(UserError, match="several processes need --coordinator"):
-            processes.join(processes.Place(*place))
+            processes.initialize(processes.ProcessSpec(*place))
 
 
 @pytest.mark.parametrize(
     ("place", "words"),
     [
-        (("localhost:9", 3, 0), "not all of the processes 1 to 2 have come to localhost:9 within 0.05 seconds"),
+        (("localhost:9", 3, 0), "not all of the processes 1 to 2 connected to localhost:9 within 0.05 seconds"),
         (("localhost:9", 3, 1), "process 0 at localhost:9 does not answer within 0.05 seconds"),
     ],
 )
@@ -62,7 +62,7 @@ def test_a_process_without_its_partners_ends_in_time_with_a_line(monkeypatch, ca
     ended, codes = threading.Event(), []
     monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **__: ended.wait(60))
     monkeypatch.setattr(os, "_exit", lambda code: (codes.append(code), ended.set()))
-    processes.join(processes.Place(*place), seconds=0.05)
+    processes.initialize(processes.ProcessSpec(*place), seconds=0.05)
     assert codes == [2]
     (line,) = capfd.readouterr().err.splitlines()
     assert words in line
@@ -73,14 +73,14 @@ def test_processes_that_find_each_other_in_time_are_left_alone(monkeypatch):
     monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **__: None)
     codes = []
     monkeypatch.setattr(os, "_exit", codes.append)
-    processes.join(processes.Place("localhost:9", 2, 0), seconds=0.05)
+    processes.initialize(processes.ProcessSpec("localhost:9", 2, 0), seconds=0.05)
     time.sleep(0.2)
     assert codes == []
 
 
 def test_one_process_needs_no_others(monkeypatch):
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
-    processes.join(processes.Place())
-    assert processes.is_first()
-    assert (processes.any_of(True), processes.any_of(False)) == (True, False)
-    assert processes.from_first({"a": 3}) == {"a": 3}
+    processes.initialize(processes.ProcessSpec())
+    assert processes.is_main_process()
+    assert (processes.any_process(True), processes.any_process(False)) == (True, False)
+    assert processes.broadcast_from_main({"a": 3}) == {"a": 3}

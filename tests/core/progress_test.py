@@ -5,7 +5,7 @@ import time
 import pytest
 
 from rdd_jax.core import progress
-from rdd_jax.core.progress import counted, format_line
+from rdd_jax.core.progress import format_line, image_progress
 
 METER = {"n": 18_000, "total": 44_800, "rate": 139.6, "elapsed": 120.0, "initial": 0, "ascii": False}
 EXTRAS = ("accuracy 19.5%", "loss 4.987")
@@ -43,7 +43,7 @@ def test_before_the_first_image_the_remaining_time_is_unknown():
 @pytest.mark.parametrize(("delay", "shown"), [(0.0, True), (60.0, False)])
 def test_a_loop_of_more_than_seconds_is_shown(capsys, monkeypatch, delay, shown):
     monkeypatch.setattr(progress, "_DELAY_SECONDS", delay)
-    with counted("evaluating") as on_batch:
+    with image_progress("evaluating") as on_batch:
         on_batch(500, 1200)
         time.sleep(0.2)
         on_batch(1000, 1200)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from configs import base
-from rdd_jax.core.errors import Unreadable
+from rdd_jax.core.errors import DataReadError
 from rdd_jax.data import loading
 from rdd_jax.data.folders import Files
 from rdd_jax.data.resize import ResizeRule, usual_crop_share
@@ -83,7 +83,9 @@ def test_images_of_several_sizes_want_one_and_the_message_names_two(tmp_path):
 def test_an_image_of_another_size_is_found_at_the_latest_when_it_is_read(tmp_path):
     pictures(tmp_path, [(32, 32, 3), (40, 32, 3)])
     images = Stream(Files(tmp_path / "train", ("a", "b")), (32, 32, 3))
-    with pytest.raises(Unreadable, match=r"1.png cannot be read \(it has 32 x 40 pixels, the first image has 32 x 32"):
+    with pytest.raises(
+        DataReadError, match=r"1.png cannot be read \(it has 32 x 40 pixels, the first image has 32 x 32"
+    ):
         images[:]
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rdd_jax.core import devices as parallel
+from rdd_jax.core import devices
 from rdd_jax.data import samplers
 from rdd_jax.data.samplers import Sampler
 from rdd_jax.steps import rho_loss
@@ -145,16 +145,16 @@ def test_the_largest_reducible_losses_are_kept(candidates):
     np.testing.assert_array_equal(rows[np.asarray(places)], kept)
 
 
-def test_the_choice_is_made_among_the_candidates_of_all_devices(candidates, devices):
+def test_the_choice_is_made_among_the_candidates_of_all_devices(candidates, num_devices):
     images, labels, scores, rows = candidates
     alone = jax.jit(functools.partial(select, keep=8))(*candidates)
 
     def own(*arguments):
-        chosen = select(*arguments, keep=8 // devices, axis_name=parallel.AXIS)
-        return jax.lax.all_gather(chosen, parallel.AXIS, tiled=True)
+        chosen = select(*arguments, keep=8 // num_devices, axis_name=devices.AXIS)
+        return jax.lax.all_gather(chosen, devices.AXIS, tiled=True)
 
-    together = parallel.data_parallel(own, in_axes=(None, None, None, 0))(
-        images, labels, scores, parallel.split_rows(rows)
+    together = devices.data_parallel(own, in_axes=(None, None, None, 0))(
+        images, labels, scores, devices.split_over_devices(rows)
     )
     jax.tree.map(np.testing.assert_array_equal, together, alone)
     assert jnp.unique(together[0]).size == 8

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from program import ROOT
 
-from rdd_jax.core import devices as parallel
-from rdd_jax.core.errors import Unreadable
+from rdd_jax.core.devices import padded_index_batches, split_over_devices
+from rdd_jax.core.errors import DataReadError
 from rdd_jax.data import datasets, pipeline
 from rdd_jax.data.folders import Files
 from rdd_jax.data.resize import ResizeRule
@@ -83,7 +83,7 @@ def test_an_image_that_cannot_be_read_is_named(folder, workers):
     damaged.write_bytes(content[: len(content) // 2])
     files = Files(folder / "train", ("a", "b"))
     images = stream(files, (16, 16, 3), rule=ResizeRule(16, 16), workers=workers)
-    with pytest.raises(Unreadable, match=f"{re.escape(str(damaged))} cannot be read .*replace it"):
+    with pytest.raises(DataReadError, match=f"{re.escape(str(damaged))} cannot be read .*replace it"):
         list(images.evaluated(np.arange(10)[:, None]))
 
 
@@ -106,26 +106,26 @@ class Deadly(Arrays):
 @pytest.mark.slow
 def test_a_worker_that_dies_is_reported_with_the_image_it_was_at():
     images = stream(Deadly("digits", DIGITS.train_images, DIGITS.train_labels), workers=2)
-    with pytest.raises(Unreadable, match=r"died while at image 70 of digits .*exit code -9"):
+    with pytest.raises(DataReadError, match=r"died while at image 70 of digits .*exit code -9"):
         list(images.evaluated(np.arange(128).reshape(8, 16)))
 
 
 # ---- The feed ----
 
 
-def test_each_device_is_sent_the_rows_that_it_would_look_up(devices):
+def test_each_device_is_sent_the_rows_that_it_would_look_up(num_devices):
     calls = [BATCHES[:3], BATCHES[3:5]]
     for call, sent in zip(calls, pipeline.of(stream()).trained(0, calls, 3), strict=True):
-        own = parallel.split_rows(call)
-        assert sent.shape == (devices, 3, 32 // devices, 8, 8, 1)
+        own = split_over_devices(call)
+        assert sent.shape == (num_devices, 3, 32 // num_devices, 8, 8, 1)
         np.testing.assert_array_equal(sent[:, : len(call)], DIGITS.train_images[own])
         assert not sent[:, len(call) :].any()
-    places = parallel.padded_batches(90, 40)
+    places = padded_index_batches(90, 40)
     for indices, sent in zip(places, pipeline.of(stream()).evaluated(places), strict=True):
         np.testing.assert_array_equal(sent[indices >= 0], DIGITS.train_images[indices[indices >= 0]])
 
 
-def test_random_crops_are_the_same_however_many_devices_there_are(devices):
+def test_random_crops_are_the_same_however_many_devices_there_are(num_devices):
     images = stream(resized_crop=True)
     sent = next(pipeline.of(images).trained(7, [BATCHES[:1]], 1))
     whole = next(images.trained(BATCHES[:1], 7, PLACES))

@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from rdd_jax.core.io import read_lines
+from rdd_jax.core.io import read_json_lines
 
 ROOT = Path(__file__).parent.parent.parent
 # 3 epochs of 5 steps with a checkpoint every 3: some fall into the middle of an epoch.
@@ -76,7 +76,7 @@ def wait_for(step, process, workdir):
 
 def history(workdir):
     """The lines of metrics.jsonl without what they cost."""
-    lines = read_lines(workdir / "metrics.jsonl")
+    lines = read_json_lines(workdir / "metrics.jsonl")
     return [{key: value for key, value in line.items() if key not in COSTS} for line in lines]
 
 

@@ -24,7 +24,7 @@ from tiny import (
 )
 
 from rdd_jax import methods
-from rdd_jax.core import devices as parallel
+from rdd_jax.core import devices
 from rdd_jax.core.types import Distiller
 
 DTYPES = "float32", "bfloat16"
@@ -127,26 +127,26 @@ def test_rows_without_a_batch_of_their_own(name):
 
 
 @every_method
-def test_four_devices_are_one(name, devices):
+def test_four_devices_are_one(name, num_devices):
     """Loss, gradients and state, and the banks on the devices must not drift apart."""
     distiller = create(name)
     params, state = refreshed(distiller)
 
     def on_one_device(params, state, student, teacher, batch):
-        return evaluate(distiller, params, state, student, teacher, batch=batch, seed=1, axis_name=parallel.AXIS)
+        return evaluate(distiller, params, state, student, teacher, batch=batch, seed=1, axis_name=devices.AXIS)
 
     # Seed 1 has RDD draw negatives that some devices must leave out, and others not.
     one = compiled(distiller)(params, state, seed=1)
     # Float32 sums in another order, and exp(q.v/0.07) magnifies the rounding of q.v fourteenfold.
     assert_close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
-    split = jax.tree.map(lambda x: x.reshape(devices, ROWS // devices, *x.shape[1:]), (STUDENT, TEACHER, BATCH))
+    split = jax.tree.map(lambda x: x.reshape(num_devices, ROWS // num_devices, *x.shape[1:]), (STUDENT, TEACHER, BATCH))
 
-    run = parallel.data_parallel(on_one_device, in_axes=(None, None, 0, 0, 0))
-    real = run(*parallel.replicate((params, state)), *split)
+    run = devices.data_parallel(on_one_device, in_axes=(None, None, 0, 0, 0))
+    real = run(*devices.replicate((params, state)), *split)
     jax.tree.map(assert_close, real, one)
     for leaf in jax.tree.leaves(real[2]):
-        copies = parallel.per_device_copies(leaf)
-        assert len(copies) == devices
+        copies = devices.per_device_copies(leaf)
+        assert len(copies) == num_devices
         assert all(np.array_equal(copy, copies[0]) for copy in copies)
 
 

@@ -183,7 +183,7 @@ def test_where_there_is_no_room_no_write_is_begun(tmp_path, monkeypatch):
     with Checkpoints(tmp_path) as checkpoints:
         monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=2**20))
         for write in (lambda: checkpoints.require_room(shapes()), lambda: checkpoints.save(2, state_at(2), 60.0)):
-            with pytest.raises(UserError, match=r"checkpoints: 1.0 MB of room are left and 1.0 MB are needed"):
+            with pytest.raises(UserError, match=r"checkpoints: 1.0 MB are needed and 1.0 MB are free"):
                 write()
     assert kept(tmp_path) == [1]
 

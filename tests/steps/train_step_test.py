@@ -9,7 +9,7 @@ import numpy as np
 from tiny import CLASSES, EXAMPLES, LABELS, ROWS, create
 
 from rdd_jax import methods
-from rdd_jax.core import devices as parallel
+from rdd_jax.core import devices
 from rdd_jax.core.collectives import all_gather
 from rdd_jax.core.types import Distiller, ModelOutput
 from rdd_jax.models import layers
@@ -209,21 +209,21 @@ def test_a_call_of_many_steps_is_as_many_calls():
     assert many._cache_size() == 1
 
 
-def test_devices_train_the_same_student(devices):
+def test_devices_train_the_same_student(num_devices):
     """Every method at once, random views, batch norm: three updates on all devices and on one; the state is donated."""
     distiller = methods.weighted_sum({name: (0.5, create(name)) for name in methods.METHODS})
     one = jax.jit(train_call(Convolutional(), distiller, preprocess=noisy))
-    each = train_call(Convolutional(parallel.AXIS), distiller, preprocess=noisy, axis_name=parallel.AXIS)
-    every = parallel.data_parallel(each, in_axes=(None, None, None, None, 0, None), donated=(0,))
+    each = train_call(Convolutional(devices.AXIS), distiller, preprocess=noisy, axis_name=devices.AXIS)
+    every = devices.data_parallel(each, in_axes=(None, None, None, None, 0, None), donated=(0,))
     # Copies: a donated buffer must have no other user.
     one_state = fresh(Convolutional(), distiller)
-    state, teacher = (parallel.replicate(jax.tree.map(np.array, x)) for x in (one_state, one_state.student))
-    images, labels = parallel.replicate((IMAGES, LABELS))
+    state, teacher = (devices.replicate(jax.tree.map(np.array, x)) for x in (one_state, one_state.student))
+    images, labels = devices.replicate((IMAGES, LABELS))
     one_teacher, earlier = one_state.student, None
     for indices in INDICES[:, None]:
         one_state, expected = one(one_state, one_teacher, IMAGES, LABELS, indices, 1)
         before = state
-        state, progress = every(before, teacher, images, labels, parallel.split_rows(indices), 1)
+        state, progress = every(before, teacher, images, labels, devices.split_over_devices(indices), 1)
         assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before))
         if earlier is not None:  # What a call reports outlives the next one.
             np.testing.assert_allclose(*earlier, rtol=1e-5)
@@ -237,8 +237,8 @@ def test_devices_train_the_same_student(devices):
     jax.tree.map(functools.partial(close, least=0.1), state.metrics, one_state.metrics)
     jax.tree.map(close, state._replace(metrics={}), one_state._replace(metrics={}))
     for leaf in jax.tree.leaves(state):
-        copies = parallel.per_device_copies(leaf)
-        assert len(copies) == devices
+        copies = devices.per_device_copies(leaf)
+        assert len(copies) == num_devices
         assert all(np.array_equal(copy, copies[0]) for copy in copies)
 
 
@@ -275,6 +275,6 @@ def test_draws_are_keyed_by_seed_step_and_place():
 
 
 def test_draws_do_not_know_the_devices():
-    split = recorded(indices=INDICES[:1].reshape(1, 4, -1).swapaxes(0, 1), axis_name=parallel.AXIS)
+    split = recorded(indices=INDICES[:1].reshape(1, 4, -1).swapaxes(0, 1), axis_name=devices.AXIS)
     for device in range(4):
         jax.tree.map(lambda x, y, i=device: np.testing.assert_array_equal(x[i], y), split, recorded())

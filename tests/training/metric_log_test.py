@@ -35,7 +35,7 @@ def test_a_file_in_the_place_of_the_events_is_named(tmp_path):
 def test_nothing_is_written_where_there_is_no_room(tmp_path, monkeypatch):
     with MetricLog(tmp_path, 0) as log:
         monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
-        with pytest.raises(UserError, match="make room"):
+        with pytest.raises(UserError, match="free some space"):
             log.write_scalars(5, 1, "train", {"loss": 1.0})
     assert not (tmp_path / "metrics.jsonl").exists()
 

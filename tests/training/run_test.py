@@ -13,8 +13,8 @@ from program import assert_same_to_the_bit, assert_same_up_to_rounding, final_ar
 
 import rdd_jax
 from configs import rdd
-from rdd_jax.core import devices as parallel
-from rdd_jax.core.io import read_lines
+from rdd_jax.core import devices
+from rdd_jax.core.io import read_json_lines
 from rdd_jax.data import datasets
 from rdd_jax.data.samplers import epoch_batches
 from rdd_jax.main import main
@@ -23,7 +23,7 @@ from rdd_jax.training import setup
 
 
 def views_computed(workdir):
-    return [line["views_computed"] for line in read_lines(workdir / "metrics.jsonl") if line["split"] == "train"]
+    return [line["views_computed"] for line in read_json_lines(workdir / "metrics.jsonl") if line["split"] == "train"]
 
 
 def test_a_run_leaves_what_the_design_promises(straight):
@@ -32,7 +32,7 @@ def test_a_run_leaves_what_the_design_promises(straight):
     assert summary["method"] == "rdd"
     assert summary["versions"]["rdd_jax"].startswith(rdd_jax.__version__)
     assert summary["steps"] == 15
-    lines = read_lines(straight / "metrics.jsonl")
+    lines = read_json_lines(straight / "metrics.jsonl")
     tests = [line for line in lines if line["split"] == "test"]
     assert [line["step"] for line in tests] == [5, 10, 15]
     assert summary["student"]["accuracy"] == tests[-1]["accuracy"]
@@ -49,7 +49,7 @@ def test_a_run_leaves_what_the_design_promises(straight):
     told = straight.with_name("straight.log").read_text()
     sentence = f"teacher resnet8: 77,754 parameters, {record['accuracy']:.2f}% of the test images"
     assert 0 < told.find(sentence) < told.find("rdd compiling")
-    assert [line["epoch"] for line in read_lines(straight / "histograms.jsonl")] == [1, 2]
+    assert [line["epoch"] for line in read_json_lines(straight / "histograms.jsonl")] == [1, 2]
     for name in ("config.json", "report.html", "figures/curves.png", "figures/confusion.png"):
         assert (straight / name).stat().st_size > 500
     assert list((straight / "events").iterdir())
@@ -74,7 +74,7 @@ def test_rdd_reaches_a_floor_of_accuracy_on_digits(start):
 def test_nothing_is_compiled_twice(straight):
     """The first epoch compiles the step and the evaluation, the second the mining, the third has all it needs."""
     compiled = {
-        (line["epoch"], line["split"]): line["compile_seconds"] for line in read_lines(straight / "metrics.jsonl")
+        (line["epoch"], line["split"]): line["compile_seconds"] for line in read_json_lines(straight / "metrics.jsonl")
     }
     assert compiled[1, "train"] > 0
     assert compiled[1, "test"] > 0
@@ -101,7 +101,7 @@ def test_a_finished_run_is_not_run_again(start, straight):
 
 def test_evaluation_finds_the_accuracy_that_the_run_ended_with(straight, capsys):
     assert main(["main", "--mode=evaluate", f"--workdir={straight}"]) == 0
-    printed, last = json.loads(capsys.readouterr().out), read_lines(straight / "metrics.jsonl")[-1]
+    printed, last = json.loads(capsys.readouterr().out), read_json_lines(straight / "metrics.jsonl")[-1]
     assert printed == {name: pytest.approx(last[name], rel=1e-5) for name in ("loss", "accuracy", "top5_accuracy")}
 
 
@@ -131,12 +131,14 @@ def test_what_sampler_and_refresh_go_by_survives_a_kill(start):
     kill_at(8, process, workdir)  # Well after what is found before epoch 3.
     finish(*start("adaptive_killed", *options))
     assert_same_to_the_bit(workdir, straight, 11)
-    lines = [line for line in read_lines(workdir / "metrics.jsonl") if line["split"] == "train"]
+    lines = [line for line in read_json_lines(workdir / "metrics.jsonl") if line["split"] == "train"]
     assert [line["step"] for line in lines] == [2, 6, 11]
     assert ["mine_seconds" in line for line in lines[:2]] == [False, True]
     assert ["drift_pool" in line for line in lines] == [False, False, True]
     assert 0 < lines[2]["drift_pool"] <= 1
-    seconds = [line["drift_seconds"] for line in read_lines(straight / "metrics.jsonl") if line["split"] == "train"]
+    seconds = [
+        line["drift_seconds"] for line in read_json_lines(straight / "metrics.jsonl") if line["split"] == "train"
+    ]
     assert seconds[2] > seconds[0]
 
 
@@ -187,8 +189,8 @@ def test_any_number_of_devices_trains_the_same_student(start, straight, devices)
 @pytest.mark.stress
 def test_a_run_goes_on_with_more_or_fewer_devices(start, straight):
     """What is restored is held against its checksums: it is the same to the bit on any number of devices."""
-    for step, devices in ((3, 8), (6, 2), (12, 4)):
-        kill_at(step, *start("elastic", devices=devices))
+    for step, num_devices in ((3, 8), (6, 2), (12, 4)):
+        kill_at(step, *start("elastic", devices=num_devices))
     workdir = finish(*start("elastic", devices=1))
     assert "damaged" not in workdir.with_name("elastic.log").read_text()
     assert_same_up_to_rounding(workdir, straight)
@@ -198,15 +200,15 @@ def test_every_device_holds_the_same_state(tmp_path):
     config = rdd.get_config("digits")
     config.update({"batch_size": 64, "teacher": {"name": ""}, "refresh": {"epochs": 1}})
     run = setup.build(config, tmp_path / "run")
-    state = parallel.replicate(jax.jit(run.init)(0))
+    state = devices.replicate(jax.jit(run.init)(0))
     batches = epoch_batches(len(run.train.labels), 64, 0, 0)
     for batch in batches[:3]:
-        rows = parallel.split_rows(batch[None])
+        rows = devices.split_over_devices(batch[None])
         state, _ = run.train_call(state, {}, *run.train, rows, np.int32(1))
     embeddings = run.embed(run.student)(state.student, run.train.images)
     state = run.refresh(state, embeddings, embeddings[:, ::-1])
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
-        first, *others = parallel.per_device_copies(leaf)
+        first, *others = devices.per_device_copies(leaf)
         assert len(others) == jax.local_device_count() - 1 > 0
         for other in others:
             np.testing.assert_array_equal(first, other, err_msg=jax.tree_util.keystr(path))

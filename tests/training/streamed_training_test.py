@@ -7,7 +7,7 @@ import pytest
 from program import assert_same_to_the_bit, finish, history, kill_at
 
 from configs import base
-from rdd_jax.core.errors import Unreadable
+from rdd_jax.core.errors import DataReadError
 from rdd_jax.runs.checkpointing import latest_step
 from rdd_jax.training.run import train
 from rdd_jax.training.setup import make_sampler
@@ -27,7 +27,7 @@ def test_an_image_that_cannot_be_read_costs_no_update(folder, tmp_path):
     path = sorted((folder / "train").rglob("*.png"))[unlucky]
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(Unreadable, match=f"{re.escape(str(path))} cannot be read"):
+    with pytest.raises(DataReadError, match=f"{re.escape(str(path))} cannot be read"):
         train(chosen, tmp_path / "disturbed")
     assert latest_step(tmp_path / "disturbed") == 1
     path.write_bytes(content)

@@ -56,7 +56,7 @@ def there(folder, name):
 
 def updates_known(workdir):
     """The last update that the record tells of, and that of the last checkpoint."""
-    recorded = [line["step"] for line in io.read_lines(workdir / layout.METRICS)]
+    recorded = [line["step"] for line in io.read_json_lines(workdir / layout.METRICS)]
     saved = [int(path.name) for path in (workdir / "checkpoints").glob("*") if path.name.isdigit()]
     return max(recorded, default=0), max(saved, default=0)
 

@@ -13,7 +13,7 @@ from left import leave_run
 from configs import ce, kd, rdd_sampling, teacher
 from rdd_jax.cli.command_line import configuration
 from rdd_jax.core import io
-from rdd_jax.core.errors import Occupied, UserError
+from rdd_jax.core.errors import UserError, WorkdirLocked
 from rdd_jax.core.fingerprints import fingerprint
 from rdd_jax.main import exit_code
 from rdd_jax.runs import layout, naming, records
@@ -229,7 +229,7 @@ def while_another_is_there(place, leaves):
     locked = threading.Event()
 
     def work():
-        with io.locked(place):
+        with io.workdir_lock(place):
             locked.set()
             threading.Event().wait(0.1)
             leaves()
@@ -258,7 +258,7 @@ def test_who_waits_can_be_stopped(tmp_path, trained, capsys, number, code):
 
     before = signal.signal(number, signal.default_int_handler)  # A shell's background job would ignore SIGINT.
     try:
-        with io.locked(tmp_path / NAME):
+        with io.workdir_lock(tmp_path / NAME):
             threading.Timer(0.1, os.kill, (os.getpid(), number)).start()
             assert exit_code(work) == code
     finally:
@@ -269,7 +269,11 @@ def test_who_waits_can_be_stopped(tmp_path, trained, capsys, number, code):
 
 
 def test_the_workdir_of_a_run_itself_is_not_waited_for(tmp_path):
-    with io.locked(tmp_path), pytest.raises(Occupied, match="another process is at work"), locks.locked(tmp_path):
+    with (
+        io.workdir_lock(tmp_path),
+        pytest.raises(WorkdirLocked, match="another process is using"),
+        locks.locked(tmp_path),
+    ):
         pass
     assert not io.is_locked(tmp_path)
 

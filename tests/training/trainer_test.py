@@ -11,9 +11,9 @@ import pytest
 from clu.metrics import Average
 
 from rdd_jax.core import devices
-from rdd_jax.core.compilation import CompileClock
-from rdd_jax.core.errors import Diverged
-from rdd_jax.core.io import read_lines
+from rdd_jax.core.compilation import CompilationTimer
+from rdd_jax.core.errors import TrainingDiverged
+from rdd_jax.core.io import read_json_lines
 from rdd_jax.core.progress import Progress
 from rdd_jax.data.samplers import Sampler
 from rdd_jax.runs.checkpointing import Checkpoints
@@ -114,11 +114,11 @@ class Run:
         """Returns the trainer, and whether it was interrupted."""
         with (
             Checkpoints(self.workdir) as checkpoints,
-            CompileClock() as clock,
+            CompilationTimer() as clock,
             StopSignal() as stop_signal,
             Progress("", total_images=UPDATES * ROWS, done_images=0, lag=0) as progress,
         ):
-            show = progress.say
+            show = progress.set_status
 
             def say(activity):
                 show(activity)
@@ -126,7 +126,7 @@ class Run:
                     if activity.startswith(name):
                         action(stop_signal)
 
-            progress.say = say
+            progress.set_status = say
             state = checkpoints.restore(state_at()) or state_at()
             with MetricLog(self.workdir, int(state.step)) as log:
                 made = Trainer(self.config, self.experiment(), checkpoints, log, clock, stop_signal, progress)
@@ -141,10 +141,10 @@ class Run:
             return checkpoints.restore(state_at())
 
     def lines(self):
-        return [(line["step"], line["split"]) for line in read_lines(self.workdir / "metrics.jsonl")]
+        return [(line["step"], line["split"]) for line in read_json_lines(self.workdir / "metrics.jsonl")]
 
     def mined_at(self):
-        return [line["step"] for line in read_lines(self.workdir / "histograms.jsonl")]
+        return [line["step"] for line in read_json_lines(self.workdir / "histograms.jsonl")]
 
 
 ALL_LINES = [(step, split) for step in (2, 4, 6) for split in ("train", "test")]
@@ -235,7 +235,7 @@ def test_an_error_in_a_long_computation_is_raised(tmp_path):
 def test_a_state_that_is_not_finite_is_not_mined(tmp_path, monkeypatch):
     run = Run(tmp_path)
     monkeypatch.setattr(trainer, "_is_finite", lambda state: int(state.step) != 2)
-    with pytest.raises(Diverged, match="not finite by update 2"):
+    with pytest.raises(TrainingDiverged, match="not finite by update 2"):
         run.train()
     assert not run.minings
 

@@ -14,8 +14,8 @@ from rdd_jax.analysis.explain.explanation import explain
 from rdd_jax.analysis.explain.page import Model, write
 from rdd_jax.analysis.explain.plots import Examples
 from rdd_jax.core import devices, io
-from rdd_jax.core.errors import UserError, unknown
-from rdd_jax.core.progress import counted
+from rdd_jax.core.errors import UserError, unknown_name_message
+from rdd_jax.core.progress import image_progress
 from rdd_jax.data import datasets, loading
 from rdd_jax.runs import layout, naming, records
 from rdd_jax.runs.trained_models import TrainedModel, load_student, load_teacher, make_input_normalizer
@@ -112,7 +112,7 @@ def _student(workdir: Path, title: str, config: ml_collections.ConfigDict) -> _S
 def _check(sides: tuple[_Side, _Side], options: Options) -> None:
     """Raises UserError for what can be told without reading data or networks."""
     if options.dataset and options.dataset not in datasets.NAMES:
-        raise UserError(unknown("data set", options.dataset, datasets.NAMES))
+        raise UserError(unknown_name_message("data set", options.dataset, datasets.NAMES))
     if options.clusters < 1:
         raise UserError(f"--clusters must be at least 1; got {options.clusters}")
     if not _fewest(options) <= options.examples <= _MOST_EXAMPLES:
@@ -165,7 +165,7 @@ def _label(name: str, class_names: tuple[str, ...]) -> int:
         return class_names.index(name)
     if name.isdecimal() and int(name) < len(class_names):
         return int(name)
-    raise UserError(unknown("class", name, class_names))
+    raise UserError(unknown_name_message("class", name, class_names))
 
 
 def _see(sides: tuple[_Side, _Side], options: Options) -> _Seen:
@@ -177,7 +177,7 @@ def _see(sides: tuple[_Side, _Side], options: Options) -> _Seen:
     for side, network in zip(sides, networks, strict=True):
         own = loading.load(side.config)
         shown = devices.replicate(images)
-        with counted("embedding") as on_batch:
+        with image_progress("embedding") as on_batch:
             embedded = make_embed(network.model, make_input_normalizer(own))(network.variables, shown, on_batch)
         embeddings.append(np.asarray(embedded, np.float32))
         if not np.isfinite(embeddings[-1]).all():

@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 
 from rdd_jax.analysis.prediction.predictions import Predictions
-from rdd_jax.core import io as files
+from rdd_jax.core.io import write_json, write_text
 from rdd_jax.data import folders
 from rdd_jax.runs import layout
 
@@ -31,8 +31,8 @@ def write(folder: Path, predictions: Predictions) -> Path:
         }
         for image in predictions.images
     ]
-    files.write_json(folder / layout.PREDICTIONS_RECORD, record)
-    files.write_text(folder / layout.PREDICTIONS_PAGE, _html(predictions))
+    write_json(folder / layout.PREDICTIONS_RECORD, record)
+    write_text(folder / layout.PREDICTIONS_PAGE, _html(predictions))
     return folder / layout.PREDICTIONS_PAGE
 
 

@@ -31,7 +31,7 @@ def run(workdir: Path, paths: Sequence[str], config: ml_collections.ConfigDict |
     if predictions.unreadable:
         reasons = [f"{printable(file)} ({printable(reason)})" for file, reason in predictions.unreadable]
         more = f", and {len(reasons) - _MOST_LISTED:,} more on the page" if len(reasons) > _MOST_LISTED else ""
-        processes.tell(f"left out what cannot be read: {', '.join(reasons[:_MOST_LISTED])}{more}")
+        processes.warn(f"left out what cannot be read: {', '.join(reasons[:_MOST_LISTED])}{more}")
     lines = [
         f"{printable(file)}: {', '.join(f'{name} {100 * probability:.1f}%' for name, probability in classes)}"
         for file, classes in predictions.images[:_MOST_LISTED]
