@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from experiments import staleness
 from experiments.compare import notes, report, statistics
 from experiments.compare.results import Json, accuracies, means, teachers
-from rdd_jax.figures import STYLE, png
+from rdd_jax.analysis.plots import STYLE, png
 
 ROOT = Path(__file__).parent.parent
 PICTURE, PICTURE_RESULTS = (
@@ -53,7 +53,7 @@ def refresh(text: str) -> str:
 
 
 def draw_accuracies(results: Json, title: str) -> bytes:
-    """Draws accuracies, best method first: a dot per seed, and the mean with its 95 % interval.
+    """Draws accuracies, best method first: the mean with its 95 % interval, and below it a dot for each seed.
 
     Args:
         results: the content of a comparison's results.json.
@@ -72,6 +72,7 @@ def draw_accuracies(results: Json, title: str) -> bytes:
             axes.axvline(accuracy, color=_TEACHER, linestyle="--", linewidth=1.2, label=f"teacher {name}")
         axes.set_yticks(range(len(ordered)), [label for label, _ in ordered])
         axes.set(xlabel="Test accuracy after the last epoch (%): seeds, mean, 95 % interval of the mean", title=title)
+        axes.grid(visible=False, axis="y")
         axes.legend(loc="lower right")
         return png(figure)
 
@@ -79,7 +80,7 @@ def draw_accuracies(results: Json, title: str) -> bytes:
 def _draw_row(axes: Axes, row: int, values: list[float], color: str) -> None:
     spread = statistics.spread(values)
     axes.plot(spread.interval, [row, row], color=color, linewidth=2.5, alpha=0.5, solid_capstyle="butt")
-    axes.plot(values, [row] * len(values), "o", color=color, markersize=4, alpha=0.5)
+    axes.plot(values, [row - 0.25] * len(values), "o", color=color, markersize=4, alpha=0.5)
     axes.plot([spread.mean], [row], "D", color=color, markersize=7, markeredgecolor="white")
 
 
