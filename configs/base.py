@@ -89,7 +89,7 @@ PRESETS = {
         "teacher": {"name": "resnet34", "epochs": 100, "learning_rate": 0.1},
         "student": {"name": "resnet18"},
         # A table of 1.3 million rows has 1.3 GB at this size of the pool, and is ranked against this many images.
-        "negatives": {"num_negatives": 16384, "pool_size": 256, "anchors": 20000},
+        "negatives": {"num_negatives": 16384, "pool_size": 256, "candidates": 20000},
         "refresh": {"epochs": 10},
         "sampler": {"pace_epochs": 40, "refresh_epochs": 10},
     },

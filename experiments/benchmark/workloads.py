@@ -59,7 +59,7 @@ class Mining(NamedTuple):
     """One mining of embeddings f32[n,d]; calling it mines and waits."""
 
     student: np.ndarray
-    teacher: np.ndarray | rdx.Ranked
+    teacher: np.ndarray | rdx.RankedEmbeddings
     pool_size: int
 
     def __call__(self) -> rdx.ContrastTable:
@@ -132,4 +132,4 @@ def _multiply_adds(network: nn.Module, image_shape: tuple[int, int, int]) -> int
 def mine(num_examples: int, *, dim: int, pool_size: int, ranked: bool = False) -> Mining:
     """One mining of the contrast table from random embeddings f32[num_examples,dim], the teacher's ranked or not."""
     student, teacher = np.random.default_rng(0).normal(size=(2, num_examples, dim)).astype(np.float32)
-    return Mining(student, rdx.ranked(teacher) if ranked else teacher, pool_size)
+    return Mining(student, rdx.rank_embeddings(teacher) if ranked else teacher, pool_size)

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from rdd_jax.core.types import Array
-from rdd_jax.rdx import blockwise
-from rdd_jax.rdx.sorting import ranks, smallest
+from rdd_jax.rdx import blockwise, ranking
+from rdd_jax.rdx.sorting import argsort_smallest, row_ranks
 
 
 @jax.jit
@@ -35,7 +35,7 @@ def linear_cka(student: Array, teacher: Array) -> Array:
         ValueError: if the shapes do not fit each other, or for less than three examples.
     """
     _check(student, teacher)
-    student, teacher = (blockwise.columns_of(embeddings).centered for embeddings in (student, teacher))
+    student, teacher = (ranking.center_columns(embeddings).centered for embeddings in (student, teacher))
     across, within_student, within_teacher = (
         jnp.linalg.norm(jnp.matmul(left.T, right, precision=lax.Precision.HIGHEST))
         for left, right in ((student, teacher), (student, student), (teacher, teacher))
@@ -62,7 +62,7 @@ def rank_correlation(student: Array, teacher: Array, *, block_size: int = 512) -
 
     def correlations(*distances: Array) -> Array:
         # In float32, which holds every rank: the squares would not fit in the ranks' own dtype.
-        student_ranks, teacher_ranks = (ranks(each).astype(jnp.float32) for each in distances)
+        student_ranks, teacher_ranks = (row_ranks(each).astype(jnp.float32) for each in distances)
         others = len(student) - 1
         squares = jnp.sum((student_ranks - teacher_ranks) ** 2, axis=1)
         return 1 - squares * (6 / (others * (others**2 - 1)))
@@ -94,7 +94,7 @@ def mutual_knn(student: Array, teacher: Array, *, neighbors: int = 10, block_siz
 
     def shares(*distances: Array) -> Array:
         # The example itself comes first.
-        in_student, in_teacher = (smallest(each, neighbors + 1)[:, 1:] for each in distances)
+        in_student, in_teacher = (argsort_smallest(each, neighbors + 1)[:, 1:] for each in distances)
         shared = (in_student[:, :, None] == in_teacher[:, None, :]).any(axis=2)
         return jnp.mean(shared, axis=1)
 
@@ -110,13 +110,13 @@ def _mean_over_examples(
     """
     if block_size < 1:
         raise ValueError(f"block_size must be at least 1; got {block_size}")
-    spaces = [(embeddings, blockwise.columns_of(embeddings)) for embeddings in (student, teacher)]
+    spaces = [(embeddings, ranking.center_columns(embeddings)) for embeddings in (student, teacher)]
 
     def one_block(rows: Array) -> Array:
         is_self = rows[:, None] == jnp.arange(len(student))
         return reduce_block(
             *(
-                jnp.where(is_self, -jnp.inf, blockwise.distances(embeddings[rows], columns))
+                jnp.where(is_self, -jnp.inf, ranking.distances(embeddings[rows], columns))
                 for embeddings, columns in spaces
             )
         )

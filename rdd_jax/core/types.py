@@ -114,7 +114,7 @@ class Refresh(Protocol):
         Args:
             state: as of `init` or `loss`.
             student_embeddings: f32[n,ds], of the whole training set.
-            teacher_embeddings: f32[n,dt], or `rdx.Ranked`, which holds them with their ranks.
+            teacher_embeddings: f32[n,dt], or `rdx.RankedEmbeddings`, which holds them with their ranks.
             rng: a typed key.
             axis_name: the mapped axis of the devices that share the work, or None outside a mapped function.
 

@@ -9,7 +9,7 @@ from rdd_jax.core.types import Array, Batch
 from rdd_jax.losses.numerics import l2_normalize
 from rdd_jax.memory import MemoryBank, momentum_update
 from rdd_jax.methods._projections import Head, linear
-from rdd_jax.rdx.blockwise import Ranked, embeddings_of
+from rdd_jax.rdx.ranking import RankedEmbeddings, embeddings_of
 
 # exp(1 / temperature), summed over a bank and multiplied by its size, has to stay below float32's 3e38.
 _LOWEST_TEMPERATURE = 0.02
@@ -66,7 +66,7 @@ def check_labels(name: str, training_labels: np.ndarray) -> np.ndarray:
     return labels.astype(np.int32)
 
 
-def check_embeddings(name: str, student: Array, teacher: Array | Ranked, num_examples: int) -> None:
+def check_embeddings(name: str, student: Array, teacher: Array | RankedEmbeddings, num_examples: int) -> None:
     """Raises ValueError unless both hold one embedding for each of the `num_examples` of the training set."""
     teacher = embeddings_of(teacher)
     if len(student) != num_examples or len(teacher) != num_examples:
@@ -88,12 +88,14 @@ def check_mining(name: str, *, gamma: float, beta: float, block_size: int) -> No
         raise ValueError(f"{name}: gamma, beta and block_size must be above 0; got {gamma}, {beta}, {block_size}")
 
 
-def check_anchors(name: str, anchors: int, *, least: int, num_examples: int) -> None:
+def check_candidates(name: str, candidates: int, *, least: int, num_examples: int) -> None:
     """Raises ValueError, in one line, where so many columns cannot be drawn or are too few to select from."""
-    if anchors and not least <= anchors <= num_examples:
-        raise ValueError(f"{name}: anchors must be in [{least}, {num_examples}], or 0 for all images; got {anchors}")
+    if candidates and not least <= candidates <= num_examples:
+        raise ValueError(
+            f"{name}: candidates must be in [{least}, {num_examples}], or 0 for all images; got {candidates}"
+        )
 
 
-def draw_anchors(rng: Array, num_examples: int, anchors: int) -> Array | None:
-    """Distinct examples i32[anchors] in ascending order, or None, for all, where anchors is 0."""
-    return jnp.sort(jax.random.choice(rng, num_examples, (anchors,), replace=False)) if anchors else None
+def draw_candidates(rng: Array, num_examples: int, candidates: int) -> Array | None:
+    """Distinct examples i32[candidates] in ascending order, or None, for all, where candidates is 0."""
+    return jnp.sort(jax.random.choice(rng, num_examples, (candidates,), replace=False)) if candidates else None

@@ -12,12 +12,12 @@ from rdd_jax.core.types import Array, Batch, Distiller
 from rdd_jax.losses.contrastive import bank_scores, nce, products
 from rdd_jax.memory import MemoryBank, init_bank
 from rdd_jax.methods._contrastive import (
-    check_anchors,
+    check_candidates,
     check_embeddings,
     check_labels,
     check_mining,
     check_options,
-    draw_anchors,
+    draw_candidates,
     project,
     settle_normalizer,
     update_bank,
@@ -63,7 +63,7 @@ def rdd(
     both_directions: bool = False,
     same_class_negatives: bool = True,
     block_size: int = 512,
-    anchors: int = 0,
+    candidates: int = 0,
 ) -> Distiller:
     """CRD-style contrast whose positives, negatives and anchor weights come from the mined table. Weight 0.8.
 
@@ -98,8 +98,8 @@ def rdd(
             trains the teacher's head; otherwise that head stays as it started.
         same_class_negatives: whether images of the anchor's class may be negatives.
         block_size: rows mined at a time.
-        anchors: how many images, drawn anew at each refresh, alone are ranked and selected; 0: all. Mining costs
-            N * anchors instead of N * N. More than pool_size.
+        candidates: how many images, drawn anew at each refresh, alone are ranked and selected; 0: all. Mining costs
+            N * candidates instead of N * N. More than pool_size.
 
     Raises:
         ValueError: for an impossible option.
@@ -109,7 +109,7 @@ def rdd(
     num_examples = len(labels)
     check_mining("rdd", gamma=gamma, beta=beta, block_size=block_size)
     _check(num_examples, pool_size, uniform_negatives, positives)
-    check_anchors("rdd", anchors, least=pool_size + 1, num_examples=num_examples)
+    check_candidates("rdd", candidates, least=pool_size + 1, num_examples=num_examples)
     num_uniform = round(num_negatives * uniform_negatives)
     draws_per_negative = np.ones(pool_size + num_uniform, np.float32)
     draws_per_negative[:pool_size] = (num_negatives - num_uniform) / pool_size
@@ -164,7 +164,7 @@ def rdd(
             gamma=gamma,
             beta=beta,
             pool_size=pool_size,
-            anchors=draw_anchors(rng, num_examples, anchors),
+            candidates=draw_candidates(rng, num_examples, candidates),
             block_size=block_size,
             axis_name=axis_name,
         )

@@ -12,12 +12,12 @@ from rdd_jax.losses import contrastive
 from rdd_jax.losses.numerics import l2_normalize
 from rdd_jax.memory import momentum_update
 from rdd_jax.methods._contrastive import (
-    check_anchors,
+    check_candidates,
     check_embeddings,
     check_labels,
     check_mining,
     check_momentum,
-    draw_anchors,
+    draw_candidates,
 )
 
 
@@ -36,7 +36,7 @@ def rdx_triplet(
     gamma: float = 0.1,
     beta: float = 0.8,
     block_size: int = 512,
-    anchors: int = 0,
+    candidates: int = 0,
 ) -> Distiller:
     """Pulls an embedding to its strongest teacher-unique neighbour and away from its student-unique one. Weight 0.8.
 
@@ -52,7 +52,7 @@ def rdx_triplet(
         gamma: sharpness of the rank difference.
         beta: sharpness of the affinities.
         block_size: rows mined at a time.
-        anchors: how many images, drawn anew at each refresh, alone are ranked and selected; 0: all. At least 2.
+        candidates: how many images, drawn anew at each refresh, alone are ranked and selected; 0: all. At least 2.
 
     Raises:
         ValueError: for an impossible option.
@@ -60,7 +60,7 @@ def rdx_triplet(
     check_mining("rdx_triplet", gamma=gamma, beta=beta, block_size=block_size)
     check_momentum("rdx_triplet", momentum)
     num_examples = len(check_labels("rdx_triplet", training_labels))
-    check_anchors("rdx_triplet", anchors, least=2, num_examples=num_examples)
+    check_candidates("rdx_triplet", candidates, least=2, num_examples=num_examples)
 
     def init(rng, student_shapes, teacher_shapes):
         itself = jnp.arange(num_examples, dtype=jnp.int32)
@@ -85,7 +85,7 @@ def rdx_triplet(
             teacher_embeddings,
             gamma=gamma,
             beta=beta,
-            anchors=draw_anchors(rng, num_examples, anchors),
+            candidates=draw_candidates(rng, num_examples, candidates),
             block_size=block_size,
             axis_name=axis_name,
         )

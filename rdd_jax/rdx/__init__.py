@@ -1,10 +1,9 @@
 """RDX, the diagnostic: the pairs of examples that one of two representations groups and the other does not.
 
-Kondapaneni et al. 2025 (RDX) define the difference of ranks; Irakiza & Mugisha 2026 (RDD) mine positives, hard
-negatives and confusion for a contrastive loss from it.
+Kondapaneni et al. 2025 (RDX) define the difference between the ranks of neighbours. Irakiza & Mugisha 2026 (RDD) mine
+positives, hard negatives and confusion from it for a contrastive loss.
 """
 
-from rdd_jax.rdx.blockwise import Ranked
 from rdd_jax.rdx.difference import (
     Affinities,
     affinities,
@@ -14,21 +13,14 @@ from rdd_jax.rdx.difference import (
     rank_normalize,
     relative_difference,
 )
-from rdd_jax.rdx.mining import (
-    ContrastTable,
-    TripletTable,
-    difficulty,
-    difficulty_order,
-    mine,
-    mine_triplets,
-    ranked,
-    ranks_nbytes,
-)
+from rdd_jax.rdx.example_difficulty import difficulty, difficulty_order
+from rdd_jax.rdx.mining import ContrastTable, TripletTable, mine, mine_triplets
+from rdd_jax.rdx.ranking import RankedEmbeddings, rank_embeddings, ranks_nbytes
 
 __all__ = [
     "Affinities",
     "ContrastTable",
-    "Ranked",
+    "RankedEmbeddings",
     "TripletTable",
     "affinities",
     "confusion",
@@ -38,8 +30,8 @@ __all__ = [
     "mine",
     "mine_triplets",
     "pairwise_distances",
+    "rank_embeddings",
     "rank_normalize",
-    "ranked",
     "ranks_nbytes",
     "relative_difference",
 ]

@@ -59,12 +59,12 @@ class MiningOptions:
             raise ValueError(f"mining.ranks_gigabytes must not be negative; got {self.ranks_gigabytes}")
 
 
-def make_rank() -> Callable[[Array], rdx.Ranked]:
+def make_rank() -> Callable[[Array], rdx.RankedEmbeddings]:
     """Embeddings f32[n,d] -> with what all neighbours rank in them, rows split over the devices."""
-    return devices.data_parallel(lambda rows: rdx.ranked(rows, axis_name=devices.AXIS), in_axes=(None,))
+    return devices.data_parallel(lambda rows: rdx.rank_embeddings(rows, axis_name=devices.AXIS), in_axes=(None,))
 
 
-def make_score() -> Callable[[Array, Array | rdx.Ranked], Array]:
+def make_score() -> Callable[[Array, Array | rdx.RankedEmbeddings], Array]:
     """-> (student embeddings f32[n,ds], teacher's f32[n,dt] or ranked) -> places from easy to hard, f32[n]."""
 
     def score(student_embeddings, teacher_embeddings):
@@ -74,7 +74,7 @@ def make_score() -> Callable[[Array, Array | rdx.Ranked], Array]:
     return devices.data_parallel(score, in_axes=(None, None))
 
 
-def make_refresh(distiller: Distiller) -> Callable[[TrainState, Array, Array | rdx.Ranked], TrainState]:
+def make_refresh(distiller: Distiller) -> Callable[[TrainState, Array, Array | rdx.RankedEmbeddings], TrainState]:
     """-> (state, student embeddings f32[n,ds], teacher's f32[n,dt] or ranked) -> state, rows split over the devices."""
 
     def mine(state, seed, step, student_embeddings, teacher_embeddings):

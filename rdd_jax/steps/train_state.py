@@ -59,7 +59,7 @@ def create(
     shapes = [output_shapes(model, image_shape) for model in (student, teacher)]
     heads, distiller_state = distiller.init(heads_rng, *shapes)
     names = ["loss", "accuracy", *_metric_shapes(distiller, heads, distiller_state, *shapes)]
-    names += drift.NAMES if num_probes else ()
+    names += drift.METRIC_NAMES if num_probes else ()
     names += [SKIPPED] if skips else []
     return TrainState(
         step=jnp.zeros((), jnp.int32),

@@ -75,10 +75,12 @@ class Experiment(NamedTuple):
     evaluate: Callable[[nn.Module], Evaluate]
     embed: Callable[[nn.Module], Embed]
     embed_teacher: Callable[..., Array]  # (on_batch=None)
-    rank: Callable[[Array], rdx.Ranked] | None  # The teacher's neighbours, once for all minings, where that fits.
-    refresh: Callable[[TrainState, Array, Array | rdx.Ranked], TrainState] | None
+    rank: (
+        Callable[[Array], rdx.RankedEmbeddings] | None
+    )  # The teacher's neighbours, once for all minings, where that fits.
+    refresh: Callable[[TrainState, Array, Array | rdx.RankedEmbeddings], TrainState] | None
     probe: Probe | None
-    score: Callable[[Array, Array | rdx.Ranked], Array]
+    score: Callable[[Array, Array | rdx.RankedEmbeddings], Array]
     irreducible_losses: Callable[[OnBatch], Array] | None
     histograms: Callable[[Any], dict[str, Array]]
 
@@ -241,9 +243,9 @@ def _embed_teacher(
 def _ranks_once(config: ml_collections.ConfigDict, num_examples: int) -> bool:
     """Tells whether the ranks of the teacher's embeddings are kept for all minings."""
     fits = rdx.ranks_nbytes(num_examples) <= config.refresh.ranks_gigabytes * 1e9
-    # Mining against anchors has no use for ranks among all examples.
-    anchored = any(options.weight and options.get("anchors") for options in config.distill.values())
-    return fits and not anchored
+    # Mining among candidates does not use ranks among all examples.
+    has_candidates = any(options.weight and options.get("candidates") for options in config.distill.values())
+    return fits and not has_candidates
 
 
 def _make_probe(
@@ -253,8 +255,8 @@ def _make_probe(
     images: Array | Stream,
     normalize: Callable[[Array], Array],
 ) -> Probe:
-    shown = devices.replicate(images[drift.positions(len(images), config.refresh.probe)])
-    embed, measure_drift = make_embed(student, normalize), drift.make_measure(config.refresh.probe)
+    shown = devices.replicate(images[drift.probe_indices(len(images), config.refresh.probe)])
+    embed, measure_drift = make_embed(student, normalize), drift.make_drift_measure(config.refresh.probe)
     embed_teacher = functools.cache(lambda: make_embed(teacher.model, normalize)(teacher.variables, shown))
     return Probe(
         embed=lambda variables, on_batch: embed(variables, shown, on_batch),

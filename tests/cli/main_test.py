@@ -90,7 +90,7 @@ def refusal(capsys, *arguments):
         ((RDD, "--config.refresh.kind=often"), ["refresh.kind", "often", "adaptive"]),
         ((CE, "--config.refresh.epochs=0"), ["refresh", "epochs", "kind=once"]),
         ((RDD, "--config.refresh.kind=adaptive", "--config.refresh.probe=2000"), ["refresh.probe", "1437"]),
-        ((RDD, "--config.distill.rdd.anchors=64"), ["anchors", "65", "64"]),
+        ((RDD, "--config.distill.rdd.candidates=64"), ["candidates", "65", "64"]),
         ((RDD, "--config.teacher.cache=views", "--config.teacher.cache_dtype=int8"), ["cache_dtype", "float16"]),
         ((RDD, "--config.teacher.cache=views", "--config.distill.at.weight=1"), ["at needs", "maps", "cache=none"]),
         (

@@ -242,7 +242,7 @@ def test_rdx_triplet_is_silent_until_it_has_mined():
     assert_close(value_of(distiller, params, state), np.mean(np.logaddexp(0, near - far) * weights / weights.mean()))
 
 
-# A teacher with its ranks, and a few anchors for all images.
+# A teacher with its ranks, and a few candidates for all images.
 
 MINERS = ("rdd", "rdx_triplet")
 
@@ -253,7 +253,7 @@ def test_a_ranked_teacher_is_handed_on(name):
     _, state = start(distiller)
     student, teacher = EMBEDDINGS
     # What it would be mined from but for the ranks.
-    ranked = rdx.ranked(teacher)._replace(embeddings=np.zeros_like(teacher))
+    ranked = rdx.rank_embeddings(teacher)._replace(embeddings=np.zeros_like(teacher))
     expected = distiller.refresh(state, student, teacher, None)
     jax.tree.map(np.testing.assert_array_equal, distiller.refresh(state, student, ranked, None), expected)
 
@@ -261,7 +261,7 @@ def test_a_ranked_teacher_is_handed_on(name):
 @pytest.mark.parametrize("name", MINERS)
 def test_anchors_alone_are_selected_and_drawn_anew(name):
     count = 8
-    distiller = create(name, anchors=count)
+    distiller = create(name, candidates=count)
     _, state = start(distiller)
     selected = []
     for seed in range(2):
@@ -278,16 +278,16 @@ def test_anchors_alone_are_selected_and_drawn_anew(name):
 @pytest.mark.parametrize("name", MINERS)
 def test_all_images_as_anchors_are_no_anchors(name):
     _, state = start(create(name))
-    tables = [create(name, anchors=n).refresh(state, *EMBEDDINGS, jax.random.key(0)).table for n in (0, EXAMPLES)]
+    tables = [create(name, candidates=n).refresh(state, *EMBEDDINGS, jax.random.key(0)).table for n in (0, EXAMPLES)]
     jax.tree.map(np.testing.assert_array_equal, *tables)
 
 
 @pytest.mark.parametrize(("name", "least"), [("rdd", SMALL["pool_size"] + 1), ("rdx_triplet", 2)])
 def test_impossible_anchors_are_refused(name, least):
-    create(name, anchors=least)
-    for anchors in (-1, least - 1, EXAMPLES + 1):
-        with pytest.raises(ValueError, match=rf"^{name}: anchors must be in \[{least}, {EXAMPLES}\].*got {anchors}$"):
-            create(name, anchors=anchors)
+    create(name, candidates=least)
+    for count in (-1, least - 1, EXAMPLES + 1):
+        with pytest.raises(ValueError, match=rf"^{name}: candidates must be in \[{least}, {EXAMPLES}\].*got {count}$"):
+            create(name, candidates=count)
 
 
 @pytest.mark.parametrize("name", MINERS)
@@ -295,7 +295,7 @@ def test_embeddings_of_another_number_of_examples_are_refused(name):
     distiller = create(name)
     _, state = start(distiller)
     student, teacher = EMBEDDINGS
-    for pair in ((student[:12], teacher[:12]), (student, rdx.ranked(teacher[:12]))):
+    for pair in ((student[:12], teacher[:12]), (student, rdx.rank_embeddings(teacher[:12]))):
         with pytest.raises(
             ValueError, match=rf"^{name}: refresh needs an embedding of each of the {EXAMPLES} training"
         ):

@@ -12,7 +12,7 @@ before, now, teacher = np.random.default_rng(0).normal(size=(3, PROBES, 5)).asty
 
 @pytest.fixture(scope="module")
 def measure():
-    return drift.make_measure(PROBES)  # with pools of 4
+    return drift.make_drift_measure(PROBES)  # with pools of 4
 
 
 def test_who_stays_where_it_was_has_not_drifted(measure):
@@ -40,7 +40,7 @@ def test_confusion_drifts_where_the_student_comes_to_agree(measure):
 
 
 def test_the_probe_is_spread_over_the_set():
-    positions = np.asarray(drift.positions(1437, 100))
+    positions = np.asarray(drift.probe_indices(1437, 100))
     assert positions[0] == 0
     assert positions[-1] == 1436
     assert set(np.diff(positions)) <= {14, 15}

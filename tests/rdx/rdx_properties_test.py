@@ -195,7 +195,7 @@ def test_neither_scale_nor_place_of_the_embeddings_counts(pair, scale, shift):
 @given(exact_pairs)
 def test_a_ranked_teacher_is_the_teacher(pair):
     student, teacher = pair
-    jax.tree.map(np.testing.assert_array_equal, mine(student, rdx.ranked(teacher)), mine(student, teacher))
+    jax.tree.map(np.testing.assert_array_equal, mine(student, rdx.rank_embeddings(teacher)), mine(student, teacher))
 
 
 # Nothing, and next to nothing.

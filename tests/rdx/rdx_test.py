@@ -62,25 +62,25 @@ def test_difference_and_affinities_match_golden(golden, gamma, beta):
     assert_close(student_unique, golden[f"a10_g{gamma}_b{beta}"])
 
 
-@pytest.mark.parametrize("anchored", [False, True], ids=["all", "anchors"])
+@pytest.mark.parametrize("restricted", [False, True], ids=["all", "candidates"])
 @pytest.mark.parametrize(("gamma", "beta"), SETTINGS)
-def test_mine_and_difficulty_match_golden(golden, gamma, beta, anchored):
+def test_mine_and_difficulty_match_golden(golden, gamma, beta, restricted):
     expected = {
-        name: golden[f"{'anc_' if anchored else ''}{name}_g{gamma}_b{beta}"]
+        name: golden[f"{'anc_' if restricted else ''}{name}_g{gamma}_b{beta}"]
         for name in ("pos", "pool", "weights", "kna")
     }
-    anchors = golden[f"anchors_g{gamma}_b{beta}"] if anchored else None
-    columns = anchors if anchored else np.arange(64)
+    candidates = golden[f"anchors_g{gamma}_b{beta}"] if restricted else None
+    columns = candidates if restricted else np.arange(64)
     ranks = [ranks_of(golden["z_s"], columns), ranks_of(golden["z_t"], columns)]
     a01, a10 = np.full((2, 64, 64), np.nan)
     a01[:, columns], a10[:, columns] = rdx.affinities(rdx.locally_biased_difference(*ranks, gamma), beta)
 
-    arguments = {"gamma": gamma, "beta": beta, "anchors": anchors, "block_size": 24}
+    arguments = {"gamma": gamma, "beta": beta, "candidates": candidates, "block_size": 24}
     table = rdx.mine(golden["z_s"], golden["z_t"], pool_size=8, **arguments)
     rows = np.arange(64)
     assert_close(a01[rows, table.positives], a01[rows, expected["pos"]])
     assert_close(np.take_along_axis(a10, table.negatives, 1), np.take_along_axis(a10, expected["pool"], 1))
-    # The authors divide every row's sum by m - 1, also where the row is no anchor and all m columns count.
+    # The authors divide every row's sum by m - 1, also where the row is no candidate and all m columns count.
     counted = len(columns) - np.isin(rows, columns)
     assert_close(table.confusion, expected["weights"] * (len(columns) - 1) / counted)
     assert_close(rdx.difficulty(golden["z_s"], golden["z_t"], **arguments), expected["kna"])
@@ -161,10 +161,10 @@ def test_negatives_come_worst_first_though_tanh_saturates(embeddings):
 
 
 def test_anchors_alone_are_selected(embeddings):
-    anchors = jnp.array([80, 3, 41, 7, 66])
-    table = rdx.mine(*embeddings, pool_size=4, anchors=anchors)
-    assert np.isin(table.positives, anchors).all()
-    assert np.isin(table.negatives, anchors).all()
+    candidates = jnp.array([80, 3, 41, 7, 66])
+    table = rdx.mine(*embeddings, pool_size=4, candidates=candidates)
+    assert np.isin(table.positives, candidates).all()
+    assert np.isin(table.negatives, candidates).all()
     assert not np.any(table.negatives == np.arange(90)[:, None])
 
 
@@ -182,7 +182,7 @@ def test_ranks_break_ties_by_column_and_put_nan_last():
 
 def test_ranked_holds_the_ranks(embeddings):
     for block_size in (1, 32, 512):
-        ranked = rdx.ranked(embeddings[1], block_size=block_size)
+        ranked = rdx.rank_embeddings(embeddings[1], block_size=block_size)
         np.testing.assert_array_equal(ranked.embeddings, embeddings[1])
         np.testing.assert_array_equal(ranked.ranks, ranks_of(embeddings[1]))
         assert ranked.ranks.dtype == jnp.uint16
@@ -190,20 +190,22 @@ def test_ranked_holds_the_ranks(embeddings):
     assert rdx.ranks_nbytes(65537) == 4 * 65537**2
 
 
-@pytest.mark.parametrize("anchors", [None, np.array([80, 3, 41, 7, 66, 1, 2, 30, 89, 12])], ids=["all", "anchors"])
-def test_a_ranked_teacher_changes_nothing(embeddings, anchors):
+@pytest.mark.parametrize(
+    "candidates", [None, np.array([80, 3, 41, 7, 66, 1, 2, 30, 89, 12])], ids=["all", "candidates"]
+)
+def test_a_ranked_teacher_changes_nothing(embeddings, candidates):
     student, teacher = embeddings
-    ranked = rdx.ranked(teacher)
+    ranked = rdx.rank_embeddings(teacher)
     for fn in (mine, rdx.mine_triplets, functools.partial(rdx.difficulty, gamma=0.1, beta=0.8)):
-        expected = fn(student, teacher, anchors=anchors)
-        jax.tree.map(np.testing.assert_array_equal, fn(student, ranked, anchors=anchors), expected)
+        expected = fn(student, teacher, candidates=candidates)
+        jax.tree.map(np.testing.assert_array_equal, fn(student, ranked, candidates=candidates), expected)
 
 
 def test_the_ranks_of_a_ranked_teacher_are_used_where_all_are_ranked(embeddings):
     student, teacher = embeddings
-    false = rdx.ranked(teacher)._replace(embeddings=jnp.zeros_like(teacher))
+    false = rdx.rank_embeddings(teacher)._replace(embeddings=jnp.zeros_like(teacher))
     assert_same_table(mine(student, false), mine(student, teacher))
-    batch = jax.tree.map(lambda x: jnp.stack([x, x]), rdx.ranked(teacher))
+    batch = jax.tree.map(lambda x: jnp.stack([x, x]), rdx.rank_embeddings(teacher))
     tables = jax.vmap(mine, in_axes=(None, 0))(student, batch)
     assert_same_table(jax.tree.map(lambda x: x[1], tables), mine(student, teacher))
 
@@ -212,7 +214,7 @@ def test_ranked_rows_split_over_an_axis(embeddings):
     student, teacher = embeddings
 
     def split(_):
-        ranked = rdx.ranked(teacher, block_size=16, axis_name="batch")
+        ranked = rdx.rank_embeddings(teacher, block_size=16, axis_name="batch")
         return ranked, mine(student, ranked, block_size=16, axis_name="batch")
 
     ranked, tables = jax.jit(jax.vmap(split, axis_name="batch"))(jnp.arange(4))
@@ -287,9 +289,9 @@ assert (negatives == rdx.mine(*x, pool_size=10).negatives).all()
         ((0, 4), (0, 4), {}, "non-empty"),
         ((9, 4), (9, 4), {"pool_size": 9}, r"pool_size must be in \[1, 9\).*got 9 for student \(9, 4\)"),
         ((9, 4), (9, 4), {"pool_size": 0}, "pool_size"),
-        ((9, 4), (9, 4), {"pool_size": 3, "anchors": np.arange(3)}, r"pool_size must be in \[1, 3\)"),
-        ((9, 4), (9, 4), {"anchors": np.zeros((3, 1), int)}, "anchors must be integers"),
-        ((9, 4), (9, 4), {"anchors": np.zeros(3)}, "anchors must be integers"),
+        ((9, 4), (9, 4), {"pool_size": 3, "candidates": np.arange(3)}, r"pool_size must be in \[1, 3\)"),
+        ((9, 4), (9, 4), {"candidates": np.zeros((3, 1), int)}, "candidates must be integers"),
+        ((9, 4), (9, 4), {"candidates": np.zeros(3)}, "candidates must be integers"),
         ((9, 4), (9, 4), {"block_size": 0}, "block_size"),
     ],
 )
@@ -304,16 +306,16 @@ def test_difficulty_refuses_more_neighbors_than_columns():
 
 
 def test_ranks_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match=r"ranks must be \[n, n\]; got \(8, 7\)"):
-        rdx.mine(jnp.ones((8, 4)), rdx.Ranked(jnp.ones((8, 4)), jnp.zeros((8, 7), jnp.uint16)), pool_size=2)
+    with pytest.raises(ValueError, match=r"ranks must be \[n,n\]; got \(8, 7\)"):
+        rdx.mine(jnp.ones((8, 4)), rdx.RankedEmbeddings(jnp.ones((8, 4)), jnp.zeros((8, 7), jnp.uint16)), pool_size=2)
     with pytest.raises(ValueError, match=r"same n; got student \(9, 4\), teacher \(8, 4\)"):
-        rdx.mine(jnp.ones((9, 4)), rdx.ranked(jnp.ones((8, 4))), pool_size=2)
+        rdx.mine(jnp.ones((9, 4)), rdx.rank_embeddings(jnp.ones((8, 4))), pool_size=2)
 
 
 @pytest.mark.parametrize(("shape", "block_size"), [((8,), 4), ((0, 4), 4), ((8, 4), 0)])
 def test_ranked_refuses_impossible_sizes(shape, block_size):
     with pytest.raises(ValueError, match="non-empty"):
-        rdx.ranked(jnp.ones(shape), block_size=block_size)
+        rdx.rank_embeddings(jnp.ones(shape), block_size=block_size)
 
 
 def test_the_order_of_difficulty_tells_apart_what_its_sum_cannot():

@@ -33,35 +33,35 @@ def order():
 
 @pytest.mark.parametrize("k", [1, 7, 50])
 def test_smallest_on_the_host_and_in_xla(order, k):
-    sortable = sorting._sortable(awkward_values())
-    in_xla = jax.jit(functools.partial(sorting._smallest_in_xla, k=k))(sortable)
+    sortable = sorting._monotone_integers(awkward_values())
+    in_xla = jax.jit(functools.partial(sorting._argsort_smallest_xla, k=k))(sortable)
     np.testing.assert_array_equal(in_xla, order[:, :k])
-    np.testing.assert_array_equal(sorting._smallest_in_numpy(np.asarray(sortable), k=k), in_xla)
-    np.testing.assert_array_equal(sorting.smallest(awkward_values(), k), in_xla)
-    assert in_xla.dtype == sorting.smallest(awkward_values(), k).dtype == jnp.int32
+    np.testing.assert_array_equal(sorting._argsort_smallest_numpy(np.asarray(sortable), k=k), in_xla)
+    np.testing.assert_array_equal(sorting.argsort_smallest(awkward_values(), k), in_xla)
+    assert in_xla.dtype == sorting.argsort_smallest(awkward_values(), k).dtype == jnp.int32
 
 
 def test_ranks_on_the_host_and_in_xla(order):
-    sortable = sorting._sortable(awkward_values())
-    in_xla = jax.jit(sorting._ranks_in_xla)(sortable)
+    sortable = sorting._monotone_integers(awkward_values())
+    in_xla = jax.jit(sorting._row_ranks_xla)(sortable)
     np.testing.assert_array_equal(in_xla, np.argsort(order, axis=1))
-    np.testing.assert_array_equal(sorting._ranks_in_numpy(np.asarray(sortable)), in_xla)
-    np.testing.assert_array_equal(sorting.ranks(awkward_values()), in_xla)
-    assert in_xla.dtype == sorting.ranks(awkward_values()).dtype == jnp.uint16
+    np.testing.assert_array_equal(sorting._row_ranks_numpy(np.asarray(sortable)), in_xla)
+    np.testing.assert_array_equal(sorting.row_ranks(awkward_values()), in_xla)
+    assert in_xla.dtype == sorting.row_ranks(awkward_values()).dtype == jnp.uint16
 
 
 def test_ranks_too_many_for_16_bits():
     """In one row; the last rank is one that u16 does not hold."""
     values = np.arange(2**16 + 1, dtype=np.float32)[None, ::-1]
-    ranks = sorting.ranks(values)
+    ranks = sorting.row_ranks(values)
     np.testing.assert_array_equal(ranks, values)
-    assert ranks.dtype == sorting._ranks_in_xla(sorting._sortable(values)).dtype == jnp.int32
-    assert sorting.ranks(values[:, 1:]).dtype == jnp.uint16
+    assert ranks.dtype == sorting._row_ranks_xla(sorting._monotone_integers(values)).dtype == jnp.int32
+    assert sorting.row_ranks(values[:, 1:]).dtype == jnp.uint16
 
 
 def test_more_than_two_dimensions_and_vmap_over_any():
     values = awkward_values()[:40].reshape(4, 10, 50)
-    for fn in (sorting.ranks, functools.partial(sorting.smallest, k=7)):
+    for fn in (sorting.row_ranks, functools.partial(sorting.argsort_smallest, k=7)):
         expected = fn(values.reshape(40, 50)).reshape(4, 10, -1)
         np.testing.assert_array_equal(fn(values), expected)
         np.testing.assert_array_equal(jax.vmap(fn, in_axes=1, out_axes=1)(values), expected)
@@ -71,4 +71,4 @@ def test_more_than_two_dimensions_and_vmap_over_any():
 def test_first_largest_is_argmax(columns):
     values = np.random.default_rng(0).integers(0, 20, (60, columns)).astype(np.float32)
     values[0] = -np.inf
-    np.testing.assert_array_equal(sorting.first_largest(jnp.asarray(values)), values.argmax(axis=1))
+    np.testing.assert_array_equal(sorting.argmax_rows(jnp.asarray(values)), values.argmax(axis=1))

@@ -13,7 +13,7 @@ from rdd_jax.analysis.explain import clusters, success_rate
 from rdd_jax.analysis.explain.clusters import Cluster
 from rdd_jax.analysis.explain.success_rate import Chance, SuccessRate
 from rdd_jax.core.types import Array
-from rdd_jax.rdx import blockwise
+from rdd_jax.rdx import ranking
 from rdd_jax.rdx.sorting import ranks_dtype
 
 _GAMMA_TIMES_EXAMPLES = 80.0
@@ -147,7 +147,7 @@ def _ranks(embeddings: np.ndarray, blocks: list[slice], bar: tqdm) -> np.ndarray
 
 @jax.jit
 def _rank_block(embeddings: Array, rows: Array) -> Array:
-    return blockwise.ranker(embeddings, anchors=None)(rows, rows[:, None] == jnp.arange(len(embeddings)))
+    return ranking.make_rank_fn(embeddings, candidates=None)(rows, rows[:, None] == jnp.arange(len(embeddings)))
 
 
 def _affinity(near_ranks, far_ranks, gamma: float, beta: float, blocks: list[slice], bar: tqdm) -> np.ndarray:
