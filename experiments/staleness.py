@@ -84,7 +84,8 @@ def measure(workdir: Path) -> dict[str, Any]:
 
 def _compare(experiment: Experiment, seed: int, workdir: Path, epochs: Sequence[int]) -> list[dict[str, float]]:
     shapes = jax.eval_shape(experiment.init, seed)
-    embed, teacher = experiment.embed(experiment.student), experiment.embed_teacher()
+    embed = experiment.embed(experiment.student)
+    teacher = experiment.embed(experiment.teacher.model)(experiment.teacher.variables, experiment.train.images)
     found = []
     with Checkpoints(workdir, keep_all=True) as checkpoints:
         steps = [experiment.epoch_starts[epoch] for epoch in epochs]
@@ -95,7 +96,7 @@ def _compare(experiment: Experiment, seed: int, workdir: Path, epochs: Sequence[
             )
         for step in tqdm.tqdm(steps, desc=workdir.name, unit="epoch"):
             state = checkpoints.restore(shapes, step)
-            fresh = experiment.refresh(state, embed(state.student, experiment.train.images), teacher)
+            fresh = experiment.mine(state, embed(state.student, experiment.train.images), teacher)
             found.append(compare_tables(_table(state), _table(fresh)))
     return found
 

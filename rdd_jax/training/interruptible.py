@@ -1,75 +1,73 @@
-"""Long work between two updates, such as mining: shown on the progress bar, and ended early by a request to stop."""
+"""Long computations between two updates, such as mining: shown to the user, and ended early by a signal."""
 
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import ParamSpec, TypeVar
 
 import jax
 
 from rdd_jax.core.types import OnBatch
-from rdd_jax.training.preemption import StopSignal
+from rdd_jax.training.preemption import StopRequested, StopSignal
 
 _POLL_SECONDS = 0.2
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class StopRequested(Exception):
-    """A stop was asked for during work that a resumed run does again."""
-
-
 class InterruptibleRunner:
-    """Runs long work so that a request to stop ends it within seconds.
+    """Runs long computations so that a signal ends them within seconds.
 
     Args:
-        stop_signal: the requests to stop.
-        say: shows an activity to the user.
+        stop_signal: the signals received.
+        show: shows a text, such as "mining 12 s", on the progress bar.
     """
 
-    def __init__(self, stop_signal: StopSignal, say: Callable[[str], None]):
+    def __init__(self, stop_signal: StopSignal, show: Callable[[str], None]):
         self._stop_signal = stop_signal
-        self._say = say
+        self._show = show
 
-    def batches(self, activity: str) -> OnBatch:
-        """Makes the function that a loop over batches calls after each of them, in all processes alike.
+    def on_batch(self, activity: str) -> OnBatch:
+        """Makes the function that a loop over batches calls after each batch, in all processes alike.
 
-        It shows "activity done/total", and raises `StopRequested` where any process was asked to stop.
+        It shows "activity done/total", and raises `StopRequested` where any process has received a signal.
         """
 
-        def after(done: int, total: int) -> None:
-            self._say(f"{activity} {done:,}/{total:,}")
+        def on_batch(done: int, total: int) -> None:
+            self._show(f"{activity} {done:,}/{total:,}")
             if self._stop_signal.stop_requested():
                 raise StopRequested
 
-        return after
+        return on_batch
 
-    def compute(self, activity: str, fn: Callable[..., T], *args: Any) -> T:
-        """Returns `fn(*args)`, arrays that one compiled function computes.
+    def run(self, activity: str, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Returns `fn(*args, **kwargs)`, arrays that one compiled function computes.
 
-        XLA cannot end a computation early. It therefore runs in a thread that is abandoned at a request to stop.
-        Several processes wait for the end instead: they can agree to stop only between computations.
+        XLA cannot end a computation early. It therefore runs in a thread, which is abandoned when a signal comes.
+        Several processes wait for its end instead, as they can only react together, between computations.
 
         Raises:
-            StopRequested: where any process was asked to stop.
+            StopRequested: where any process has received a signal.
         """
-        outcome: list[T | BaseException] = []
+        outcome: list[T] = []
+        errors: list[BaseException] = []
 
         def work() -> None:
             try:
-                outcome.append(jax.block_until_ready(fn(*args)))
+                outcome.append(jax.block_until_ready(fn(*args, **kwargs)))
             except BaseException as error:  # Raised again by the thread that waits.
-                outcome.append(error)
+                errors.append(error)
 
         started, thread = time.monotonic(), threading.Thread(target=work, name=activity, daemon=True)
         thread.start()
-        self._say(activity)
+        self._show(activity)
         while thread.is_alive():
             thread.join(_POLL_SECONDS)
-            self._say(f"{activity} {time.monotonic() - started:.0f} s")
+            self._show(f"{activity} {time.monotonic() - started:.0f} s")
             if jax.process_count() == 1 and self._stop_signal.signal_name:
                 raise StopRequested
-        if isinstance(outcome[0], BaseException):
-            raise outcome[0]
+        if errors:
+            raise errors[0]
         if self._stop_signal.stop_requested():
             raise StopRequested
         return outcome[0]

@@ -1,4 +1,4 @@
-"""The lock on a workdir, as all processes of a run see it: taken by the main process, or waited for."""
+"""The lock on a workdir, for all processes of a run together."""
 
 import contextlib
 import time
@@ -8,7 +8,7 @@ from pathlib import Path
 from rdd_jax.core import io, processes
 from rdd_jax.core.errors import WorkdirLocked
 from rdd_jax.runs import records
-from rdd_jax.training.preemption import StopSignal, TrainingInterrupted
+from rdd_jax.training.preemption import StopSignal
 
 _POLL_SECONDS = 1.0
 
@@ -18,7 +18,7 @@ def locked(workdir: Path) -> Iterator[None]:
     """Keeps other runs out of the workdir. All processes of a run call this together.
 
     Raises:
-        WorkdirLocked: in all processes, if another run is using the workdir.
+        WorkdirLocked: in all of them, where another run is training in the workdir.
     """
     with contextlib.ExitStack() as stack:
         refusal = None
@@ -28,7 +28,7 @@ def locked(workdir: Path) -> Iterator[None]:
             except WorkdirLocked as error:
                 refusal = error
         if processes.any_process(refusal is not None):
-            raise refusal or WorkdirLocked(f"another run is using {workdir}, as the main process has found")
+            raise refusal or WorkdirLocked(f"another run is at work in {workdir}, as the main process has found")
         yield
 
 
@@ -46,6 +46,4 @@ def wait(workdir: Path) -> None:
             if stop_signal.stop_requested():
                 if stop_signal.signal_name == "SIGINT":
                     raise KeyboardInterrupt
-                raise TrainingInterrupted(
-                    f"{stop_signal.signal_name}: stopped while waiting for {workdir}; the same command goes on"
-                )
+                raise stop_signal.interruption(f"stopped while waiting for {workdir}")

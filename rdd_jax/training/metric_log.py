@@ -1,4 +1,4 @@
-"""The log of a run: metrics.jsonl, histograms.jsonl and TensorBoard events."""
+"""The metric log of a run: metrics.jsonl, histograms.jsonl and TensorBoard events."""
 
 import json
 import math
@@ -13,34 +13,46 @@ from rdd_jax.core.errors import UserError
 from rdd_jax.runs.layout import HISTOGRAMS, METRICS
 
 _EVENTS = "events"
-_NEEDED = {METRICS: {"step", "epoch", "split", "seconds", "compile_seconds"}, HISTOGRAMS: {"step"}}
+_REQUIRED_KEYS = {METRICS: {"step", "epoch", "split", "seconds", "compile_seconds"}, HISTOGRAMS: {"step"}}
 # An evaluation's lines and events are a few kilobytes. TensorBoard's writer has a thread of its own, which would fail
 # with a traceback on a full disk.
 _ROOM_BYTES = 2**18
+_HISTOGRAM_BINS = 60
 
 
 class MetricLog:
-    """The record of a run, of which metrics.jsonl is the truth; what stands in it after `step` is dropped on resume.
+    """Writes the metrics of a run, and continues the log of a run that is resumed.
 
-    Of several processes the first alone writes; the others know what they would have written.
+    Lines after the step of resumption are removed, as the resumed run writes them again. With several processes the
+    main process alone writes; `lines` is the same in all of them.
+
+    Args:
+        workdir: of the run.
+        step: the number of updates done; 0 for a new run.
+
+    Attributes:
+        lines: the content of metrics.jsonl.
+
+    Raises:
+        UserError: where a file is damaged, cannot be read or written, or there is no room on the disk.
     """
 
     def __init__(self, workdir: Path, step: int):
         self._workdir = workdir
         self.lines = [line for line in _read(workdir / METRICS) if line["step"] <= step]
-        self._events = None
+        self._events: tensorboardX.SummaryWriter | None = None
         if processes.is_main_process():
             io.require_free_space(workdir, _ROOM_BYTES)
-            _write(workdir / METRICS, self.lines)
+            _rewrite(workdir / METRICS, self.lines)
             with io.as_user_error(workdir / _EVENTS):
                 self._events = tensorboardX.SummaryWriter(str(workdir / _EVENTS), purge_step=step + 1)
-            # A table mined before a step belongs to that step: resuming from its start mines it again.
+            # Mining before the first update after `step` is repeated on resume.
             self.remove_histograms(step)
 
     def __enter__(self) -> "MetricLog":
         return self
 
-    def __exit__(self, *exception: Any) -> None:
+    def __exit__(self, *exception: object) -> None:
         if self._events:
             self._events.close()
 
@@ -50,7 +62,17 @@ class MetricLog:
         return self.lines[-1]["seconds"] if self.lines else 0.0
 
     def write_scalars(self, step: int, epoch: int, split: str, values: dict[str, float]) -> None:
-        """Writes one line: `epoch` epochs done, `split` "train", "validation" or "test"."""
+        """Writes one line of metrics.jsonl, and its values to TensorBoard.
+
+        Args:
+            step: the number of updates done.
+            epoch: the number of epochs done.
+            split: "train", "validation" or "test".
+            values: by name.
+
+        Raises:
+            UserError: where they cannot be written.
+        """
         line = {"step": step, "epoch": epoch, "split": split, **values}
         self.lines.append(line)
         if not self._events:
@@ -62,28 +84,36 @@ class MetricLog:
         self._events.flush()
 
     def write_histogram(self, step: int, epoch: int, name: str, values: np.ndarray) -> None:
-        """Writes the distribution of f32[n] at that step."""
+        """Writes a histogram of values f32[n] that were mined after `step` updates.
+
+        Raises:
+            UserError: where it cannot be written.
+        """
         if not self._events:
             return
-        counts, edges = np.histogram(values, bins=60)
+        counts, edges = np.histogram(values, bins=_HISTOGRAM_BINS)
         line = {"step": step, "epoch": epoch, "name": name, "mean": float(values.mean())}
         io.require_free_space(self._workdir, _ROOM_BYTES)
         io.append_json_line(self._workdir / HISTOGRAMS, {**line, "edges": edges.tolist(), "counts": counts.tolist()})
-        # Named by the step that it serves, so that a resume that mines again also purges it.
+        # Filed under the next step, so that TensorBoard drops it when a resumed run mines again.
         self._events.add_histogram(name, values, step + 1)
 
     def remove_histograms(self, step: int) -> None:
-        """Drops the histograms of what was mined before any update from `step` on."""
+        """Removes the histograms of minings after `step` or more updates."""
         if self._events:
             kept = [line for line in _read(self._workdir / HISTOGRAMS) if line["step"] < step]
-            _write(self._workdir / HISTOGRAMS, kept)
+            _rewrite(self._workdir / HISTOGRAMS, kept)
 
     def last_test_line(self) -> dict[str, Any]:
-        """The last line of an evaluation; IndexError before the first."""
+        """Returns the line of the last evaluation on the test images.
+
+        Raises:
+            IndexError: before the first evaluation.
+        """
         return [line for line in self.lines if line["split"] == "test"][-1]
 
     def best_accuracy(self) -> float:
-        """Returns the test accuracy, in percent, after the best epoch written so far.
+        """Returns the test accuracy, in percent, after the best epoch written so far; NaN where there is none.
 
         The best epoch is that of the highest accuracy on the validation images, or, where none are held out, on the
         test images themselves.
@@ -94,17 +124,17 @@ class MetricLog:
         )
         ranking = validation or test
         steps = [step for step in ranking if step in test and np.isfinite(ranking[step])]
-        return test[max(steps, key=ranking.get)] if steps else math.nan
+        return test[max(steps, key=ranking.__getitem__)] if steps else math.nan
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
     lines = io.read_json_lines(path)
     for line in lines:
-        if missing := sorted(_NEEDED[path.name] - line.keys()):
+        if missing := sorted(_REQUIRED_KEYS[path.name] - line.keys()):
             raise UserError(f"{path} has a line without {missing[0]}: restore the file, or delete it")
     return lines
 
 
-def _write(path: Path, lines: list[dict[str, Any]]) -> None:
+def _rewrite(path: Path, lines: list[dict[str, Any]]) -> None:
     if path.exists():
         io.write_text(path, "".join(json.dumps(line) + "\n" for line in lines))

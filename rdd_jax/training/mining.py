@@ -1,124 +1,164 @@
-"""Mining of the whole training set between updates: it is embedded, scored and mined when that is due."""
+"""Mining between epochs: embeds the training set by student and teacher, mines contrast tables and scores images."""
 
 import time
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-import jax
-import ml_collections
 import numpy as np
 
+from rdd_jax import rdx
+from rdd_jax.core.types import Array
 from rdd_jax.steps import train_state
 from rdd_jax.steps.train_state import TrainState
 from rdd_jax.training.interruptible import InterruptibleRunner
 from rdd_jax.training.metric_log import MetricLog
-from rdd_jax.training.mining_schedule import is_due
+from rdd_jax.training.mining_schedule import DriftProbe
 from rdd_jax.training.setup import Experiment
 
-_LOSSES, _SCORES, _TABLE = "losses", "scores", "table"  # What is found of the training set.
+# The results of the whole training set that a run computes between epochs.
+_LOSSES, _SCORES, _TABLE = "irreducible losses", "scores", "table"
 
 
-class Mining:
-    """The minings of one run, and the scores that its sampler ranks by.
+class TeacherEmbeddings:
+    """Computes the teacher's embeddings, once a run.
 
     Args:
-        config: of the run.
-        experiment: of the run.
-        log: takes the histograms of every mining.
-        work: runs what takes long.
+        experiment: the run's data and functions.
+        runner: runs the computations.
     """
 
-    def __init__(
-        self, config: ml_collections.ConfigDict, experiment: Experiment, log: MetricLog, work: InterruptibleRunner
-    ):
-        self._options = config.refresh
+    def __init__(self, experiment: Experiment, runner: InterruptibleRunner):
+        self._experiment = experiment
+        self._runner = runner
+        self._embed = experiment.embed(experiment.teacher.model) if experiment.teacher else None
+        self._of_training_set: Array | rdx.RankedEmbeddings | None = None
+        self._of_probe: Array | None = None
+
+    def of_training_set(self) -> Array | rdx.RankedEmbeddings:
+        """Returns the embeddings f32[n,d] of the training images, with their ranks where those fit into memory."""
+        if self._of_training_set is None:
+            experiment, on_batch = self._experiment, self._runner.on_batch("embedding by the teacher")
+            embeddings = self._embed(experiment.teacher.variables, experiment.train.images, on_batch)
+            rank = experiment.rank
+            self._of_training_set = self._runner.run("ranking", rank, embeddings) if rank else embeddings
+        return self._of_training_set
+
+    def of_probe(self, images: Array) -> Array:
+        """Returns the embeddings f32[p,d] of the images uint8[p,h,w,c] by which drift is measured."""
+        if self._of_probe is None:
+            self._of_probe = self._embed(self._experiment.teacher.variables, images)
+        return self._of_probe
+
+
+class Miner:
+    """Mines the training set of a run, and computes the scores by which its sampler ranks images.
+
+    Args:
+        experiment: the run's data and functions.
+        log: receives the histograms of every mining.
+        runner: runs the computations.
+    """
+
+    def __init__(self, experiment: Experiment, log: MetricLog, runner: InterruptibleRunner):
         self._experiment = experiment
         self._log = log
-        self._work = work
+        self._runner = runner
+        self._schedule = experiment.mining_schedule
         self._embed_student = experiment.embed(experiment.student)
-        self._teacher: Any = None  # Its embeddings, ranked where that fits.
-        self._found_at: dict[str, int] = {}  # The last step before which each was found, in this process.
+        self._teacher = TeacherEmbeddings(experiment, runner)
+        self._probe: DriftProbe | None = None
+        if self._schedule and self._schedule.num_probes:
+            images, count = experiment.train.images, self._schedule.num_probes
+            self._probe = DriftProbe(images, count, self._embed_student, self._teacher.of_probe)
+        self._computed_at: dict[str, int] = {}  # The step at which this process last computed each result.
         self._lost: set[str] = set()
 
     @property
-    def is_lost(self) -> bool:
-        """True where a rollback has lost a table or scores that are to be found again before the next update."""
+    def must_repeat(self) -> bool:
+        """True where a rollback has discarded results that must be computed again before the next update."""
         return bool(self._lost)
 
     def roll_back(self, step: int) -> None:
-        """Takes note that the run goes on with the state of an earlier `step`: what was found since then is lost."""
-        self._lost |= {kind for kind, found_at in self._found_at.items() if found_at >= step}
+        """Discards the results computed at or after `step`, as the run continues with the state of that step."""
+        self._lost |= {result for result, computed_at in self._computed_at.items() if computed_at >= step}
         self._log.remove_histograms(step)
 
-    def prepare(self, state: TrainState, epoch: int, step: int, *, begins: bool) -> tuple[TrainState, dict[str, float]]:
-        """Finds what is due before an epoch, and what a rollback has lost.
+    def prepare(
+        self, state: TrainState, epoch: int, step: int, *, starts_epoch: bool
+    ) -> tuple[TrainState, dict[str, float]]:
+        """Computes the results that are due before an epoch, and those that a rollback has discarded.
 
         Args:
             state: after `step` updates.
             epoch: the epoch (from 0) of the next update.
-            step: updates done.
-            begins: whether the next update is the epoch's first; in its middle only what is lost is found again.
+            step: the number of updates done.
+            starts_epoch: whether the next update is the first of its epoch. In the middle of an epoch, only discarded
+                results are computed again.
 
         Returns:
-            The state with the new table and scores, and the seconds of each part for the log.
+            The state with the new table and scores, and the seconds that each part took, for the log.
 
         Raises:
-            StopRequested: where the run was asked to stop; `state` is as it was.
+            StopRequested: where the run was asked to stop. `state` is unchanged.
         """
-        experiment = self._experiment
-        if experiment.irreducible_losses and ((begins and epoch == 0) or _LOSSES in self._lost):
-            judged = self._work.batches("judging the training images")
-            state = state._replace(scores=experiment.irreducible_losses(judged))
-            self._found_at[_LOSSES] = step
-        state, mines, seconds = self._mining_is_due(state, epoch) if begins else (state, False, {})
-        mines |= _TABLE in self._lost
-        scores = (begins and experiment.sampler.scores_are_due(epoch)) or _SCORES in self._lost
-        if mines or scores:
-            started = time.perf_counter()
-            pair = self._embed(state)
-            seconds["embed_seconds"] = time.perf_counter() - started
-            if scores:
-                state = state._replace(scores=self._work.compute("scoring", experiment.score, *pair))
-                self._found_at[_SCORES] = step
-            if mines:
-                started = time.perf_counter()
-                state = self._mine(state, pair, epoch, step)
-                seconds["mine_seconds"] = time.perf_counter() - started
+        results, seconds = set(self._lost), {}
+        if starts_epoch:
+            state, due, seconds = self._due(state, epoch)
+            results |= due
+        if _LOSSES in results:
+            on_batch = self._runner.on_batch("computing irreducible losses")
+            state = state._replace(scores=self._experiment.irreducible_losses(on_batch))
+        if results & {_SCORES, _TABLE}:
+            with _timed(seconds, "embed_seconds"):
+                embeddings = self._embed(state)
+            if _SCORES in results:
+                scores = self._runner.run("scoring", self._experiment.score, *embeddings)
+                state = state._replace(scores=scores)
+            if _TABLE in results:
+                with _timed(seconds, "mine_seconds"):
+                    state = self._mine(state, embeddings, epoch, step)
+        self._computed_at |= dict.fromkeys(results, step)
         self._lost.clear()
         return state, seconds
 
-    def _mining_is_due(self, state: TrainState, epoch: int) -> tuple[TrainState, bool, dict[str, float]]:
-        """Decides whether to mine before an epoch; drift, where it decides that, is added to the state's metrics."""
-        experiment, options = self._experiment, self._options
-        if not experiment.refresh:
-            return state, False, {}
-        mines = is_due(epoch, kind=options.kind, start_epoch=options.start_epoch, epochs=options.epochs)
-        if not experiment.probe:
-            return state, mines, {}
-        started = time.perf_counter()
-        if not mines and epoch >= options.start_epoch:
-            now = experiment.probe.embed(state.student, self._work.batches("measuring drift"))
-            drift = experiment.probe.drift(state.probe, now)
-            state = train_state.with_metrics(state, drift)
-            mines = bool(max(drift.values()) >= options.threshold)
-        return state, mines, {"drift_seconds": time.perf_counter() - started}
+    def _due(self, state: TrainState, epoch: int) -> tuple[TrainState, set[str], dict[str, float]]:
+        """Returns the results that are due before an epoch, and the state with the drift, where that was measured."""
+        due, seconds, drift = set(), {}, None
+        if self._experiment.irreducible_losses and epoch == 0:
+            due.add(_LOSSES)
+        if self._experiment.sampler.scores_are_due(epoch):
+            due.add(_SCORES)
+        if self._probe:
+            with _timed(seconds, "drift_seconds"):
+                if self._schedule.needs_drift(epoch):
+                    now = self._probe.embed(state.student, self._runner.on_batch("measuring drift"))
+                    drift = self._probe.measure(state.probe, now)
+                    state = train_state.with_metrics(state, drift)
+        if self._schedule and self._schedule.due(epoch, drift):
+            due.add(_TABLE)
+        return state, due, seconds
 
-    def _embed(self, state: TrainState) -> tuple[jax.Array, Any]:
-        """Embeds the training images by student and teacher, by the teacher once for the whole run."""
-        experiment = self._experiment
-        if self._teacher is None:
-            embeddings = experiment.embed_teacher(self._work.batches("embedding by the teacher"))
-            ranked = experiment.rank
-            self._teacher = self._work.compute("ranking", ranked, embeddings) if ranked else embeddings
-        by_student = self._work.batches("embedding by the student")
-        return self._embed_student(state.student, experiment.train.images, by_student), self._teacher
+    def _embed(self, state: TrainState) -> tuple[Array, Array | rdx.RankedEmbeddings]:
+        """Returns the embeddings of the training images by the student and by the teacher."""
+        teacher = self._teacher.of_training_set()
+        on_batch = self._runner.on_batch("embedding by the student")
+        return self._embed_student(state.student, self._experiment.train.images, on_batch), teacher
 
-    def _mine(self, state: TrainState, pair: tuple[jax.Array, Any], epoch: int, step: int) -> TrainState:
-        """Mines from the embeddings of student and teacher, and logs the histograms of what was mined."""
-        experiment = self._experiment
-        state = self._work.compute("mining", experiment.refresh, state, *pair)
-        if experiment.probe:
-            state = state._replace(probe=experiment.probe.embed(state.student, self._work.batches("measuring drift")))
-        for name, values in experiment.histograms(state.distiller).items():
+    def _mine(
+        self, state: TrainState, embeddings: tuple[Array, Array | rdx.RankedEmbeddings], epoch: int, step: int
+    ) -> TrainState:
+        """Returns the state with newly mined tables, and logs their histograms."""
+        state = self._runner.run("mining", self._experiment.mine, state, *embeddings)
+        if self._probe:
+            state = state._replace(probe=self._probe.embed(state.student, self._runner.on_batch("measuring drift")))
+        for name, values in self._experiment.histograms(state.distiller).items():
             self._log.write_histogram(step, epoch, name, np.asarray(values))
-        self._found_at[_TABLE] = step
         return state
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    """Stores the seconds that its body takes in `seconds[name]`."""
+    started = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - started

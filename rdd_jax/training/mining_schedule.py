@@ -1,9 +1,82 @@
-"""The epochs before which the training set is mined."""
+"""The decision when the training set is mined: by time, or by how far the student has drifted since."""
 
-KINDS = ("once", "every", "adaptive")
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+from rdd_jax.core import devices
+from rdd_jax.core.types import Array, OnBatch
+from rdd_jax.data.streaming import Stream
+from rdd_jax.rdx import drift
+from rdd_jax.steps.embedding import Embed
+from rdd_jax.steps.mining import MiningOptions
 
 
-def is_due(epoch: int, *, kind: str, start_epoch: int, epochs: int) -> bool:
-    """Whether the table is mined before epoch `epoch` (from 0) in any case: at `start_epoch`, and "every" so many."""
-    since = epoch - start_epoch
-    return since == 0 or (kind == "every" and since > 0 and since % epochs == 0)
+class MiningSchedule:
+    """Decides before which epochs the training set is mined.
+
+    Args:
+        options: the section `mining` of the configuration.
+
+    Attributes:
+        num_probes: the number of training images by which drift is measured; 0 where drift decides nothing.
+    """
+
+    def __init__(self, options: MiningOptions):
+        self._options = options
+        self.num_probes = options.probe if options.kind == "adaptive" else 0
+
+    def needs_drift(self, epoch: int) -> bool:
+        """Returns True where drift decides whether to mine before epoch `epoch` (from 0)."""
+        return self._options.kind == "adaptive" and epoch > self._options.start_epoch
+
+    def due(self, epoch: int, drift: Mapping[str, Array] | None = None) -> bool:
+        """Returns True where the training set is mined before epoch `epoch` (from 0).
+
+        Args:
+            epoch: the epoch. All kinds mine before `start_epoch`. After it "once" never mines, "every" mines every
+                `epochs` epochs, and "adaptive" mines when any value of `drift` has reached `threshold`.
+            drift: the values of `rdx.drift.measure_drift`, needed where `needs_drift(epoch)`.
+        """
+        options, since = self._options, epoch - self._options.start_epoch
+        if since <= 0:
+            return since == 0
+        if options.kind == "every":
+            return since % options.epochs == 0
+        if options.kind == "adaptive":
+            if drift is None:
+                raise ValueError(f"kind=adaptive needs the drift before epoch {epoch}")
+            return bool(max(drift.values()) >= options.threshold)
+        return False
+
+
+class DriftProbe:
+    """Measures the student's drift since the last mining on a few training images, spread evenly.
+
+    Args:
+        images: the training images, uint8[n,h,w,c].
+        num_probes: the number of them to measure on.
+        embed_student: embeds images by the student.
+        embed_teacher: returns the teacher's embeddings f32[p,dt] of images uint8[p,h,w,c].
+    """
+
+    def __init__(
+        self,
+        images: Array | Stream,
+        num_probes: int,
+        embed_student: Embed,
+        embed_teacher: Callable[[Array], Array],
+    ):
+        self._images = devices.replicate(images[drift.probe_indices(len(images), num_probes)])
+        self._embed_student = embed_student
+        self._embed_teacher = embed_teacher
+        self._measure = drift.make_drift_measure(num_probes)
+
+    def embed(self, variables: dict[str, Any], on_batch: OnBatch) -> Array:
+        """Returns the student's embeddings f32[p,ds] of the probe's images."""
+        return self._embed_student(variables, self._images, on_batch)
+
+    def measure(self, before: Array, now: Array) -> dict[str, Array]:
+        """Returns the drift between two embeddings f32[p,ds] of the probe's images; see `rdx.drift.measure_drift`."""
+        return jax.block_until_ready(self._measure(before, now, self._embed_teacher(self._images)))

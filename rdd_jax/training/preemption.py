@@ -1,4 +1,4 @@
-"""The ends that a run may come to before its last epoch: it is asked to stop, or its numbers are none any more."""
+"""Interruption of a run by SIGTERM or SIGINT: all is saved, and the same command resumes."""
 
 import os
 import signal
@@ -11,40 +11,57 @@ from rdd_jax.core import processes
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
+class StopRequested(Exception):
+    """Raised at the point in a run at which it reacts to a signal."""
+
+
 class TrainingInterrupted(Exception):
-    """A run was asked to stop and has saved what it had; the message says so and how to go on."""
+    """A run was interrupted by a signal and has saved its state; the message says so and how to resume."""
 
 
 class StopSignal:
-    """While it is entered, SIGTERM and SIGINT only ask to stop; the second of them ends the process at once.
+    """Replaces the handlers of SIGTERM and SIGINT, so that the first signal only asks the run to stop.
 
-    asked: the name of the signal that came, "" before.
+    The second signal has its usual effect, which is to end the process at once.
+
+    Attributes:
+        signal_name: the name of the signal received, "" before.
     """
 
     def __init__(self):
         self.signal_name = ""
-        self._before: dict[signal.Signals, Any] = {}
+        self._previous_handlers: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "StopSignal":
-        if threading.current_thread() is threading.main_thread():  # No other may set handlers.
-            # What ignores SIGINT, as a shell's background jobs do, goes on ignoring it.
-            heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
-            self._before = {number: signal.signal(number, self._ask) for number in heard}
+        if threading.current_thread() is threading.main_thread():  # Python allows handlers to be set there alone.
+            # A process that ignores SIGINT, such as a shell's background job, continues to ignore it.
+            handled = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+            self._previous_handlers = {number: signal.signal(number, self._handle) for number in handled}
         return self
 
-    def __exit__(self, *exception: Any) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+    def __exit__(self, *exception: object) -> None:
+        self._restore_handlers()
 
     def stop_requested(self) -> bool:
-        """Whether any process of the run was asked to stop; they all call this between the same two calls."""
-        stops = processes.any_process(bool(self.signal_name))
-        if stops and not self.signal_name:
-            self.signal_name = "another process was asked to stop"
-        return stops
+        """Returns True in all processes of the run where any of them has received a signal.
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.__exit__()
+        All processes call this at the same point of the run, as it exchanges a message between them.
+        """
+        requested = processes.any_process(bool(self.signal_name))
+        if requested and not self.signal_name:
+            self.signal_name = "another process was asked to stop"
+        return requested
+
+    def interruption(self, progress: str) -> TrainingInterrupted:
+        """Makes the exception that ends the run; `progress` says how far it has come, as in "stopped after ..."."""
+        return TrainingInterrupted(f"{self.signal_name}: {progress}; the same command goes on")
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self._restore_handlers()
         self.signal_name = signal.Signals(number).name
-        # Not print, whose buffer this may have interrupted.
+        # Not print, whose buffer the signal may have interrupted.
         os.write(2, f"\nrdd_jax: {self.signal_name}: stopping; once more ends it at once\n".encode())
+
+    def _restore_handlers(self) -> None:
+        for number, handler in self._previous_handlers.items():
+            signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""A whole run: teacher, student, evaluation, record, checkpoints, report."""
+"""A whole run: teacher, student, evaluation, records, checkpoints and report."""
 
 import contextlib
 from collections.abc import Callable
@@ -19,9 +19,8 @@ from rdd_jax.runs import layout, naming, records
 from rdd_jax.runs.checkpointing import Checkpoints
 from rdd_jax.runs.versions import versions
 from rdd_jax.training import locks, teachers, validation
-from rdd_jax.training.interruptible import StopRequested
 from rdd_jax.training.metric_log import MetricLog
-from rdd_jax.training.preemption import StopSignal, TrainingInterrupted
+from rdd_jax.training.preemption import StopRequested, StopSignal
 from rdd_jax.training.setup import Experiment, build
 from rdd_jax.training.summary import summarize
 from rdd_jax.training.trainer import Trainer
@@ -30,50 +29,63 @@ from rdd_jax.training.trainer import Trainer
 def train(
     config: ml_collections.ConfigDict, workdir: Path, progress: Callable[..., Progress] = Progress
 ) -> dict[str, Any]:
-    """Trains the run to its end, from wherever an earlier try left it, and its teacher first where there is none.
+    """Trains a run to its end, from its last checkpoint where there is one.
+
+    In this order it
+    1. checks the configuration, and that the workdir holds no other run;
+    2. returns the summary of a run that is finished already;
+    3. trains the runs that this one needs: its teacher, or the holdout models of RHO-LOSS;
+    4. reads the data, restores the teacher and builds the functions of the run (`setup.build`);
+    5. locks the workdir and writes config.json;
+    6. evaluates the teacher and writes teacher.json;
+    7. restores the last checkpoint, or initialises the student;
+    8. trains: mines, updates, evaluates, logs and saves, epoch by epoch (`Trainer`);
+    9. writes summary.json and the report.
 
     Args:
         config: of the run.
-        workdir: where it lives.
-        progress: makes what shows it, as `progress.Progress`.
+        workdir: the folder that the run writes to.
+        progress: makes the progress bar, as `progress.Progress` does.
 
     Returns:
-        What summary.json holds.
+        The content of summary.json.
 
     Raises:
         UserError: for a run that could not work, before anything is compiled or written; for files that are damaged or
-            cannot be written; and for a loss that is not finite, where `on_nan` has no other way.
+            cannot be written; and for a loss that is not finite, where the policy `nonfinite` is to stop.
         TrainingInterrupted: on SIGTERM or SIGINT, when all is saved.
     """
     versions()  # Looks up the commit now: the source may be edited during the run.
     validation.check(config, workdir)
     compilation.enable_compilation_cache(naming.shared_folder(workdir).absolute() / layout.COMPILATIONS)
     if records.is_finished(workdir):
-        if processes.is_main_process() and records.differences(records.read_config(workdir), config):
-            records.write_config(config, workdir)  # The folder of the data or the teacher has been moved.
-        summary = records.read_summary(workdir)
-        _complete(workdir)
-        return summary
+        return _finished_summary(config, workdir)
     if processes.is_main_process():
         io.check_writable(workdir)
-    for needed, place in naming.prerequisites(config, workdir):
-        train_shared(needed, place, progress)
+    for required_config, required_workdir in naming.prerequisites(config, workdir):
+        train_shared(required_config, required_workdir, progress)
     validation.check_prerequisites(config, workdir)  # Another process may have trained them by another recipe.
     experiment = build(config, workdir)
     with locks.locked(workdir):
-        if processes.broadcast_flag_from_main(
-            records.is_finished(workdir)
-        ):  # By another process, while this one read the data.
+        # Another process may have finished it while this one read the data.
+        if processes.broadcast_flag_from_main(records.is_finished(workdir)):
             return records.read_summary(workdir)
-        return _train(config, workdir, experiment, progress)
+        summary = _train_student(config, workdir, experiment, progress)
+        _finish(workdir, summary)
+    return summary
 
 
 def train_shared(
     config: ml_collections.ConfigDict, workdir: Path, progress: Callable[..., Progress] = Progress
 ) -> None:
-    """Trains a run that others need, too; where another process is at it, waits for that one. Arguments as of `train`.
+    """Trains a run that several runs need; waits for it where another process is training it.
 
-    Should the other process end before its run is finished, this one goes on with the run.
+    Should that process end before the run is finished, this one resumes the run.
+
+    Args:
+        config: of the run.
+        workdir: of the run.
+        progress: as of `train`.
 
     Raises:
         UserError, TrainingInterrupted: as `train`.
@@ -86,14 +98,14 @@ def train_shared(
         print_once(f"There is no {workdir.name} yet: training it in {workdir}")
         with contextlib.suppress(WorkdirLocked):  # Another process was faster.
             train(config, workdir, progress)
-    _complete(workdir)
+    _write_missing_report(workdir)
 
 
-def _train(
+def _train_student(
     config: ml_collections.ConfigDict, workdir: Path, experiment: Experiment, progress: Callable[..., Progress]
 ) -> dict[str, Any]:
-    """Trains a run whose prerequisites are finished and whose workdir is locked; returns its summary."""
-    shapes, updates = jax.eval_shape(experiment.init, config.seed), experiment.epoch_starts[-1]
+    """Trains the student of a run whose prerequisites are finished and whose workdir is locked; returns the summary."""
+    shapes = jax.eval_shape(experiment.init, config.seed)
     with Checkpoints(workdir, keep_all=config.keep_all_checkpoints) as checkpoints, StopSignal() as stop_signal:
         if processes.is_main_process():
             records.write_config(config, workdir)
@@ -101,38 +113,58 @@ def _train(
         try:
             teacher = teachers.record(config, workdir, experiment, stop_signal)
         except StopRequested:
-            done = "stopped while the teacher was evaluated"
-            raise TrainingInterrupted(f"{stop_signal.signal_name}: {done}; the same command goes on") from None
+            raise stop_signal.interruption("stopped while the teacher was evaluated") from None
         with CompilationTimer() as clock:
             state = checkpoints.restore(shapes)
             if state is None:
                 print_once(f"student {config.student.name}: {models.count_parameters(shapes.student):,} parameters")
                 state = devices.replicate(jax.jit(experiment.init)(config.seed))
             step = int(state.step)
-            images = {"total_images": updates * config.batch_size, "done_images": step * config.batch_size}
-            title = "teacher" if config.trains_teacher else naming.method_name(config)
-            with MetricLog(workdir, step) as log, progress(title, **images) as bar:
+            with MetricLog(workdir, step) as log, _make_progress(config, experiment, step, progress) as bar:
                 trainer = Trainer(config, experiment, checkpoints, log, clock, stop_signal, bar)
                 try:
                     trainer.train(state)
-                    summary = summarize(config, experiment, log, teacher)
+                    return summarize(config, experiment, log, teacher)
                 except StopRequested:
-                    checkpoints.wait()  # Before it is said that all is saved.
-                    done = f"stopped after {trainer.saved_step:,} of {updates:,} updates, which are saved"
-                    raise TrainingInterrupted(f"{stop_signal.signal_name}: {done}; the same command goes on") from None
+                    checkpoints.wait()  # The message says that all is saved.
+                    raise stop_signal.interruption(
+                        f"stopped after {trainer.saved_step:,} of {experiment.epoch_starts[-1]:,} updates, which are "
+                        "saved"
+                    ) from None
+
+
+def _make_progress(
+    config: ml_collections.ConfigDict, experiment: Experiment, step: int, progress: Callable[..., Progress]
+) -> Progress:
+    """Makes the progress bar of a run of which `step` updates are done."""
+    title = "teacher" if config.trains_teacher else naming.method_name(config)
+    total = experiment.epoch_starts[-1] * config.batch_size
+    return progress(title, total_images=total, done_images=step * config.batch_size)
+
+
+def _finish(workdir: Path, summary: dict[str, Any]) -> None:
+    """Writes summary.json and the report, and warns of skipped updates."""
     if skipped := summary.get("skipped_updates"):
         warn(
-            f"{skipped:,} of {updates:,} updates were skipped, as they would have left loss or weights that are not "
-            "finite: a lower --config.learning_rate may help, with another --workdir"
+            f"{skipped:,} of {summary['steps']:,} updates were skipped, as they would have left loss or weights that "
+            "are not finite: a lower --config.learning_rate may help, with another --workdir"
         )
     if processes.is_main_process():
         io.write_json(workdir / layout.SUMMARY, summary)
         report.write(workdir)
     processes.barrier(f"{workdir} is finished")
+
+
+def _finished_summary(config: ml_collections.ConfigDict, workdir: Path) -> dict[str, Any]:
+    """Returns the summary of a finished run; records the new place of its data or teacher, where they have moved."""
+    if processes.is_main_process() and records.differences(records.read_config(workdir), config):
+        records.write_config(config, workdir)
+    summary = records.read_summary(workdir)
+    _write_missing_report(workdir)
     return summary
 
 
-def _complete(workdir: Path) -> None:
+def _write_missing_report(workdir: Path) -> None:
     """Writes the report of a finished run that was stopped just before it."""
     if processes.is_main_process() and not (workdir / layout.REPORT).exists():
         report.write(workdir)

@@ -1,6 +1,5 @@
 """From a configuration to everything that a run computes with."""
 
-import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +20,6 @@ from rdd_jax.core.types import Array, OnBatch
 from rdd_jax.data import augmentation, datasets, loading, pipeline
 from rdd_jax.data.samplers import RANKED, Sampler
 from rdd_jax.data.streaming import Stream
-from rdd_jax.rdx import drift
 from rdd_jax.runs import layout, naming
 from rdd_jax.runs.trained_models import TrainedModel, create_model, load_student, load_teacher, make_input_normalizer
 from rdd_jax.steps import rho_loss, train_state
@@ -35,6 +33,7 @@ from rdd_jax.steps.teacher_cache import ViewCache
 from rdd_jax.steps.teacher_precompute import GiveLessons, cache_path, make_lessons
 from rdd_jax.steps.train_state import TrainState
 from rdd_jax.steps.train_step import make_train_call, make_train_step, skip_poison
+from rdd_jax.training.mining_schedule import MiningSchedule
 
 _STREAMED_BYTES = 2**26  # Of images that a call is sent.
 
@@ -44,17 +43,6 @@ class Split(NamedTuple):
 
     images: Array | Stream
     labels: Array
-
-
-class Probe(NamedTuple):
-    """The few images by which drift is told.
-
-    embed: (the student's variables, on_batch) -> its embeddings of them, f32[p,d].
-    drift: (those when the table was mined, those now) -> what `drift.measure` tells.
-    """
-
-    embed: Callable[[dict[str, Any], OnBatch], Array]
-    drift: Callable[[Array, Array], dict[str, Array]]
 
 
 class Experiment(NamedTuple):
@@ -74,12 +62,9 @@ class Experiment(NamedTuple):
     train_call: Callable[..., tuple[TrainState, dict[str, Array]]]
     evaluate: Callable[[nn.Module], Evaluate]
     embed: Callable[[nn.Module], Embed]
-    embed_teacher: Callable[..., Array]  # (on_batch=None)
-    rank: (
-        Callable[[Array], rdx.RankedEmbeddings] | None
-    )  # The teacher's neighbours, once for all minings, where that fits.
-    refresh: Callable[[TrainState, Array, Array | rdx.RankedEmbeddings], TrainState] | None
-    probe: Probe | None
+    rank: Callable[[Array], rdx.RankedEmbeddings] | None  # None where the teacher's ranks are not kept.
+    mine: Callable[[TrainState, Array, Array | rdx.RankedEmbeddings], TrainState] | None
+    mining_schedule: MiningSchedule | None  # None for methods that do not mine.
     score: Callable[[Array, Array | rdx.RankedEmbeddings], Array]
     irreducible_losses: Callable[[OnBatch], Array] | None
     histograms: Callable[[Any], dict[str, Array]]
@@ -128,7 +113,7 @@ def build(config: ml_collections.ConfigDict, workdir: Path) -> Experiment:
     teach, lessons = _teaching(config, teacher, train.images, views, shared / layout.VIEWS)
     steps_per_call = _steps_per_call(config, sampler, dataset)
     rho = config.sampler.kind == "rho"
-    adaptive = distiller.refresh is not None and config.refresh.kind == "adaptive"
+    mining_schedule = MiningSchedule(config.refresh) if distiller.refresh else None
     keep = config.batch_size // jax.device_count()
     select = rho_loss.reducible_loss(student, views.show_random, keep=keep) if rho else None
     feed = type(pipeline.of(train.images))
@@ -156,16 +141,15 @@ def build(config: ml_collections.ConfigDict, workdir: Path) -> Experiment:
             distiller,
             optimizer,
             num_scores=len(dataset.train_labels) if rho or config.sampler.kind in RANKED else 0,
-            num_probes=config.refresh.probe if adaptive else 0,
+            num_probes=mining_schedule.num_probes if mining_schedule else 0,
             skips=config.on_nan == "skip",
         ),
         train_call=_compiled(make_train_call(train_step, steps_per_call, feed), feed),
         evaluate=partial(make_evaluate, normalize=normalize),
         embed=partial(make_embed, normalize=normalize),
-        embed_teacher=partial(_embed_teacher, teacher, train.images, normalize),
         rank=make_rank() if _ranks_once(config, len(train.images)) else None,
-        refresh=make_refresh(distiller) if distiller.refresh else None,
-        probe=_make_probe(config, student, teacher, train.images, normalize) if adaptive else None,
+        mine=make_refresh(distiller) if distiller.refresh else None,
+        mining_schedule=mining_schedule,
         score=make_score(),
         irreducible_losses=partial(_irreducible_losses, config, shared, train, normalize) if rho else None,
         histograms=distiller.histograms,
@@ -233,35 +217,12 @@ def _teaching(
     return teaching.remembered, make_lessons(model, variables, images, views, cache, config.seed)
 
 
-def _embed_teacher(
-    teacher: TrainedModel, images: Array | Stream, normalize: Callable[[Array], Array], on_batch: OnBatch | None = None
-) -> Array:
-    """The teacher's embeddings f32[n,d] of the training images."""
-    return make_embed(teacher.model, normalize)(teacher.variables, images, on_batch)
-
-
 def _ranks_once(config: ml_collections.ConfigDict, num_examples: int) -> bool:
     """Tells whether the ranks of the teacher's embeddings are kept for all minings."""
     fits = rdx.ranks_nbytes(num_examples) <= config.refresh.ranks_gigabytes * 1e9
     # Mining among candidates does not use ranks among all examples.
     has_candidates = any(options.weight and options.get("candidates") for options in config.distill.values())
     return fits and not has_candidates
-
-
-def _make_probe(
-    config: ml_collections.ConfigDict,
-    student: nn.Module,
-    teacher: TrainedModel,
-    images: Array | Stream,
-    normalize: Callable[[Array], Array],
-) -> Probe:
-    shown = devices.replicate(images[drift.probe_indices(len(images), config.refresh.probe)])
-    embed, measure_drift = make_embed(student, normalize), drift.make_drift_measure(config.refresh.probe)
-    embed_teacher = functools.cache(lambda: make_embed(teacher.model, normalize)(teacher.variables, shown))
-    return Probe(
-        embed=lambda variables, on_batch: embed(variables, shown, on_batch),
-        drift=lambda before, now: measure_drift(before, now, embed_teacher()),
-    )
 
 
 def _irreducible_losses(

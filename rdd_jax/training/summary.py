@@ -1,4 +1,4 @@
-"""What summary.json says of a finished run."""
+"""The content of summary.json: the results of a finished run."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -24,14 +24,14 @@ def summarize(
 
     Args:
         config: of the run.
-        experiment: of the run.
-        log: of the run, with the test of its last epoch.
-        teacher: what `teachers.record` returned.
+        experiment: the run's data and functions.
+        log: of the run, with the evaluation of its last epoch.
+        teacher: as `teachers.record` returns it.
     """
     last = log.last_test_line()
     student = {"name": config.student.name, **accuracies(last), "best_accuracy": log.best_accuracy()}
     if teacher:
-        kept = {key: value for key, value in teacher.items() if key != "place"}  # Others may read it elsewhere.
+        kept = {key: value for key, value in teacher.items() if key != "place"}  # Runs are copied to other machines.
         teacher = {**kept, **_cost(experiment.teacher.model, config)}
     return {
         "method": naming.method_name(config),
@@ -52,7 +52,11 @@ def summarize(
 
 
 def skipped_updates(lines: list[dict[str, Any]]) -> int:
-    """Counts the updates that were skipped, as they were not finite, from the lines of a run's metrics."""
+    """Counts the updates that were skipped because they were not finite.
+
+    Args:
+        lines: the lines of metrics.jsonl; each line of the split "train" has the skipped percentage of its updates.
+    """
     skipped, begin = 0.0, 0
     for line in lines:
         if line["split"] == "train":
@@ -62,6 +66,7 @@ def skipped_updates(lines: list[dict[str, Any]]) -> int:
 
 
 def _cost(model: nn.Module, config: ml_collections.ConfigDict) -> dict[str, int]:
+    """Returns the number of parameters and of multiply-adds for one image."""
     image_shape = loading.describe(config).image_shape
     shapes = models.variable_shapes(model, image_shape)
     return {

@@ -1,4 +1,4 @@
-"""The record of a run's teacher: its weights' fingerprint and its accuracy, told before anything is learned from it."""
+"""The record of a run's teacher: the fingerprint of its weights and its test accuracy."""
 
 from pathlib import Path
 from typing import Any
@@ -11,21 +11,28 @@ from rdd_jax.core.fingerprints import fingerprint
 from rdd_jax.core.progress import image_progress
 from rdd_jax.runs import layout, naming, records
 from rdd_jax.steps.evaluation import accuracies
-from rdd_jax.training.interruptible import StopRequested
-from rdd_jax.training.preemption import StopSignal
+from rdd_jax.training.preemption import StopRequested, StopSignal
 from rdd_jax.training.setup import Experiment
 
 
 def record(
     config: ml_collections.ConfigDict, workdir: Path, experiment: Experiment, stop_signal: StopSignal
 ) -> dict[str, Any] | None:
-    """Measures the teacher on the test images, prints its accuracy, and keeps both in workdir/teacher.json.
+    """Evaluates the teacher on the test images, prints its accuracy, and writes workdir/teacher.json.
 
-    A resumed run takes the accuracy from there: `networks.load_teacher` refuses a teacher with another fingerprint.
+    A resumed run reads the accuracy from there, as `trained_models.load_teacher` refuses a teacher with another
+    fingerprint.
+
+    Args:
+        config: of the run.
+        workdir: of the run.
+        experiment: the run's data and functions.
+        stop_signal: tells when the run is asked to stop.
 
     Returns:
-        What teacher.json holds: {"name", "place": an absolute path, "fingerprint": of the variables, "accuracy" and
-        "top5_accuracy": percent of the test images, as `evaluate` has them}. None for a run without a teacher.
+        The content of teacher.json: {"name", "place": an absolute path, "fingerprint": of the variables, "accuracy" and
+        "top5_accuracy": percent of the test images, as `evaluation.Evaluate` returns them}. None for a run without a
+        teacher.
 
     Raises:
         StopRequested: where the run was asked to stop during the evaluation.
@@ -33,9 +40,9 @@ def record(
     if not experiment.teacher:
         return None
     model, variables = experiment.teacher
-    place, before = naming.teacher_place(config, workdir).absolute(), records.read_teacher(workdir)
+    place, recorded = naming.teacher_place(config, workdir).absolute(), records.read_teacher(workdir)
     teacher = {"name": config.teacher.name, "place": str(place), "fingerprint": fingerprint(variables)}
-    measured = accuracies(before) if before.get("fingerprint") == teacher["fingerprint"] else {}
+    measured = accuracies(recorded) if recorded.get("fingerprint") == teacher["fingerprint"] else {}
     if processes.any_process(not measured):
         processes.print_once(f"evaluating the teacher in {place}")
         measured = _evaluate(experiment, stop_signal)
@@ -54,22 +61,22 @@ def record(
 
 
 def _evaluate(experiment: Experiment, stop_signal: StopSignal) -> dict[str, float]:
-    """Evaluates the teacher on the test images; returns its accuracies in percent."""
+    """Returns the teacher's accuracies on the test images, in percent."""
     model, variables = experiment.teacher
     with image_progress("evaluating the teacher") as show:
 
-        def after(done: int, total: int) -> None:
+        def on_batch(done: int, total: int) -> None:
             show(done, total)
             if stop_signal.stop_requested():
                 raise StopRequested
 
-        return accuracies(experiment.evaluate(model)(variables, *experiment.test, after))
+        return accuracies(experiment.evaluate(model)(variables, *experiment.test, on_batch))
 
 
 def near_chance(num_classes: int) -> float:
-    """The accuracy, in percent, below which a classifier hardly does better than guessing.
+    """Returns the accuracy, in percent, below which a classifier is hardly better than guessing.
 
-    It is twice the accuracy of guessing, and of few classes a tenth of the way from guessing to 100 %.
+    It is twice the accuracy of guessing or, for few classes, a tenth of the way from guessing to 100 %.
     """
     chance = 100 / num_classes
     return min(2 * chance, chance + (100 - chance) / 10)

@@ -17,13 +17,13 @@ from rdd_jax.data.samplers import Sampler
 from rdd_jax.models import torch_import
 from rdd_jax.models.torch_state_dict import Mismatch
 from rdd_jax.runs import checkpointing, layout, naming, records, trained_models
-from rdd_jax.steps import teacher_cache, train_state
-from rdd_jax.training import mining_schedule, nonfinite
+from rdd_jax.steps import mining, teacher_cache, train_state
+from rdd_jax.training import nonfinite
 
 _FREE_KEYS = ("data.workers",)  # They change nothing about a run: who stopped it may go on with another value.
 _TEACHER_PLACE = "teacher.checkpoint"  # Free as well where the same teacher is there.
 _MOST_PROBES = 4096  # Comparing pools takes time with the third power.
-_SEEDS = 2**31  # seeds are i32, and so is whatever is counted
+_SEEDS = 2**31  # seeds are i32, and so is whatever is image_progress
 # By the last part of the key: more than any machine has time or memory for, and so a slip.
 _MOST = {
     "dim": 10**5,
@@ -85,8 +85,8 @@ def _check_numbers(config: ml_collections.ConfigDict) -> None:
         raise ValueError(f"milestones are shares of the epochs, as in (0.5, 0.75); got {config.milestones}")
     if config.dtype not in models.DTYPES:
         raise ValueError(unknown_name_message("dtype", config.dtype, models.DTYPES))
-    if config.on_nan not in nonfinite.WAYS:
-        raise ValueError(unknown_name_message("on_nan", config.on_nan, nonfinite.WAYS))
+    if config.on_nan not in nonfinite.POLICIES:
+        raise ValueError(unknown_name_message("on_nan", config.on_nan, nonfinite.POLICIES))
     if config.teacher.cache not in ("none", "views"):
         raise ValueError(unknown_name_message("teacher.cache", config.teacher.cache, ("none", "views")))
     if config.teacher.cache_dtype not in teacher_cache.DTYPES:
@@ -149,8 +149,8 @@ def _check_cache(config: ml_collections.ConfigDict, labels: np.ndarray, teacher:
 
 def _check_refresh(config: ml_collections.ConfigDict, num_examples: int) -> None:
     options = config.refresh
-    if options.kind not in mining_schedule.KINDS:
-        raise ValueError(unknown_name_message("refresh.kind", options.kind, mining_schedule.KINDS))
+    if options.kind not in mining.KINDS:
+        raise ValueError(unknown_name_message("refresh.kind", options.kind, mining.KINDS))
     if options.start_epoch < 0 or options.epochs < 1:
         raise ValueError(
             f"refresh.start_epoch must not be negative and epochs at least 1; got {options.start_epoch} and "

@@ -11,7 +11,6 @@ from rdd_jax.core.types import ModelOutput
 from rdd_jax.data.pipeline import EVALUATION_BATCH
 from rdd_jax.steps.embedding import make_embed
 from rdd_jax.steps.evaluation import correct_predictions, make_evaluate
-from rdd_jax.training.mining_schedule import is_due
 
 SHAPE = (2, 2, 1)
 CLASSES = 7
@@ -68,18 +67,3 @@ def test_top5_accuracy_counts_the_five_largest_logits(classes):
     assert ("top5_accuracy" in correct) == (classes > 5)
     if classes > 5:
         np.testing.assert_array_equal(correct["top5_accuracy"], (order[:, :5] == labels[:, None]).any(axis=1))
-
-
-@pytest.mark.parametrize(
-    ("kind", "start_epoch", "epochs", "expected"),
-    [
-        ("once", 0, 2, [0]),
-        ("once", 1, 2, [1]),
-        ("every", 1, 2, [1, 3, 5]),
-        ("every", 2, 3, [2, 5]),
-        ("adaptive", 2, 3, [2]),
-    ],
-)
-def test_the_schedule_of_the_mining(kind, start_epoch, epochs, expected):
-    due = [epoch for epoch in range(7) if is_due(epoch, kind=kind, start_epoch=start_epoch, epochs=epochs)]
-    assert due == expected

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from rdd_jax.training.checkpoint_schedule import CheckpointSteps
+from rdd_jax.training.checkpoint_schedule import CheckpointSchedule
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from rdd_jax.training.checkpoint_schedule import CheckpointSteps
     ],
 )
 def test_so_many_epochs_lie_between_two_checkpoints(every_epochs, starts, expected):
-    steps = CheckpointSteps(every_epochs, starts)
-    assert [step for step in range(1, starts[-1] + 1) if step in steps] == expected
-    assert steps.after(0) == expected[0]
-    assert steps.after(expected[-1]) == math.inf
+    schedule = CheckpointSchedule(every_epochs, starts)
+    assert [step for step in range(1, starts[-1] + 1) if step in schedule] == expected
+    assert schedule.next_after(0) == expected[0]
+    assert schedule.next_after(expected[-1]) == math.inf

@@ -206,7 +206,7 @@ def test_every_device_holds_the_same_state(tmp_path):
         rows = devices.split_over_devices(batch[None])
         state, _ = run.train_call(state, {}, *run.train, rows, np.int32(1))
     embeddings = run.embed(run.student)(state.student, run.train.images)
-    state = run.refresh(state, embeddings, embeddings[:, ::-1])
+    state = run.mine(state, embeddings, embeddings[:, ::-1])
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
         first, *others = devices.per_device_copies(leaf)
         assert len(others) == jax.local_device_count() - 1 > 0

@@ -19,8 +19,7 @@ from rdd_jax.main import exit_code
 from rdd_jax.runs import layout, naming, records
 from rdd_jax.runs.trained_models import load_teacher
 from rdd_jax.training import locks, run, teachers, validation
-from rdd_jax.training.interruptible import StopRequested
-from rdd_jax.training.preemption import StopSignal
+from rdd_jax.training.preemption import StopRequested, StopSignal
 
 NAME = "teacher-digits-resnet8-seed0"
 
@@ -220,7 +219,7 @@ def trained(monkeypatch):
     """The workdirs in which this process has trained, instead of the training."""
     places = []
     monkeypatch.setattr(run, "train", lambda config, place, progress: places.append(finished(place)))
-    monkeypatch.setattr(run, "_complete", lambda place: None)
+    monkeypatch.setattr(run, "_write_missing_report", lambda place: None)
     return places
 
 

@@ -17,11 +17,13 @@ from rdd_jax.core.io import read_json_lines
 from rdd_jax.core.progress import Progress
 from rdd_jax.data.samplers import Sampler
 from rdd_jax.runs.checkpointing import Checkpoints
+from rdd_jax.runs.trained_models import TrainedModel
+from rdd_jax.steps.mining import MiningOptions
 from rdd_jax.steps.train_state import TrainState
 from rdd_jax.training import trainer
-from rdd_jax.training.interruptible import StopRequested
 from rdd_jax.training.metric_log import MetricLog
-from rdd_jax.training.preemption import StopSignal
+from rdd_jax.training.mining_schedule import MiningSchedule
+from rdd_jax.training.preemption import StopRequested, StopSignal
 from rdd_jax.training.setup import Split
 from rdd_jax.training.trainer import Trainer
 
@@ -33,7 +35,6 @@ CONFIG = ml_collections.ConfigDict(
         "eval_every_epochs": 1,
         "checkpoint_every_epochs": 1.0,
         "on_nan": "stop",
-        "refresh": {"kind": "once", "start_epoch": 1, "epochs": 1, "threshold": 0.5},
     }
 )
 
@@ -102,10 +103,10 @@ class Run:
             update=update,
             evaluate=lambda model: evaluate,
             embed=lambda model: embed,
-            embed_teacher=lambda on_batch: np.float32(0),
+            teacher=TrainedModel(None, {"params": {"updates": np.float32(0)}}),
             rank=None,
-            refresh=mine,
-            probe=None,
+            mine=mine,
+            mining_schedule=MiningSchedule(MiningOptions(kind="once", start_epoch=1)),
             irreducible_losses=None,
             histograms=lambda distiller: {"table": np.array([float(distiller["table"])])},
         )
@@ -214,7 +215,7 @@ def test_a_computation_that_was_asked_to_stop_is_left_behind(tmp_path):
     run, released = Run(tmp_path), threading.Event()
     run.during = {"mining": ask}
     experiment = run.experiment()
-    experiment.refresh = lambda *arguments: released.wait(60)
+    experiment.mine = lambda *arguments: released.wait(60)
     run.experiment = lambda: experiment
     try:
         assert run.train()[1]
@@ -226,7 +227,7 @@ def test_a_computation_that_was_asked_to_stop_is_left_behind(tmp_path):
 def test_an_error_in_a_long_computation_is_raised(tmp_path):
     run = Run(tmp_path)
     experiment = run.experiment()
-    experiment.refresh = lambda *arguments: 1 / 0
+    experiment.mine = lambda *arguments: 1 / 0
     run.experiment = lambda: experiment
     with pytest.raises(ZeroDivisionError):
         run.train()
@@ -249,7 +250,7 @@ def test_lines_that_were_cut_behind_the_last_checkpoint_are_written_again(tmp_pa
     path.write_text("".join(lines[:cut]) + '{"step": 6, "ep')
     made, _ = run.train()
     assert run.lines() == ALL_LINES[:cut] + [(6, "train"), (6, "test")][cut == 5 :]
-    assert made._log.last_test_line()["accuracy"] == 6.0
+    assert made._recorder._log.last_test_line()["accuracy"] == 6.0
 
 
 def test_lines_are_written_again_where_the_file_is_gone(tmp_path):

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from rdd_jax.training.epoch_recorder import EpochRecorder
 from rdd_jax.training.metric_log import MetricLog
-from rdd_jax.training.trainer import Trainer
 
 NAN = float("nan")
 
@@ -39,7 +39,7 @@ def test_validation_accuracy_is_written_down_and_ranks_the_checkpoint(validation
         _evaluate=lambda student, images, labels, on_batch: values[images],
         _write=lambda step, epoch, split, metrics: written.append(split),
         _config=SimpleNamespace(eval_every_epochs=1, epochs=2),
-        work=SimpleNamespace(batches=lambda activity: None),
+        _runner=SimpleNamespace(on_batch=lambda activity: None),
     )
-    assert Trainer._record_accuracies(run, SimpleNamespace(student=None), 1, 10) == ranking
+    assert EpochRecorder.record_evaluation(run, SimpleNamespace(student=None), 1, 10) == ranking
     assert written == [*(["validation"] if validation else []), "test"]
