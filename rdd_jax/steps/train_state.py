@@ -70,7 +70,7 @@ def create(
         optimizer=optimizer.init((variables["params"], heads)),
         metrics={name: Average.empty() for name in names},
         scores=jnp.zeros((num_scores,)) if num_scores else None,
-        probe=jnp.zeros((num_probes, shapes[0][1].embedding.shape[-1])) if num_probes else None,
+        probe=jnp.zeros((num_probes, shapes[0].embedding.shape[-1])) if num_probes else None,
     )
 
 
