@@ -100,7 +100,7 @@ class Trainer:
         """
         shapes = jax.eval_shape(lambda: state)
         step = self.saved_step = int(state.step)
-        self._progress.print_once("compiling")
+        self._progress.set_status("compiling")
         self._recorder.record_missing(state, step)
         while step < self._last_step:
             try:

@@ -23,7 +23,7 @@ from rdd_jax.training import nonfinite
 _FREE_KEYS = ("data.workers",)  # They change nothing about a run: who stopped it may go on with another value.
 _TEACHER_PLACE = "teacher.checkpoint"  # Free as well where the same teacher is there.
 _MOST_PROBES = 4096  # Comparing pools takes time with the third power.
-_SEEDS = 2**31  # seeds are i32, and so is whatever is image_progress
+_SEEDS = 2**31  # seeds are i32, and so is whatever is counted
 # By the last part of the key: more than any machine has time or memory for, and so a slip.
 _MOST = {
     "dim": 10**5,
