@@ -5,11 +5,9 @@
 Published for cifar100: 73.44 % (RepDistiller's table).
 """
 
-from configs import base
+from rdd_jax.runs import presets
 
 
 def get_config(preset=""):
     """RepDistiller's weight."""
-    config = base.get_config(preset)
-    config.distill.at.weight = 1000.0
-    return config
+    return presets.get_config(preset, at=1000.0)

@@ -5,11 +5,9 @@
 Published for cifar100: 72.97 % (RepDistiller's table).
 """
 
-from configs import base
+from rdd_jax.runs import presets
 
 
 def get_config(preset=""):
     """RepDistiller's weight."""
-    config = base.get_config(preset)
-    config.distill.cc.weight = 0.02
-    return config
+    return presets.get_config(preset, cc=0.02)

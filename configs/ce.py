@@ -8,9 +8,9 @@ evaluated for comparison; `--config.teacher.name=` (nothing after the sign) leav
 Published for cifar100: 72.50 % for resnet8x4 (RepDistiller's table).
 """
 
-from configs import base
+from rdd_jax.runs import presets
 
 
 def get_config(preset=""):
-    """Cross-entropy with weight 1, as base has it."""
-    return base.get_config(preset)
+    """The labels alone."""
+    return presets.get_config(preset)

@@ -5,11 +5,9 @@
 Published for cifar100: 75.51 % (RepDistiller's table), 75.45 % (the RDD paper's).
 """
 
-from configs import base
+from rdd_jax.runs import presets
 
 
 def get_config(preset=""):
     """RepDistiller's weight; dim 128, temperature 0.07, momentum 0.5; the preset sets the number of negatives."""
-    config = base.get_config(preset)
-    config.distill.crd.weight = 0.8
-    return config
+    return presets.get_config(preset, crd=0.8)

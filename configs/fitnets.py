@@ -7,11 +7,9 @@
 Published for cifar100: 73.50 % (RepDistiller's table).
 """
 
-from configs import base
+from rdd_jax.runs import presets
 
 
 def get_config(preset=""):
     """RepDistiller's weight."""
-    config = base.get_config(preset)
-    config.distill.fitnets.weight = 100.0
-    return config
+    return presets.get_config(preset, fitnets=100.0)

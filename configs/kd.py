@@ -5,12 +5,9 @@
 Published for cifar100: 73.33 % (RepDistiller's table), 72.93 % (the RDD paper's).
 """
 
-from configs import base
+from rdd_jax.runs import presets
 
 
 def get_config(preset=""):
     """RepDistiller's weights."""
-    config = base.get_config(preset)
-    config.distill.ce.weight = 0.1
-    config.distill.kd.weight = 0.9
-    return config
+    return presets.get_config(preset, ce=0.1, kd=0.9)

@@ -5,11 +5,9 @@
 Published for cifar100: 73.30 % (RepDistiller's table).
 """
 
-from configs import base
+from rdd_jax.runs import presets
 
 
 def get_config(preset=""):
     """RepDistiller's weight."""
-    config = base.get_config(preset)
-    config.distill.nst.weight = 50.0
-    return config
+    return presets.get_config(preset, nst=50.0)

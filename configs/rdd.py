@@ -8,11 +8,9 @@ gamma = 1.0, alpha = 0.9, beta = 0.8". The contrastive term without KD is config
 Published for cifar100: 75.58 % (the paper's).
 """
 
-from configs import rdd_alone
+from rdd_jax.runs import presets
 
 
 def get_config(preset=""):
     """The paper's weights; the preset sets the sizes and when to mine."""
-    config = rdd_alone.get_config(preset)
-    config.distill.kd.weight = 0.9
-    return config
+    return presets.get_config(preset, ce=1.0, kd=0.9, rdd=0.8)

@@ -3,11 +3,9 @@
 python -m rdd_jax.main --config=configs/rdd_alone.py[:PRESET]
 """
 
-from configs import base
+from rdd_jax.runs import presets
 
 
 def get_config(preset=""):
     """The weights of the paper's objective, with 0 for KD."""
-    config = base.get_config(preset)
-    config.distill.rdd.weight = 0.8
-    return config
+    return presets.get_config(preset, ce=1.0, rdd=0.8)

@@ -6,11 +6,11 @@ The first epoch visits the easiest 30 % by RDX; the share grows to all over the 
 Published for cifar100: 72.96 % (the paper's; KD 72.93 %).
 """
 
-from configs import kd
+from rdd_jax.runs import presets
 
 
 def get_config(preset=""):
     """KD's weights; the sampler goes with any method."""
-    config = kd.get_config(preset)
+    config = presets.get_config(preset, ce=0.1, kd=0.9)
     config.sampler.kind = "curriculum"
     return config

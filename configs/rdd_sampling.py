@@ -6,11 +6,11 @@ Every epoch visits 15 % of the images, from the easiest to the hardest by RDX, r
 its control: as many images at random. Published for cifar100: 59.49 % (the paper's; KD 72.93 %).
 """
 
-from configs import kd
+from rdd_jax.runs import presets
 
 
 def get_config(preset=""):
     """KD's weights; the sampler goes with any method."""
-    config = kd.get_config(preset)
+    config = presets.get_config(preset, ce=0.1, kd=0.9)
     config.sampler.kind = "rdx"
     return config

@@ -5,11 +5,9 @@
 No accuracy of it is published.
 """
 
-from configs import base
+from rdd_jax.runs import presets
 
 
 def get_config(preset=""):
     """RDD's weight: the release gives none of its own."""
-    config = base.get_config(preset)
-    config.distill.rdx_triplet.weight = 0.8
-    return config
+    return presets.get_config(preset, rdx_triplet=0.8)

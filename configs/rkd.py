@@ -7,11 +7,9 @@
 Published for cifar100: 71.90 % (RepDistiller's table), 71.55 % (the RDD paper's).
 """
 
-from configs import base
+from rdd_jax.runs import presets
 
 
 def get_config(preset=""):
     """RepDistiller's weights."""
-    config = base.get_config(preset)
-    config.distill.rkd.weight = 1.0
-    return config
+    return presets.get_config(preset, rkd=1.0)

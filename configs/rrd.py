@@ -7,11 +7,9 @@
 Published for cifar100: 74.48 % (the RRD paper's table).
 """
 
-from configs import base
+from rdd_jax.runs import presets
 
 
 def get_config(preset=""):
     """The paper's weight."""
-    config = base.get_config(preset)
-    config.distill.rrd.weight = 1.0
-    return config
+    return presets.get_config(preset, rrd=1.0)

@@ -7,10 +7,9 @@ It lands in runs/teacher-<preset>-<name>-seed<seed>, where distillations look fo
 Published for cifar100: resnet32x4 79.42 % (RepDistiller's table).
 """
 
-from configs import base
-from rdd_jax.runs.naming import teacher_config
+from rdd_jax.runs import presets
 
 
 def get_config(preset=""):
     """The preset's teacher network, trained from labels alone."""
-    return teacher_config(base.get_config(preset))
+    return presets.get_teacher_config(preset)

@@ -21,6 +21,7 @@ from PIL import Image
 from configs import rdd
 from rdd_jax.data import datasets, folders
 from rdd_jax.runs import export
+from rdd_jax.runs.config import RunConfig
 from rdd_jax.training.run import train
 
 
@@ -42,9 +43,8 @@ def distil(folder: Path, workdir: Path, **overrides: Any) -> dict[str, Any]:
         workdir: of the student's run; the teacher's is beside it.
         **overrides: keys of the configuration, with "__" for ".", as in `teacher__epochs=1`.
     """
-    config = rdd.get_config("folder")
-    config.data.folder = str(folder.resolve())
-    config.update_from_flattened_dict({key.replace("__", "."): value for key, value in overrides.items()})
+    keys = {"data.folder": str(folder.resolve())} | {key.replace("__", "."): value for key, value in overrides.items()}
+    config = RunConfig.from_dict(rdd.get_config("folder").to_dict()).replaced(keys)
     return train(config, workdir)
 
 

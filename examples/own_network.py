@@ -23,6 +23,7 @@ import ml_collections
 from configs import rdd
 from rdd_jax import models
 from rdd_jax.core.types import ModelOutput
+from rdd_jax.runs.config import RunConfig
 from rdd_jax.training.run import train
 
 
@@ -69,8 +70,8 @@ def main(workdir: str = "runs/own-network", **overrides: Any) -> dict[str, Any]:
         workdir: the run's folder; the teacher's is beside it.
         **overrides: keys of the configuration, with "__" for ".", as in `teacher__epochs=1`.
     """
-    config = get_config("digits")
-    config.update_from_flattened_dict({key.replace("__", "."): value for key, value in overrides.items()})
+    keys = {key.replace("__", "."): value for key, value in overrides.items()}
+    config = RunConfig.from_dict(get_config("digits").to_dict()).replaced(keys)
     summary = train(config, Path(workdir))
     for role in ("teacher", "student"):
         network = summary[role]

@@ -24,7 +24,7 @@ from rdd_jax.main import leave
 # What is changed, by which settings.
 _CHANGES = {
     "anchors alike": ("distill.rdd.anchor_weighting=False",),
-    "mined once at the start": ("refresh.kind=once", "refresh.start_epoch=0"),
+    "mined once at the start": ("mining.kind=once", "mining.start_epoch=0"),
     "beta 5": ("distill.rdd.beta=5.0",),
     "hard negatives alone": ("distill.rdd.uniform_negatives=0",),
     "both directions": ("distill.rdd.both_directions=True",),

@@ -1,6 +1,6 @@
 """How stale a mined table gets: which of an image's hard negatives would be mined again, epoch by epoch.
 
-    python -m experiments.compare --preset=cifar100_small --methods=rdd --vary=refresh.kind=every,once,adaptive \
+    python -m experiments.compare --preset=cifar100_small --methods=rdd --vary=mining.kind=every,once,adaptive \
         --seeds=3 --config.keep_all_checkpoints=True --out=DIR
     python -m experiments.staleness DIR/runs/rdd-* --out=DIR/staleness
 
@@ -71,7 +71,7 @@ def measure(workdir: Path) -> dict[str, Any]:
     found = _compare(build(config, workdir), config.seed, workdir, epochs)
     return {
         "workdir": workdir.name,
-        "kind": config.refresh.kind,
+        "kind": config.mining.kind,
         "seed": config.seed,
         "accuracy": summary["student"]["accuracy"],
         "best_accuracy": summary["student"]["best_accuracy"],

@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from settings import run_config
 
-from configs import base
 from rdd_jax import methods, models
 from rdd_jax.core.types import Batch
 from rdd_jax.data import datasets
-from rdd_jax.runs import naming
+from rdd_jax.runs import naming, presets
 
 # The weights of each configuration: RepDistiller's (README and scripts at b84f547), of rrd and rdd those of their
 # papers. The triplets have no published weight.
@@ -77,25 +77,25 @@ def step_shapes(config):
 
 def test_every_method_has_a_configuration():
     files = {path.stem for path in (Path(__file__).parent.parent / "configs").glob("*.py")}
-    assert files == set(WEIGHTS) | {"base", "teacher", "rdd_sampling", "rdd_curriculum"}
+    assert files == set(WEIGHTS) | {"teacher", "rdd_sampling", "rdd_curriculum"}
     assert set(methods.METHODS) == set(WEIGHTS) - {"rdd_alone"}
 
 
 @pytest.mark.parametrize(("name", "kind"), [("rdd_sampling", "rdx"), ("rdd_curriculum", "curriculum")])
 def test_samplers_come_with_kd(name, kind):
-    config = importlib.import_module(f"configs.{name}").get_config("cifar100")
+    config = run_config(importlib.import_module(f"configs.{name}").get_config("cifar100"))
     assert naming.method_name(config) == f"kd-{kind}"
     assert (config.sampler.fraction, config.sampler.start_fraction, config.sampler.pace_epochs) == (0.15, 0.3, 100)
 
 
 def test_runs_of_the_preset_folder_are_called_by_the_folder():
-    config = importlib.import_module("configs.kd").get_config("folder")
-    config.data.folder = "/some/where/My pictures"
+    kd = importlib.import_module("configs.kd").get_config("folder")
+    config = run_config(kd, **{"data.folder": "/some/where/My pictures"})
     assert naming.run_name(config) == "kd-My_pictures-seed0"
     assert naming.run_name(naming.teacher_config(config)) == "teacher-My_pictures-resnet20-seed0"
 
 
-@pytest.mark.parametrize("preset", base.PRESETS)
+@pytest.mark.parametrize("preset", presets.PRESETS)
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_every_configuration_builds(name, preset):
     config = importlib.import_module(f"configs.{name}").get_config(preset)
@@ -116,7 +116,7 @@ def test_every_method_fits_any_pair_of_networks(name, pair):
 
 
 def test_all_methods_combine():
-    config = base.get_config("cifar100")
+    config = presets.get_config("cifar100")
     config.teacher.name, config.student.name = "vgg8", "shufflev1"
     for name in methods.METHODS:
         config.distill[name].weight = WEIGHTS[name][name]

@@ -6,6 +6,7 @@ import jax
 import pytest
 import safetensors.numpy
 from left import leave_run
+from settings import run_config
 
 from configs import kd
 from examples import custom_loop, own_data
@@ -26,7 +27,7 @@ def teacher(tmp_path_factory):
     config = kd.get_config("digits")
     config.update({"trains_teacher": True})
     config.student.name = "resnet8"
-    return leave_run(tmp_path_factory.mktemp("runs") / "teacher", config, seed=0)
+    return leave_run(tmp_path_factory.mktemp("runs") / "teacher", run_config(config), seed=0)
 
 
 @pytest.fixture

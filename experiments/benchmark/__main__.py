@@ -91,7 +91,7 @@ def _minings(arguments: argparse.Namespace) -> Prepared:
 
 def _method_names(text: str) -> list[str]:
     names = text.split(",")
-    known = sorted(path.stem for path in CONFIGS.glob("*.py") if path.stem != "base")
+    known = sorted(path.stem for path in CONFIGS.glob("*.py"))
     for name in names:
         if name not in known:
             raise ValueError(unknown_name_message("method", name, known))

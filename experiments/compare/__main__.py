@@ -1,7 +1,7 @@
 """Which method, on my pair of networks, and is the difference real? Methods by seeds, from one command.
 
     python -m experiments.compare --preset=digits --methods=ce,kd,rkd,crd,rrd,rdd --seeds=5 --out=runs/compare-digits
-    python -m experiments.compare --preset=cifar100_small --methods=rdd --vary=refresh.kind=every,adaptive
+    python -m experiments.compare --preset=cifar100_small --methods=rdd --vary=mining.kind=every,adaptive
 
 All runs share a teacher, which is trained first in --out unless --config.teacher.checkpoint gives one. The same command
 again goes on where it was stopped, and only reports when all is done. Methods are the files of configs/. Any key of the
@@ -23,7 +23,7 @@ def _axis(text: str) -> tuple[str, list[str]]:
     key, _, values = text.partition("=")
     values = re.split(r",(?![^()]*\))", values)  # Commas inside of a tuple are its own.
     if not key or not all(values):
-        raise argparse.ArgumentTypeError(f'KEY=VALUE,VALUE,..., as in refresh.kind=once,every, not "{text}"')
+        raise argparse.ArgumentTypeError(f'KEY=VALUE,VALUE,..., as in mining.kind=once,every, not "{text}"')
     return key, values
 
 

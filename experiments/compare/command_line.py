@@ -43,9 +43,9 @@ def compare(rows: Sequence[grid.Row], arguments: argparse.Namespace, overrides: 
     results = {
         "command": command,
         "preset": arguments.preset,
-        "dataset": loading.name(points[0].config),
-        "test_images": loading.describe(points[0].config).num_test,
-        "validation": points[0].config.data.validation if loading.has_validation(points[0].config) else 0.0,
+        "dataset": loading.dataset_name(points[0].config.data),
+        "test_images": loading.describe(points[0].config.data).num_test,
+        "validation": points[0].config.data.validation if loading.has_validation(points[0].config.data) else 0.0,
         "baseline": baseline,
         "device": " and ".join(filter(None, devices)),
         "labels": labels,
@@ -60,7 +60,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     """The flags that every grid has."""
     plain = argparse.RawDescriptionHelpFormatter
     made = argparse.ArgumentParser(description=description, formatter_class=plain, allow_abbrev=False)
-    made.add_argument("--preset", default="digits", help="of configs/base.py")
+    made.add_argument("--preset", default="digits", help="of rdd_jax.runs.presets")
     made.add_argument("--seeds", type=_positive, default=3, help="how many: 0, 1, ...")
     made.add_argument("--out", type=Path, help="where runs and report go; runs/compare-PRESET unless given")
     made.add_argument("--baseline", help="the row that the others are tested against; the first unless given")

@@ -12,29 +12,28 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import ml_collections
 import tqdm
 
-from configs import base
 from experiments.compare import student_metrics
 from rdd_jax.cli import command_line
 from rdd_jax.core import io
 from rdd_jax.core.errors import TrainingDiverged, UserError
 from rdd_jax.core.processes import warn
 from rdd_jax.core.progress import ImageBar, Progress
+from rdd_jax.data import loading
 from rdd_jax.runs import layout, naming, records
+from rdd_jax.runs.config import RunConfig, differences
 from rdd_jax.training import validation
 from rdd_jax.training.run import train, train_shared
 from rdd_jax.training.setup import make_sampler
 
-_CONFIGS = Path(base.__file__).parent
 _DIVERGED = "diverged.json"  # In the workdir of a run that came to no end: it is not tried again.
 # What a run spends on looking at its whole training set, by the keys of metrics.jsonl.
 LOOKS = ("drift_seconds", "embed_seconds", "mine_seconds")
 
 
 class Row(NamedTuple):
-    """What is compared: a method's configs/FILE.py with settings such as "refresh.kind=once"."""
+    """What is compared: a method's configs/FILE.py with settings such as "mining.kind=once"."""
 
     label: str
     file: str
@@ -46,7 +45,7 @@ class Point(NamedTuple):
 
     label: str
     seed: int
-    config: ml_collections.ConfigDict
+    config: RunConfig
     workdir: Path
 
 
@@ -71,7 +70,7 @@ def plan(
     Args:
         rows: of which no two may be the same run.
         seeds: of each.
-        preset: of configs/base.py.
+        preset: of rdd_jax.runs.presets.
         overrides: "KEY=VALUE" for all runs alike.
         folder: where the workdirs are.
 
@@ -90,10 +89,10 @@ def plan(
 
 def _check_shared(points: Sequence[Point]) -> None:
     """What several runs need is trained once, so that all of them have to want the same."""
-    wanted: dict[Path, ml_collections.ConfigDict] = {}
+    wanted: dict[Path, RunConfig] = {}
     needed = (naming.prerequisites(point.config, point.workdir) for point in points)
     for config, place in itertools.chain.from_iterable(needed):
-        changed = records.differences(wanted.setdefault(place, config), config)
+        changed = differences(wanted.setdefault(place, config), config)
         if changed and not records.is_finished(place):
             raise UserError(
                 f"the runs would need teachers that differ in {', '.join(changed)}, and share {place}: train that "
@@ -105,11 +104,11 @@ def _point(row: Row, seed: int, preset: str, overrides: Sequence[str], folder: P
     for setting in (*row.settings, *overrides):
         if setting.startswith("seed="):
             raise UserError(f"{setting}: the seeds of a comparison are 0, 1, ... up to --seeds")
-    flags = [f"--config={_CONFIGS / row.file}.py:{preset}", f"--config.seed={seed}"]
+    flags = [f"--config={row.file}:{preset}", f"--config.seed={seed}"]
     flags += [f"--config.{override}" for override in overrides]
     plain = command_line.configuration(flags)
     config = command_line.configuration(flags + [f"--config.{setting}" for setting in row.settings])
-    changed = records.differences(plain, config)
+    changed = differences(plain, config)
     own = "".join(f"-{setting}" for setting in row.settings if setting.partition("=")[0] in changed)
     name, _, number = naming.run_name(plain).rpartition("-seed")
     return Point(row.label, seed, config, folder / f"{name}{own}-seed{number}".replace("/", "_"))
@@ -156,7 +155,7 @@ def _silent() -> contextlib.AbstractContextManager:
     return contextlib.redirect_stdout(None)
 
 
-def _train_if_it_converges(config: ml_collections.ConfigDict, place: Path, show: partial) -> None:
+def _train_if_it_converges(config: RunConfig, place: Path, show: partial) -> None:
     try:
         with _silent():
             train(config, place, show)
@@ -165,8 +164,8 @@ def _train_if_it_converges(config: ml_collections.ConfigDict, place: Path, show:
         io.write_json(place / _DIVERGED, {"message": str(error)})
 
 
-def _count_images(config: ml_collections.ConfigDict) -> int:
-    sampler = make_sampler(config)
+def _count_images(config: RunConfig) -> int:
+    sampler = make_sampler(config, loading.describe(config.data).num_train)
     return config.batch_size * sum(sampler.steps(epoch) for epoch in range(config.epochs))
 
 
@@ -198,7 +197,7 @@ def _result(point: Point) -> dict[str, Any]:
     }
 
 
-def _diverged(config: ml_collections.ConfigDict) -> dict[str, Any]:
+def _diverged(config: RunConfig) -> dict[str, Any]:
     """What stands for the summary of a run that came to no end."""
     student = {"name": config.student.name, "accuracy": math.nan, "best_accuracy": math.nan}
     return {"student": student, "teacher": None, "epochs": config.epochs, "wall_seconds": math.nan, "devices": ""}

@@ -64,7 +64,7 @@ def measure(workdir: Path) -> Measures:
     config = records.read_config(workdir)
     if not records.is_finished(workdir):
         raise UserError(f"the run in {workdir} is not finished: finish it first")
-    dataset = loading.load(config)
+    dataset = loading.load(config.data)
     embed = _embedder(load_student(workdir, config.dtype), dataset)
     student = embed(dataset.test_images)
     if not _tells_apart(student):
@@ -74,9 +74,9 @@ def measure(workdir: Path) -> Measures:
         teacher = _embedder(network, dataset)(dataset.test_images)
         if _tells_apart(teacher):
             measures |= {name: float(agree(student, teacher)) for name, agree in _AGREEMENTS.items()}
-    other = "mnist" if loading.name(config) == "digits" else "digits"
+    other = "mnist" if loading.dataset_name(config.data) == "digits" else "digits"
     if datasets.is_prepared(other):
-        image_shape = loading.describe(config).image_shape
+        image_shape = loading.describe(config.data).image_shape
         measures |= {"transfer": transfer(embed, image_shape, datasets.load(other)), "transfer_dataset": other}
     return measures
 

@@ -1,9 +1,6 @@
 """The flags of the program, and the configuration that they make."""
 
 import contextlib
-import importlib.util
-import sys
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -14,20 +11,20 @@ from ml_collections import config_flags
 
 from rdd_jax.analysis.explain import explain_run
 from rdd_jax.analysis.prediction import predictions
-from rdd_jax.core import io, processes
-from rdd_jax.core.errors import UserError, is_plain_text
+from rdd_jax.cli import config_file
+from rdd_jax.core import processes
+from rdd_jax.core.errors import UserError
 from rdd_jax.runs import records
+from rdd_jax.runs.config import RunConfig
 
 _USAGE = "python -m rdd_jax.main --config=configs/rdd.py[:PRESET] [--workdir=DIR] [--config.KEY=VALUE]"
 _MODES = ("train", "evaluate", "export", "explain", "predict")
-# Raised for mistakes in a configuration file.
-_CONFIG_ERRORS = (SyntaxError, ImportError, NameError, AttributeError, LookupError, TypeError, ValueError)
 
 
 class Command(NamedTuple):
     """The parsed flags: `workdir` is "" where it is the usual one, `config` None where the workdir is an export."""
 
-    config: ml_collections.ConfigDict | None
+    config: RunConfig | None
     workdir: str
     mode: str
     explain: explain_run.Options
@@ -36,7 +33,7 @@ class Command(NamedTuple):
     join_seconds: float
 
 
-def configuration(arguments: list[str]) -> ml_collections.ConfigDict:
+def configuration(arguments: list[str]) -> RunConfig:
     """Makes the configuration of the flags --config=FILE[:PRESET] and --config.KEY=VALUE.
 
     Raises:
@@ -70,16 +67,19 @@ def parse(arguments: list[str]) -> Command:
         if config:
             config_flags.DEFINE_config_dict("config", config, flag_values=keys, sys_argv=rest)
         rest = keys(rest)
-    if config:
-        _check_texts(config)
-        _resolve(config)
-        if config.data.folder:
-            config.dataset = ""  # The preset's, which is not read: reports would name it.
     if len(rest) > 1:
         raise UserError(f'unexpected argument "{rest[1]}": flags begin with --')
     place = processes.ProcessSpec(known.coordinator, known.processes, known.process)
     images = _images(known)
-    return Command(config, known.workdir, known.mode, _explain_options(known), images, place, known.join_seconds)
+    return Command(
+        _checked(config) if config else None,
+        known.workdir,
+        known.mode,
+        _explain_options(known),
+        images,
+        place,
+        known.join_seconds,
+    )
 
 
 @contextlib.contextmanager
@@ -107,31 +107,44 @@ def _configuration(known: flags.FlagValues) -> ml_collections.ConfigDict | None:
     if known.mode != "train" and not known.config and not known.workdir:
         raise UserError(f"which run? give its folder, as in --mode={known.mode} --workdir=runs/rdd-digits-seed0")
     if known.mode == "train" or not known.workdir:
-        return _load(known.config)
+        return config_file.load(known.config)
     if known.config:
         raise UserError(
             f"--mode={known.mode} reads the configuration in the workdir: leave out --config={known.config}"
         )
     if known.mode == "predict" and predictions.is_export(Path(known.workdir)):
         return None
-    return records.read_config(Path(known.workdir)).lock()
+    return ml_collections.ConfigDict(records.read_config(Path(known.workdir)).to_dict()).lock()
 
 
-def _check_texts(config: ml_collections.ConfigDict) -> None:
-    """Names and places become parts of paths, where NUL and what is no text raise errors of many kinds."""
-    for key, value in io.flatten(config.to_dict()):
-        if isinstance(value, str) and not is_plain_text(value):
-            raise UserError(f"{key} must be text without control characters; got {value!r}")
+def _checked(config: ml_collections.ConfigDict) -> RunConfig:
+    """Makes the configuration that the program works with, with absolute paths of data and teacher.
+
+    So a run's config.json means the same from any folder.
+
+    Raises:
+        UserError: for an impossible value, or keys that are missing or unknown.
+    """
+    try:
+        run = RunConfig.from_dict(config.to_dict())
+    except KeyError as error:
+        raise UserError(
+            f"the configuration has not the keys of a run ({error.args[0]}): start from rdd_jax.runs.presets.get_config"
+        ) from error
+    except (TypeError, ValueError) as error:
+        raise UserError(str(error)) from error
+    paths = {"data.folder": run.data.folder, "teacher.checkpoint": run.teacher.checkpoint}
+    values = {key: _resolved(key, path) for key, path in paths.items() if path}
+    if run.data.folder:
+        values["dataset"] = ""  # The preset's, which is not read: reports would name it.
+    return run.replaced(values)
 
 
-def _resolve(config: ml_collections.ConfigDict) -> None:
-    """Makes the paths of data and teacher absolute, so that a run's config.json means the same from any folder."""
-    for group, key in (("data", "folder"), ("teacher", "checkpoint")):
-        if path := config[group][key]:
-            try:
-                config[group][key] = str(Path(path).expanduser().resolve())
-            except (OSError, RuntimeError) as error:  # A loop of links, or nobody's home.
-                raise UserError(f"{group}.{key} {path} cannot be found ({error}): give another") from error
+def _resolved(key: str, path: str) -> str:
+    try:
+        return str(Path(path).expanduser().resolve())
+    except (OSError, RuntimeError) as error:  # A loop of links, or nobody's home.
+        raise UserError(f"{key} {path} cannot be found ({error}): give another") from error
 
 
 def _define_place_flags(known: flags.FlagValues) -> None:
@@ -165,36 +178,3 @@ def _images(known: flags.FlagValues) -> tuple[str, ...]:
     if known["images"].present and known.mode != "predict":
         raise UserError("--images is for --mode=predict")
     return tuple(known.images)
-
-
-def _load(file_and_preset: str | None) -> ml_collections.ConfigDict:
-    """configs/rdd.py:PRESET -> what its get_config(PRESET) returns, locked."""
-    if not file_and_preset:
-        raise UserError("which method? give its file, as in --config=configs/rdd.py")
-    name, _, preset = file_and_preset.partition(":")
-    path = Path(name)
-    if path.suffix != ".py" or not path.is_file():
-        raise UserError(f'there is no configuration file "{name}": try configs/rdd.py, from the root of the project')
-    # Configurations import their neighbours as `configs`, also when the program runs in another folder.
-    sys.path.insert(0, str(path.resolve().parent.parent))
-    spec = importlib.util.spec_from_file_location("chosen_config", path)
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-        config = module.get_config(preset)
-    except UserError:
-        raise
-    except _CONFIG_ERRORS as error:
-        if _is_raised_by_the_package(error):
-            raise
-        raise UserError(f"{path} fails: {type(error).__name__}: {error}") from error
-    if not isinstance(config, ml_collections.ConfigDict):
-        raise UserError(f"{path} fails: its get_config({preset!r}) returns no ConfigDict")
-    return config.lock()
-
-
-def _is_raised_by_the_package(error: Exception) -> bool:
-    """Tells whether a line of rdd_jax raised the error, not the configuration file or a library."""
-    last = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
-    is_of_the_package = last.is_relative_to(Path(__file__).parent.parent) and last != Path(__file__)
-    return is_of_the_package and not isinstance(error, ValueError)  # ValueError is documented for mistaken arguments.

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -19,11 +19,16 @@ def check_numbers(options: "DataclassInstance", section: str, largest: Mapping[s
         section: the section of the configuration that holds the fields, as in "sampler"; "" for the top level.
         largest: the largest allowed integer of a field, by the field's name; 2**31 - 1 for all others.
     """
-    for field in dataclasses.fields(options):
-        key = f"{section}.{field.name}" if section else field.name
-        value = getattr(options, field.name)
+    values = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
+    check_values(values, section, largest or {})
+
+
+def check_values(values: Mapping[str, Any], section: str, largest: Mapping[str, int]) -> None:
+    """Does what `check_numbers` does, for a mapping of names to values."""
+    for name, value in values.items():
+        key = f"{section}.{name}" if section else name
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{key} must be finite; got {value}")
-        limit = (largest or {}).get(field.name, _LARGEST)
+        limit = largest.get(name, _LARGEST)
         if isinstance(value, int) and value > limit:
             raise ValueError(f"{key} must be at most {limit:,}; got {value}")

@@ -88,7 +88,7 @@ class SamplerOptions:
 class Sampler(NamedTuple):
     """A way to visit `num_examples` examples in batches of `batch_size`, keyed by `seed`.
 
-    kind: "full": all of them, in random order. "random": a random `fraction`, drawn anew every `refresh_epochs` (0:
+    kind: "full": all of them, in random order. "random": a random `fraction`, drawn anew every `scoring_epochs` (0:
         once). "rdx": the `fraction` of lowest score. "curriculum": the easiest `start_fraction` at first, growing
         linearly to all over `pace_epochs`, in random order (Irakiza & Mugisha 2026 for the last two). "rho": all, in
         batches `candidates` times as large, of which the step keeps the most worthwhile (Mindermann et al. 2022).
@@ -105,7 +105,7 @@ class Sampler(NamedTuple):
     fraction: float = 0.15
     start_fraction: float = 0.3
     pace_epochs: int = 100
-    refresh_epochs: int = 0
+    scoring_epochs: int = 0
     candidates: int = 10
     shuffle: bool = False
     balance: bool = False
@@ -117,7 +117,7 @@ class Sampler(NamedTuple):
     def scores_are_due(self, epoch: int) -> bool:
         """Whether every example's score has to be found anew before that epoch."""
         used = self.kind == "rdx" or (self.kind == "curriculum" and self._visited(epoch) < self.num_examples)
-        return used and (epoch % self.refresh_epochs == 0 if self.refresh_epochs else epoch == 0)
+        return used and (epoch % self.scoring_epochs == 0 if self.scoring_epochs else epoch == 0)
 
     def batches(self, epoch: int, scores: np.ndarray | None = None, labels: np.ndarray | None = None) -> np.ndarray:
         """The epoch's batches of positions, i32[steps, batch_size], or `candidates` times as wide.
@@ -129,7 +129,7 @@ class Sampler(NamedTuple):
         """
         visited = self._visited(epoch)
         if self.kind == "random":
-            period = epoch // self.refresh_epochs if self.refresh_epochs else 0
+            period = epoch // self.scoring_epochs if self.scoring_epochs else 0
             chosen = np.random.default_rng([self.seed, period, visited]).permutation(self.num_examples)[:visited]
         elif self.kind in RANKED:
             chosen = self._easiest(scores, labels, visited)

@@ -16,10 +16,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from rdd_jax.core import io, processes, devices
-from rdd_jax.runs import layout
+from rdd_jax.core import devices, io, processes
 from rdd_jax.core.errors import UserError
 from rdd_jax.core.processes import warn
+from rdd_jax.runs import layout
 from rdd_jax.steps.train_state import TrainState
 
 # Below every accuracy: what was not measured, or is not a number, is never the best.

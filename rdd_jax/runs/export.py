@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
-import ml_collections
 import numpy as np
 import safetensors.numpy
 
@@ -25,6 +24,7 @@ from rdd_jax.data.preprocessing import Preprocessing
 from rdd_jax.models import torch_import
 from rdd_jax.models.torch_state_dict import to_state_dict
 from rdd_jax.runs import checkpointing, layout, records, stablehlo
+from rdd_jax.runs.config import RunConfig
 from rdd_jax.runs.trained_models import evaluate_on_test, load_student
 from rdd_jax.steps.evaluation import accuracies
 
@@ -46,7 +46,7 @@ class Exported(NamedTuple):
     description: dict[str, Any]
 
 
-def save(workdir: Path, config: ml_collections.ConfigDict | None = None) -> Path:
+def save(workdir: Path, config: RunConfig | None = None) -> Path:
     """Writes the student of a finished run into the folder `export` of its workdir, and returns that folder.
 
     Args:
@@ -62,8 +62,8 @@ def save(workdir: Path, config: ml_collections.ConfigDict | None = None) -> Path
     io.check_writable(workdir / layout.EXPORT)
     identity = _identity(workdir)
     network = load_student(workdir, "float32")  # Whatever it was trained in: whoever loads it computes so.
-    dataset = loading.load(config)
-    steps = Preprocessing(loading.resize_rule(config), dataset.mean, dataset.std)
+    dataset = loading.load(config.data)
+    steps = Preprocessing(loading.resize_rule(config.data), dataset.mean, dataset.std)
     weights = safetensors.numpy.save(to_state_dict(network.variables), metadata={"format": "pt"})
     description = {
         "version": VERSION,
@@ -72,7 +72,7 @@ def save(workdir: Path, config: ml_collections.ConfigDict | None = None) -> Path
         "class_names": list(dataset.class_names),
         "image_shape": list(steps.image_shape),
         "preprocessing": steps.to_json(),
-        "dataset": loading.name(config),
+        "dataset": loading.dataset_name(config.data),
         "method": methods.label(config.distill),
         "seed": config.seed,
         **identity,
@@ -87,7 +87,7 @@ def save(workdir: Path, config: ml_collections.ConfigDict | None = None) -> Path
     return folder
 
 
-def save_if_needed(workdir: Path, config: ml_collections.ConfigDict | None = None) -> Path:
+def save_if_needed(workdir: Path, config: RunConfig | None = None) -> Path:
     """Returns the folder `export` of a finished run, which `save` writes unless it holds this very student already.
 
     Arguments and errors are those of `save`.
@@ -122,8 +122,8 @@ def load(folder: str | Path) -> Exported:
             raise ValueError(f"image_shape {image_shape} is not {list(steps.image_shape)}")
         if name not in models.MODELS:
             raise UserError(
-                f"{path}: {unknown_name_message('model', name, models.MODELS)}; add a network of your own before it is loaded: "
-                f'rdd_jax.models.MODELS["{name}"] = ...'
+                f"{path}: {unknown_name_message('model', name, models.MODELS)}; add a network of your own before it "
+                f'is loaded: rdd_jax.models.MODELS["{name}"] = ...'
             )
         if hashlib.sha256(weights.read_bytes()).hexdigest() != description["sha256"]:
             raise UserError(

@@ -3,25 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-import ml_collections
-
-from rdd_jax.core import io
-from rdd_jax.runs import layout
 from rdd_jax import models
-from rdd_jax.data import loading, datasets
-from rdd_jax.data.datasets import DatasetInfo
+from rdd_jax.core import io
 from rdd_jax.core.errors import UserError, unknown_name_message
-from rdd_jax.runs.teacher_keys import UNREAD_BY_TEACHERS
+from rdd_jax.data import datasets, loading
+from rdd_jax.data.datasets import DatasetInfo
+from rdd_jax.runs import layout
+from rdd_jax.runs.config import RunConfig
 
-# Without these a config.json is no run's.
-_REQUIRED = [
-    *("dataset", "dtype", "epochs", "learning_rate", "student.name", "trains_teacher"),
-    *(key for key, _ in io.flatten(UNREAD_BY_TEACHERS | {"data": loading.options()})),
-]
 _WRITE_ANEW = "delete it, and the command of the run writes it again"
 
 
-def read_config(workdir: Path) -> ml_collections.ConfigDict:
+def read_config(workdir: Path) -> RunConfig:
     """The configuration that a run left in its workdir.
 
     Raises:
@@ -31,12 +24,12 @@ def read_config(workdir: Path) -> ml_collections.ConfigDict:
     if not path.exists():
         raise UserError(f"there is no run in {workdir}: it has no {layout.CONFIG}")
     content = io.read_json(path, "choose another workdir")
-    there = dict(io.flatten(content))
-    if missing := [key for key in _REQUIRED if key not in there]:
-        raise UserError(f"{path} is damaged, or another version's (it has no {missing[0]}): choose another workdir")
-    config = ml_collections.ConfigDict(content)
+    try:
+        config = RunConfig.from_dict(content)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is damaged, or another version's ({error.args[0]}): choose another workdir") from error
     check_network(config.student.name, path)
-    loading.check_name(config, path)
+    loading.check_name(config.data, path)
     return config
 
 
@@ -44,14 +37,14 @@ def check_network(name: str, path: Path) -> None:
     """Raises UserError for a network that a run's config.json, at that path, names and this program does not know."""
     if name not in models.MODELS:
         raise UserError(
-            f"{path}: {unknown_name_message('model', name, models.MODELS)}; one of your own is known where the configuration file "
-            "that defines it is given by --config=FILE, without --workdir"
+            f"{path}: {unknown_name_message('model', name, models.MODELS)}; one of your own is known where the "
+            "configuration file that defines it is given by --config=FILE, without --workdir"
         )
 
 
-def write_config(config: ml_collections.ConfigDict, workdir: Path) -> None:
+def write_config(config: RunConfig, workdir: Path) -> None:
     """Makes the workdir this run's own, and that of its data where those may change."""
-    if data := loading.fingerprint(config):
+    if data := loading.fingerprint(config.data):
         io.write_json(workdir / layout.DATA, data)
     io.write_json(workdir / layout.CONFIG, config.to_dict())
 
@@ -86,8 +79,8 @@ def described_data(workdir: Path) -> tuple[DatasetInfo, tuple[str, ...]]:
     """
     config, data = read_config(workdir), read_data(workdir)
     if not data or (config.dataset in datasets.NAMES and not config.data.folder):
-        info = loading.describe(config)
-        return info, loading.class_names(config, info)
+        info = loading.describe(config.data)
+        return info, loading.class_names(config.data, info)
     try:
         class_names = tuple(data["class_names"])
         return DatasetInfo(
@@ -113,16 +106,3 @@ def read_summary(workdir: Path) -> dict[str, Any]:
     if missing := {"student", "teacher", "steps", "wall_seconds"} - summary.keys():
         raise UserError(f"{path} is damaged (it has no {min(missing)}): {_WRITE_ANEW}")
     return summary
-
-
-def differences(one: ml_collections.ConfigDict, other: ml_collections.ConfigDict) -> dict[str, tuple[Any, Any]]:
-    """The dotted keys in which two configurations differ, with both values; None where a key is missing."""
-    flat, other_flat = _flat(one), _flat(other)
-    pairs = {key: (flat.get(key), other_flat.get(key)) for key in sorted(flat.keys() | other_flat.keys())}
-    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
-
-
-def _flat(config: ml_collections.ConfigDict) -> dict[str, Any]:
-    # A tuple comes back from JSON as a list.
-    leaves = io.flatten(config.to_dict())
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in leaves}

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.linen as nn
-import ml_collections
 
 from rdd_jax import models
 from rdd_jax.core import devices
@@ -18,6 +17,7 @@ from rdd_jax.data import augmentation, datasets, loading, pipeline
 from rdd_jax.models import torch_import
 from rdd_jax.runs import naming, records
 from rdd_jax.runs.checkpointing import restore_student
+from rdd_jax.runs.config import RunConfig
 from rdd_jax.steps.evaluation import make_evaluate
 
 
@@ -41,17 +41,17 @@ def evaluate_on_test(network: TrainedModel, dataset: datasets.Dataset) -> dict[s
         return on_test_images(network.variables, *test, on_batch)
 
 
-def evaluate(workdir: Path, config: ml_collections.ConfigDict | None = None) -> dict[str, float]:
+def evaluate(workdir: Path, config: RunConfig | None = None) -> dict[str, float]:
     """Evaluates the latest student in `workdir` on the test images of its data set, as `evaluate_on_test` does.
 
     Raises:
         UserError: where there is no run, or its checkpoint or the data cannot be read.
     """
     config = config or records.read_config(workdir)
-    return evaluate_on_test(load_student(workdir, config.dtype), loading.load(config))
+    return evaluate_on_test(load_student(workdir, config.dtype), loading.load(config.data))
 
 
-def load_teacher(config: ml_collections.ConfigDict, workdir: Path) -> TrainedModel | None:
+def load_teacher(config: RunConfig, workdir: Path) -> TrainedModel | None:
     """The teacher of the run in `workdir`, from a file of weights or from the workdir of its own run; None without one.
 
     Raises:
@@ -71,8 +71,8 @@ def load_teacher(config: ml_collections.ConfigDict, workdir: Path) -> TrainedMod
     return network
 
 
-def _read_weights(file: Path, config: ml_collections.ConfigDict) -> TrainedModel:
-    info, name = loading.describe(config), config.teacher.name
+def _read_weights(file: Path, config: RunConfig) -> TrainedModel:
+    info, name = loading.describe(config.data), config.teacher.name
     variables = torch_import.load(file, name, info.num_classes, info.image_shape)
     return TrainedModel(create_model(name, info, config.dtype), devices.replicate(variables))
 

@@ -1,6 +1,4 @@
-"""The policies for a loss or a state that is not finite, and the rollback to an earlier checkpoint."""
-
-from enum import StrEnum
+"""The treatment of a loss or a state that is not finite, and the rollback to an earlier checkpoint."""
 
 import numpy as np
 
@@ -8,25 +6,10 @@ from rdd_jax.core import devices
 from rdd_jax.core.errors import TrainingDiverged
 from rdd_jax.core.processes import warn
 from rdd_jax.runs.checkpointing import Checkpoints
+from rdd_jax.runs.config import NonFinitePolicy
 from rdd_jax.steps import train_state
 from rdd_jax.steps.optimizer import at_step
 from rdd_jax.steps.train_state import TrainState
-
-
-class NonFinitePolicy(StrEnum):
-    """The continuation of a run whose loss or state is not finite.
-
-    STOP: ends the run.
-    SKIP: leaves out every update that would make the state non-finite; see `train_step.skip_poison`.
-    ROLLBACK: continues with the weights of the last checkpoint.
-    """
-
-    STOP = "stop"
-    SKIP = "skip"
-    ROLLBACK = "rollback"
-
-
-POLICIES = tuple(NonFinitePolicy)
 
 
 class NonFiniteError(Exception):
@@ -79,7 +62,7 @@ class NonFiniteHandler:
         again = "again " if self._rolled_back else ""
         saved = self._checkpoints.steps()
         last = f"the last good checkpoint is of update {saved[-1]:,}" if saved else "there is no good checkpoint yet"
-        policies = ", or --config.on_nan to skip or rollback" if self._policy == NonFinitePolicy.STOP else ""
+        policies = ", or --config.nonfinite to skip or rollback" if self._policy == NonFinitePolicy.STOP else ""
         return (
             f"loss or weights are {again}not finite by update {step:,}, and {last}: set a lower "
             f"--config.learning_rate{policies}, and another --workdir"

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import ml_collections
 
 from rdd_jax import models
 from rdd_jax.analysis import report
@@ -17,6 +16,7 @@ from rdd_jax.core.processes import print_once, warn
 from rdd_jax.core.progress import Progress
 from rdd_jax.runs import layout, naming, records
 from rdd_jax.runs.checkpointing import Checkpoints
+from rdd_jax.runs.config import RunConfig
 from rdd_jax.runs.versions import versions
 from rdd_jax.training import locks, teachers, validation
 from rdd_jax.training.metric_log import MetricLog
@@ -26,9 +26,7 @@ from rdd_jax.training.summary import summarize
 from rdd_jax.training.trainer import Trainer
 
 
-def train(
-    config: ml_collections.ConfigDict, workdir: Path, progress: Callable[..., Progress] = Progress
-) -> dict[str, Any]:
+def train(config: RunConfig, workdir: Path, progress: Callable[..., Progress] = Progress) -> dict[str, Any]:
     """Trains a run to its end, from its last checkpoint where there is one.
 
     In this order it
@@ -75,9 +73,7 @@ def train(
     return summary
 
 
-def train_shared(
-    config: ml_collections.ConfigDict, workdir: Path, progress: Callable[..., Progress] = Progress
-) -> None:
+def train_shared(config: RunConfig, workdir: Path, progress: Callable[..., Progress] = Progress) -> None:
     """Trains a run that several runs need; waits for it where another process is training it.
 
     Should that process end before the run is finished, this one resumes the run.
@@ -102,7 +98,7 @@ def train_shared(
 
 
 def _train_student(
-    config: ml_collections.ConfigDict, workdir: Path, experiment: Experiment, progress: Callable[..., Progress]
+    config: RunConfig, workdir: Path, experiment: Experiment, progress: Callable[..., Progress]
 ) -> dict[str, Any]:
     """Trains the student of a run whose prerequisites are finished and whose workdir is locked; returns the summary."""
     shapes = jax.eval_shape(experiment.init, config.seed)
@@ -133,9 +129,7 @@ def _train_student(
                     ) from None
 
 
-def _make_progress(
-    config: ml_collections.ConfigDict, experiment: Experiment, step: int, progress: Callable[..., Progress]
-) -> Progress:
+def _make_progress(config: RunConfig, experiment: Experiment, step: int, progress: Callable[..., Progress]) -> Progress:
     """Makes the progress bar of a run of which `step` updates are done."""
     title = "teacher" if config.trains_teacher else naming.method_name(config)
     total = experiment.epoch_starts[-1] * config.batch_size
@@ -155,7 +149,7 @@ def _finish(workdir: Path, summary: dict[str, Any]) -> None:
     processes.barrier(f"{workdir} is finished")
 
 
-def _finished_summary(config: ml_collections.ConfigDict, workdir: Path) -> dict[str, Any]:
+def _finished_summary(config: RunConfig, workdir: Path) -> dict[str, Any]:
     """Returns the summary of a finished run; records the new place of its data or teacher, where they have moved."""
     if processes.is_main_process() and records.differences(records.read_config(workdir), config):
         records.write_config(config, workdir)

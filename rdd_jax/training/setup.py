@@ -1,5 +1,6 @@
 """From a configuration to everything that a run computes with."""
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +11,6 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 import optax
 
@@ -21,6 +21,7 @@ from rdd_jax.data import augmentation, datasets, loading, pipeline
 from rdd_jax.data.samplers import RANKED, Sampler
 from rdd_jax.data.streaming import Stream
 from rdd_jax.runs import layout, naming
+from rdd_jax.runs.config import RunConfig
 from rdd_jax.runs.trained_models import TrainedModel, create_model, load_student, load_teacher, make_input_normalizer
 from rdd_jax.steps import rho_loss, train_state
 from rdd_jax.steps import teacher as teaching
@@ -83,7 +84,7 @@ class Experiment(NamedTuple):
         return self.train_call(state, teaching, shown, self.train.labels, devices.split_over_devices(indices), steps)
 
 
-def build(config: ml_collections.ConfigDict, workdir: Path) -> Experiment:
+def build(config: RunConfig, workdir: Path) -> Experiment:
     """Reads the data, restores the teacher and makes the functions; compiles nothing yet.
 
     Args:
@@ -93,12 +94,12 @@ def build(config: ml_collections.ConfigDict, workdir: Path) -> Experiment:
     Raises:
         UserError: where the data or the teacher cannot be read, or the run began with another teacher.
     """
-    dataset = loading.load(config)
+    dataset = loading.load(config.data, resized_crop=config.augment.resized_crop, seed=config.seed)
     teacher = load_teacher(config, workdir)
-    student = create_model(config.student.name, loading.describe(config), config.dtype)
-    distiller = methods.from_options(config.distill.to_dict(), dataset.train_labels)
+    student = create_model(config.student.name, loading.describe(config.data), config.dtype)
+    distiller = methods.from_options(config.distill, dataset.train_labels)
 
-    sampler = make_sampler(config)
+    sampler = make_sampler(config, len(dataset.train_labels))
     starts = [0, *itertools.accumulate(sampler.steps(epoch) for epoch in range(config.epochs))]
     schedule = _schedule(config, starts)
     optimizer = sgd(schedule, momentum=config.momentum, weight_decay=config.weight_decay)
@@ -113,14 +114,14 @@ def build(config: ml_collections.ConfigDict, workdir: Path) -> Experiment:
     teach, lessons = _teaching(config, teacher, train.images, views, shared / layout.VIEWS)
     steps_per_call = _steps_per_call(config, sampler, dataset)
     rho = config.sampler.kind == "rho"
-    mining_schedule = MiningSchedule(config.refresh) if distiller.refresh else None
+    mining_schedule = MiningSchedule(config.mining) if distiller.refresh else None
     keep = config.batch_size // jax.device_count()
     select = rho_loss.reducible_loss(student, views.show_random, keep=keep) if rho else None
     feed = type(pipeline.of(train.images))
     train_step = make_train_step(
         student, teach, distiller, optimizer, views.show_random, select=select, feed=feed, axis_name=devices.AXIS
     )
-    if config.on_nan == "skip":
+    if config.nonfinite == "skip":
         train_step = skip_poison(train_step)
     return Experiment(
         train=train,
@@ -142,7 +143,7 @@ def build(config: ml_collections.ConfigDict, workdir: Path) -> Experiment:
             optimizer,
             num_scores=len(dataset.train_labels) if rho or config.sampler.kind in RANKED else 0,
             num_probes=mining_schedule.num_probes if mining_schedule else 0,
-            skips=config.on_nan == "skip",
+            skips=config.nonfinite == "skip",
         ),
         train_call=_compiled(make_train_call(train_step, steps_per_call, feed), feed),
         evaluate=partial(make_evaluate, normalize=normalize),
@@ -160,13 +161,13 @@ def _compiled(train_call: Callable[..., Any], feed: type[pipeline.Feed]) -> Call
     return devices.data_parallel(train_call, in_axes=(None, None, feed.in_axis, None, 0, None), donated=(0,))
 
 
-def make_sampler(config: ml_collections.ConfigDict) -> Sampler:
-    """Which images the run's epochs visit."""
-    count = loading.describe(config).num_train
-    return Sampler(num_examples=count, batch_size=config.batch_size, seed=config.seed, **config.sampler)
+def make_sampler(config: RunConfig, num_examples: int) -> Sampler:
+    """Makes the sampler of a run with so many training images."""
+    options = dataclasses.asdict(config.sampler)
+    return Sampler(num_examples=num_examples, batch_size=config.batch_size, seed=config.seed, **options)
 
 
-def _steps_per_call(config: ml_collections.ConfigDict, sampler: Sampler, dataset: datasets.Dataset) -> int:
+def _steps_per_call(config: RunConfig, sampler: Sampler, dataset: datasets.Dataset) -> int:
     usual = 1 if jax.default_backend() == "cpu" else min(100, sampler.steps(0))
     asked = config.steps_per_call or usual
     if not pipeline.is_streamed(dataset.train_images):
@@ -175,7 +176,7 @@ def _steps_per_call(config: ml_collections.ConfigDict, sampler: Sampler, dataset
     return max(1, min(asked, _STREAMED_BYTES // batch))
 
 
-def _schedule(config: ml_collections.ConfigDict, epoch_starts: list[int]) -> optax.Schedule:
+def _schedule(config: RunConfig, epoch_starts: list[int]) -> optax.Schedule:
     return stepped_schedule(
         config.learning_rate,
         milestones=[epoch_starts[round(share * config.epochs)] for share in config.milestones],
@@ -185,14 +186,14 @@ def _schedule(config: ml_collections.ConfigDict, epoch_starts: list[int]) -> opt
 
 
 def _teaching(
-    config: ml_collections.ConfigDict,
+    config: RunConfig,
     teacher: TrainedModel | None,
     images: Array | Stream,
     views: augmentation.Views,
     folder: Path,
 ) -> tuple[Teach | None, GiveLessons]:
     """How a step has the teacher's outputs, and what an epoch's steps have them from."""
-    if not teacher or methods.label(config.distill.to_dict()) == methods.LABELS_ALONE:
+    if not teacher or methods.label(config.distill) == methods.LABELS_ALONE:
         return None, lambda first_step, batches, on_batch=None: ({}, {})
     model, variables = teacher
     if config.teacher.cache == "none":
@@ -208,7 +209,7 @@ def _teaching(
         folder,
         config.teacher.name,
         (variables, images, views.show(images[:1], jnp.zeros(1, jnp.int32))),
-        augment=config.augment.to_dict(),
+        augment=dataclasses.asdict(config.augment),
         # Rounding may differ between programs, and with the rows of a batch.
         computed=[config.dtype, config.batch_size, jax.local_device_count(), jax.default_backend(), jax.__version__],
         **sizes,
@@ -217,16 +218,16 @@ def _teaching(
     return teaching.remembered, make_lessons(model, variables, images, views, cache, config.seed)
 
 
-def _ranks_once(config: ml_collections.ConfigDict, num_examples: int) -> bool:
+def _ranks_once(config: RunConfig, num_examples: int) -> bool:
     """Tells whether the ranks of the teacher's embeddings are kept for all minings."""
-    fits = rdx.ranks_nbytes(num_examples) <= config.refresh.ranks_gigabytes * 1e9
+    fits = rdx.ranks_nbytes(num_examples) <= config.mining.ranks_gigabytes * 1e9
     # Mining among candidates does not use ranks among all examples.
-    has_candidates = any(options.weight and options.get("candidates") for options in config.distill.values())
+    has_candidates = any(options["weight"] and options.get("candidates") for options in config.distill.values())
     return fits and not has_candidates
 
 
 def _irreducible_losses(
-    config: ml_collections.ConfigDict,
+    config: RunConfig,
     shared: Path,
     train: Split,
     normalize: Callable[[Array], Array],

@@ -5,11 +5,11 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import ml_collections
 
 from rdd_jax import models
 from rdd_jax.data import loading
 from rdd_jax.runs import naming
+from rdd_jax.runs.config import RunConfig
 from rdd_jax.runs.versions import versions
 from rdd_jax.steps.evaluation import accuracies
 from rdd_jax.steps.train_state import SKIPPED
@@ -18,7 +18,7 @@ from rdd_jax.training.setup import Experiment
 
 
 def summarize(
-    config: ml_collections.ConfigDict, experiment: Experiment, log: MetricLog, teacher: dict[str, Any] | None
+    config: RunConfig, experiment: Experiment, log: MetricLog, teacher: dict[str, Any] | None
 ) -> dict[str, Any]:
     """Returns the results of a finished run; accuracies are in percent, of the test images.
 
@@ -35,14 +35,14 @@ def summarize(
         teacher = {**kept, **_cost(experiment.teacher.model, config)}
     return {
         "method": naming.method_name(config),
-        "dataset": loading.name(config),
+        "dataset": loading.dataset_name(config.data),
         "seed": config.seed,
         "epochs": config.epochs,
         "steps": last["step"],
         "wall_seconds": last["seconds"],
         "compile_seconds": sum(line["compile_seconds"] for line in log.lines),
         "teacher": teacher,
-        **({"skipped_updates": skipped_updates(log.lines)} if config.on_nan == "skip" else {}),
+        **({"skipped_updates": skipped_updates(log.lines)} if config.nonfinite == "skip" else {}),
         "student": {**student, **_cost(experiment.student, config)},
         "devices": f"{jax.device_count()} x {jax.local_devices()[0].device_kind}",
         "processes": jax.process_count(),
@@ -65,9 +65,9 @@ def skipped_updates(lines: list[dict[str, Any]]) -> int:
     return round(skipped)
 
 
-def _cost(model: nn.Module, config: ml_collections.ConfigDict) -> dict[str, int]:
+def _cost(model: nn.Module, config: RunConfig) -> dict[str, int]:
     """Returns the number of parameters and of multiply-adds for one image."""
-    image_shape = loading.describe(config).image_shape
+    image_shape = loading.describe(config.data).image_shape
     shapes = models.variable_shapes(model, image_shape)
     return {
         "parameters": models.count_parameters(shapes),

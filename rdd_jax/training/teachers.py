@@ -3,21 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-import ml_collections
-
 from rdd_jax import models
 from rdd_jax.core import io, processes
 from rdd_jax.core.fingerprints import fingerprint
 from rdd_jax.core.progress import image_progress
 from rdd_jax.runs import layout, naming, records
+from rdd_jax.runs.config import RunConfig
 from rdd_jax.steps.evaluation import accuracies
 from rdd_jax.training.preemption import StopRequested, StopSignal
 from rdd_jax.training.setup import Experiment
 
 
-def record(
-    config: ml_collections.ConfigDict, workdir: Path, experiment: Experiment, stop_signal: StopSignal
-) -> dict[str, Any] | None:
+def record(config: RunConfig, workdir: Path, experiment: Experiment, stop_signal: StopSignal) -> dict[str, Any] | None:
     """Evaluates the teacher on the test images, prints its accuracy, and writes workdir/teacher.json.
 
     A resumed run reads the accuracy from there, as `trained_models.load_teacher` refuses a teacher with another

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
-import ml_collections
 import numpy as np
 
 from rdd_jax.core.compilation import CompilationTimer
@@ -15,6 +14,7 @@ from rdd_jax.core.errors import DataReadError
 from rdd_jax.core.progress import Progress
 from rdd_jax.data import pipeline
 from rdd_jax.runs.checkpointing import Checkpoints
+from rdd_jax.runs.config import RunConfig
 from rdd_jax.steps import train_state
 from rdd_jax.steps.train_state import TrainState
 from rdd_jax.training.checkpoint_schedule import CheckpointSchedule
@@ -68,7 +68,7 @@ class Trainer:
 
     def __init__(
         self,
-        config: ml_collections.ConfigDict,
+        config: RunConfig,
         experiment: Experiment,
         checkpoints: Checkpoints,
         log: MetricLog,
@@ -85,7 +85,7 @@ class Trainer:
         self._epoch_starts = experiment.epoch_starts
         self._last_step = experiment.epoch_starts[-1]
         self._checkpoint_schedule = CheckpointSchedule(config.checkpoint_every_epochs, experiment.epoch_starts)
-        self._nonfinite = NonFiniteHandler(config.on_nan, checkpoints, self._last_step)
+        self._nonfinite = NonFiniteHandler(config.nonfinite, checkpoints, self._last_step)
         self._runner = InterruptibleRunner(stop_signal, progress.set_status)
         self._miner = Miner(experiment, log, self._runner)
         self._recorder = EpochRecorder(config, experiment, log, clock, self._runner)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from left import leave_run
+from settings import run_config
 
 from configs import rdd
 from rdd_jax.analysis.explain.explain_run import Options, page_name
@@ -22,7 +23,7 @@ def place(tmp_path_factory):
     config = rdd.get_config("digits")
     config.teacher.update({"name": "resnet8", "checkpoint": str(place / "teacher")})
     for seed, name in enumerate(("student", "teacher")):
-        leave_run(place / name, config, seed)
+        leave_run(place / name, run_config(config), seed)
     return place
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from rdd_jax.analysis.prediction import predictions as prediction
 from rdd_jax.core.errors import UserError
+from rdd_jax.core.types import ModelOutput
 from rdd_jax.data.preprocessing import Preprocessing
 from rdd_jax.data.resize import ResizeRule
 from rdd_jax.main import main
@@ -26,7 +27,7 @@ def apply(variables, images, train):
     """Seven classes by the mean brightness in [0, 1]: class 0 for black, class 6 for white."""
     SHAPES.append(images.shape)
     brightness = jnp.mean(images, axis=(1, 2, 3))
-    return -4 * (6 * brightness[:, None] - jnp.arange(7)) ** 2, None
+    return ModelOutput(-4 * (6 * brightness[:, None] - jnp.arange(7)) ** 2, brightness[:, None])
 
 
 @pytest.fixture(autouse=True)
@@ -145,7 +146,11 @@ def test_names_in_other_encodings_are_shown(workdir, tmp_path, capsys):
 
 def test_a_diverged_student_is_refused(workdir, tmp_path, monkeypatch):
     student = export.load(workdir)
-    broken = SimpleNamespace(apply=lambda variables, images, train: (jnp.full((len(images), 7), jnp.nan), None))
+
+    def apply(variables, images, train):
+        return ModelOutput(jnp.full((len(images), 7), jnp.nan), images)
+
+    broken = SimpleNamespace(apply=apply)
     monkeypatch.setattr(export, "load", lambda folder: student._replace(model=broken))
     with pytest.raises(UserError, match="not finite"):
         prediction.predict(workdir, [paint(tmp_path / "a.png", 0.0)])

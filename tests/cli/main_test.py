@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 from golden import GOLDENS
 from program import ROOT
+from settings import run_config
 
 from configs import rdd
 from rdd_jax.core import io
 from rdd_jax.core.errors import UserError
 from rdd_jax.main import main
 from rdd_jax.runs import naming, records
+from rdd_jax.runs.config import differences
 
 CONFIGS = ROOT / "configs"
 RDD, CE = (f"--config={CONFIGS / name}" for name in ("rdd.py", "ce.py"))
@@ -47,7 +49,7 @@ def refusal(capsys, *arguments):
             (RDD, "--config.teacher.checkpoint=~no_such_user/t.pth"),
             ["teacher.checkpoint ~no_such_user/t.pth cannot be found"],
         ),
-        (("--config=configs/nothing.py",), ["configs/nothing.py", "configs/rdd.py"]),
+        (("--config=configs/nothing.py",), ["configs/nothing.py", "--config=rdd"]),
         ((f"{RDD}:imagenet",), ["imagenet", "digits", "cifar100_small"]),
         ((RDD, "--config.dataset=cifar"), ["cifar", "digits"]),
         ((RDD, "--config.student.name=resnet9"), ["resnet9", "resnet8"]),
@@ -58,7 +60,7 @@ def refusal(capsys, *arguments):
         ((RDD, "--config.batch_size=1438"), ["1438", "1437"]),
         ((RDD, "--config.batch_size=62"), ["62", "4 devices"]),
         ((RDD, "--config.epochs=1000001"), ["epochs must be at most 1,000,000; got 1000001"]),
-        ((RDD, "--config.refresh.start_epoch=9223372036854775808"), ["refresh.start_epoch", "2,147,483,647"]),
+        ((RDD, "--config.mining.start_epoch=9223372036854775808"), ["mining.start_epoch", "2,147,483,647"]),
         ((RDD, f"--config.milestones={'(0.5,' * 300}"), ["too many brackets", "(0.5, 0.75)"]),
         ((RDD, "--config.preset=a\0b"), ["preset must be text without control characters; got 'a\\x00b'"]),
         ((RDD, "--workdir=a\0b"), ["'a\\x00b'", "--workdir"]),
@@ -70,7 +72,7 @@ def refusal(capsys, *arguments):
         ((RDD, "--coordinator=localhost", "--processes=2", "--process=0"), ["--coordinator=HOST:PORT"]),
         ((RDD, "--coordinator=localhost:1", "--processes=2", "--process=0", "--join_seconds=0"), ["--join_seconds"]),
         ((RDD, "--config.seed=2147483648"), ["seed", "2147483648"]),
-        ((RDD, "--config.epochs=1"), ["never mine", "refresh.start_epoch=0"]),
+        ((RDD, "--config.epochs=1"), ["never mine", "mining.start_epoch=0"]),
         ((RDD, "--config.milestones=(5,)"), ["milestones"]),
         ((RDD, "--config.dtype=float16"), ["float16", "bfloat16"]),
         ((RDD, "--config.augment.pad=2147483647"), ["augment.pad must be at most 1,000"]),
@@ -87,9 +89,9 @@ def refusal(capsys, *arguments):
         ((RDD, "--config.sampler.kind=easy"), ["sampler.kind", "easy", "curriculum"]),
         ((RDD, "--config.sampler.kind=rdx", "--config.sampler.fraction=0.01"), ["less than one batch of 64"]),
         ((CE, "--config.teacher.name=", "--config.sampler.kind=rdx"), ["rdx", "set --config.teacher.name"]),
-        ((RDD, "--config.refresh.kind=often"), ["refresh.kind", "often", "adaptive"]),
-        ((CE, "--config.refresh.epochs=0"), ["refresh", "epochs", "kind=once"]),
-        ((RDD, "--config.refresh.kind=adaptive", "--config.refresh.probe=2000"), ["refresh.probe", "1437"]),
+        ((RDD, "--config.mining.kind=often"), ["mining.kind", "often", "adaptive"]),
+        ((CE, "--config.mining.epochs=0"), ["mining.epochs", "kind=once"]),
+        ((RDD, "--config.mining.kind=adaptive", "--config.mining.probe=2000"), ["mining.probe", "1437"]),
         ((RDD, "--config.distill.rdd.candidates=64"), ["candidates", "65", "64"]),
         ((RDD, "--config.teacher.cache=views", "--config.teacher.cache_dtype=int8"), ["cache_dtype", "float16"]),
         ((RDD, "--config.teacher.cache=views", "--config.distill.at.weight=1"), ["at needs", "maps", "cache=none"]),
@@ -118,6 +120,7 @@ def test_a_mistake_is_told_in_one_line(capsys, arguments, words):
 def left_by_a_run(workdir, **overrides):
     config = rdd.get_config("digits")
     config.update(overrides)
+    config = run_config(config)
     records.write_config(config, workdir)
     return config
 
@@ -167,32 +170,25 @@ def test_what_a_killed_process_had_half_written_is_cleared_away(tmp_path):
 
 
 def test_a_run_is_named_after_its_method_preset_and_seed():
-    config = rdd.get_config("digits")
+    config = run_config(rdd.get_config("digits"))
     assert naming.run_name(config) == "rdd-digits-seed0"
     assert naming.run_name(naming.teacher_config(config)) == "teacher-digits-resnet20-seed0"
-    config.update({"seed": 3, "distill": {"kd": {"weight": 0.5}}, "dataset": "mnist"})
+    config = config.replaced({"seed": 3, "distill.kd.weight": 0.5, "dataset": "mnist"})
     assert naming.run_name(config) == "kd+rdd-digits-mnist-seed3"
-    config.update({"distill": {"kd": {"weight": 0.0}, "rdd": {"weight": 0.0}}, "teacher": {"name": ""}})
+    config = config.replaced({"distill.kd.weight": 0.0, "distill.rdd.weight": 0.0, "teacher.name": ""})
     assert naming.run_name(config) == "ce-digits-mnist-seed3"
 
 
 def test_what_a_teacher_does_not_read_does_not_tell_it_apart():
-    one, other = rdd.get_config("digits"), rdd.get_config("digits")
-    other.update({"seed": 3, "epochs": 7, "refresh": {"epochs": 1}, "distill": {"rdd": {"pool_size": 5}}})
-    assert not records.differences(naming.teacher_config(one), naming.teacher_config(other))
-    other.teacher.epochs = 9
-    assert set(records.differences(naming.teacher_config(one), naming.teacher_config(other))) == {"epochs"}
-
-
-def test_every_key_that_no_teacher_reads_is_set_aside():
-    config = rdd.get_config("digits")
-    for group in ("teacher", "refresh", "sampler"):
-        assert set(naming.teacher_config(config)[group]) == set(config[group]) == set(naming.UNREAD_BY_TEACHERS[group])
+    one = run_config(rdd.get_config("digits"))
+    other = one.replaced({"seed": 3, "epochs": 7, "mining.epochs": 1, "distill.rdd.pool_size": 5})
+    assert not differences(naming.teacher_config(one), naming.teacher_config(other))
+    other = other.replaced({"teacher.epochs": 9})
+    assert set(differences(naming.teacher_config(one), naming.teacher_config(other))) == {"epochs"}
 
 
 def test_rho_wants_a_judge_of_either_half():
-    config = rdd.get_config("digits")
-    config.sampler.kind = "rho"
+    config = run_config(rdd.get_config("digits"), **{"sampler.kind": "rho"})
     needed = naming.prerequisites(config, Path("runs/mine"))
     assert [place.name for _, place in needed[1:]] == [
         f"teacher-digits-resnet8-{part}-seed0" for part in ("even", "odd")
@@ -229,7 +225,7 @@ def test_a_configuration_that_lacks_a_key_is_named(capsys, tmp_path):
     io.write_json(tmp_path / "mine" / "config.json", config)
     for mode in ("evaluate", "export", "explain"):
         line = refusal(capsys, f"--mode={mode}", "--workdir=mine")
-        assert "mine/config.json is damaged, or another version's (it has no teacher.epochs)" in line
+        assert "mine/config.json is damaged, or another version's (there is no teacher.epochs)" in line
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]"])
@@ -350,7 +346,7 @@ def test_a_run_without_a_teacher_is_explained_against_another(capsys, tmp_path):
 
 def test_a_kept_teacher_of_another_recipe_is_not_taken_unasked(capsys, tmp_path):
     place = tmp_path / "runs" / "teacher-digits-resnet20-seed0"
-    config = rdd.get_config("digits")
+    config = run_config(rdd.get_config("digits"))
     records.write_config(naming.teacher_config(config), place)
     (place / "summary.json").write_text(json.dumps({}))
     line = refusal(capsys, RDD, "--config.teacher.epochs=50")

@@ -14,7 +14,7 @@ ROOT = Path(main.__file__).parent.parent
 
 def run(code, redirection=""):
     """Runs Python code that has nothing to import but the standard library and `startup`."""
-    line = f"'{sys.executable}' -c 'import os, signal, sys; from rdd_jax import startup; {code}' {redirection}"
+    line = f"'{sys.executable}' -c 'import os, signal, sys; from rdd_jax.cli import startup; {code}' {redirection}"
     return subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 

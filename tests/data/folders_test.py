@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import base
 from rdd_jax.core.errors import UserError
 from rdd_jax.data import loading as choice
 from rdd_jax.data import splits
 from rdd_jax.data.folders import Files
+from rdd_jax.data.options import AugmentOptions, DataOptions
 from rdd_jax.data.streaming import Stream
 
 
@@ -89,9 +89,7 @@ def flat(folder, **counts):
 
 
 def config(folder, **keys):
-    chosen = base.get_config("digits")
-    chosen.update_from_flattened_dict({"data.folder": str(folder), "data.validation": 0.2, **keys})
-    return chosen
+    return DataOptions(folder=str(folder), **{"validation": 0.2} | keys)
 
 
 def colours(images):
@@ -101,7 +99,7 @@ def colours(images):
 @pytest.mark.parametrize("loading", ["memory", "stream"])
 def test_a_flat_folder_is_divided_class_by_class_the_same_for_every_seed(tmp_path, loading):
     folder = flat(tmp_path / "pictures", a=20, b=10, c=2)
-    chosen = config(folder, **{"data.loading": loading})
+    chosen = config(folder, loading=loading)
     assert choice.describe(chosen) == (25, 7, (8, 8, 3), 3)
     data = choice.load(chosen)
     assert np.bincount(data.test_labels).tolist() == [4, 2, 1]
@@ -109,7 +107,7 @@ def test_a_flat_folder_is_divided_class_by_class_the_same_for_every_seed(tmp_pat
     assert train | test == set(range(32))
     assert not train & test
     assert data.validation_images is None
-    again = choice.load(config(folder, **{"data.loading": loading, "seed": 5}))
+    again = choice.load(config(folder, loading=loading), seed=5)
     np.testing.assert_array_equal(again.test_images[:], data.test_images[:])
     assert isinstance(data.train_images, np.ndarray) == (loading == "memory")
 
@@ -117,7 +115,7 @@ def test_a_flat_folder_is_divided_class_by_class_the_same_for_every_seed(tmp_pat
 def test_a_flat_folder_wants_a_share_and_the_message_gives_it(tmp_path):
     folder = flat(tmp_path / "pictures", a=3, b=3)
     with pytest.raises(UserError, match=r"set --config.data.validation=0.2"):
-        choice.check(config(folder, **{"data.validation": 0.0}))
+        choice.check(config(folder, validation=0.0), AugmentOptions())
 
 
 def test_a_share_is_held_out_besides_a_split_to_test_on(tmp_path):
@@ -132,8 +130,7 @@ def test_a_share_is_held_out_besides_a_split_to_test_on(tmp_path):
 
 @pytest.mark.parametrize("loading", ["memory", "stream"])
 def test_a_share_of_the_digits_is_held_out(loading):
-    chosen = base.get_config("digits")
-    chosen.update_from_flattened_dict({"data.validation": 0.1, "data.loading": loading})
+    chosen = DataOptions(validation=0.1, loading=loading)
     data = choice.load(chosen)
     assert choice.describe(chosen).num_train == len(data.train_images) == len(data.train_labels)
     assert len(data.train_images) + len(data.validation_images) == 1437
@@ -150,8 +147,8 @@ def test_a_folder_too_large_for_memory_is_to_be_streamed(tmp_path, monkeypatch):
     folder = flat(tmp_path / "pictures", a=5, b=5)
     monkeypatch.setattr(choice, "_MOST_BYTES", 10 * 8 * 8 * 3 - 1)
     with pytest.raises(UserError, match=r"set --config.data.loading=stream"):
-        choice.check(config(folder))
-    choice.check(config(folder, **{"data.loading": "stream"}))
+        choice.check(config(folder), AugmentOptions())
+    choice.check(config(folder, loading="stream"), AugmentOptions())
 
 
 def test_a_moved_and_renamed_folder_keeps_its_fingerprint_and_another_image_changes_it(tmp_path):

@@ -8,28 +8,26 @@ import numpy as np
 import prepared_imagenet
 import pytest
 from PIL import Image
+from settings import run_config
 
-from configs import base
 from rdd_jax.core.errors import UserError
 from rdd_jax.data import cifar100_subset, loading, origins, tfds
 from rdd_jax.data.resize import ResizeRule
 from rdd_jax.data.sources import Arrays, Chosen
-from rdd_jax.runs import naming, records
+from rdd_jax.runs import naming, presets, records
 from rdd_jax.training import validation
 
 
 def config(preset="digits", **keys):
-    chosen = base.get_config(preset)
-    chosen.data.loading = "stream"
-    chosen.update_from_flattened_dict(keys)
-    return chosen
+    chosen = presets.get_config(preset)
+    return run_config(chosen, **{"data.loading": "stream"} | keys)
 
 
 def test_a_folder_is_read_by_class_and_path(folder):
     chosen = config(**{"data.folder": str(folder), "data.image_size": 32})
-    assert loading.name(chosen) == "pictures"
-    assert loading.describe(chosen) == (10, 10, (32, 32, 3), 2)
-    loaded = loading.load(chosen)
+    assert loading.dataset_name(chosen.data) == "pictures"
+    assert loading.describe(chosen.data) == (10, 10, (32, 32, 3), 2)
+    loaded = loading.load(chosen.data)
     assert loaded.class_names == ("a", "b")
     assert loaded.train_labels.tolist() == [0] * 5 + [1] * 5
     rule = ResizeRule(32, 32)
@@ -40,8 +38,8 @@ def test_a_folder_is_read_by_class_and_path(folder):
 
 def test_imagenet_is_found_described_and_read(imagenet):
     chosen = config("imagenet2012")
-    assert loading.describe(chosen) == (24, 10, (224, 224, 3), 1000)
-    loaded = loading.load(chosen)
+    assert loading.describe(chosen.data) == (24, 10, (224, 224, 3), 1000)
+    loaded = loading.load(chosen.data)
     assert loaded.train_labels.tolist() == [37 * number % 1000 for number in range(24)]
     expected = ResizeRule(224, 224, 0.875).apply(Image.fromarray(prepared_imagenet.picture(3))).astype(float)
     assert np.abs(loaded.test_images[3:4] - expected).mean() < 1.5  # JPEG's loss.
@@ -88,14 +86,14 @@ def test_a_damaged_data_set_is_named(imagenet, damage):
     with pytest.raises(
         UserError, match=f"the data set in {re.escape(str(imagenet))} cannot be read .*prepare it again"
     ):
-        loading.load(config("imagenet2012"))
+        loading.load(config("imagenet2012").data)
 
 
 def test_an_error_of_another_kind_is_not_taken_for_damage(imagenet, monkeypatch):
     monkeypatch.setattr(tfds, "_builder", lambda folder: folder.info)
     origins.find.cache_clear()
     with pytest.raises(AttributeError, match="info"):
-        loading.load(config("imagenet2012"))
+        loading.load(config("imagenet2012").data)
 
 
 def test_a_split_without_labels_is_refused(monkeypatch):
@@ -103,7 +101,7 @@ def test_a_split_without_labels_is_refused(monkeypatch):
     without = Arrays("digits test", np.zeros((360, 8, 8, 1), np.uint8), np.full(360, -1, np.int32))
     monkeypatch.setattr(origins, "find", lambda *_: origin._replace(test=without))
     with pytest.raises(UserError, match=r"image 0 of digits test and 359 more have no label.*data.test_split"):
-        loading.load(config())
+        loading.load(config().data)
 
 
 def test_records_go_to_other_processes_closed(imagenet):
@@ -188,7 +186,7 @@ def test_a_folder_of_another_layout_is_refused(folder, damage, message):
 )
 def test_options_that_do_not_go_together_are_refused(keys, message, tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(ValueError, match=message):
         validation.check(config(**keys), tmp_path / "run")
 
 
@@ -231,7 +229,7 @@ def test_a_teacher_for_images_of_another_stem_is_refused(folder, tmp_path):
     keys = {"data.folder": str(folder), "batch_size": 8, "distill.kd.weight": 1.0, "teacher.name": "resnet18"}
     small_images, large_images = (config(**keys, **{"data.image_size": size}) for size in (32, 64))
     left_by(tmp_path / "teacher", naming.teacher_config(small_images))
-    large_images.teacher.checkpoint = str(tmp_path / "teacher")
+    large_images = large_images.replaced({"teacher.checkpoint": str(tmp_path / "teacher")})
     with pytest.raises(UserError, match=r"for \(64, 64, 3\) a resnet18 has other parameters"):
         validation.check(large_images, tmp_path / "run")
 

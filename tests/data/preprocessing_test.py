@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import base
 from rdd_jax.data import loading, preprocessing
+from rdd_jax.data.options import DataOptions
 from rdd_jax.data.preprocessing import Preprocessing
 from rdd_jax.data.resize import ResizeRule
 
@@ -22,10 +22,9 @@ def test_files_of_any_size_become_the_test_images_of_the_run(tmp_path):
         for seed, (class_name, shape) in enumerate({"a": (50, 40, 3), "b": (9, 70), "c": (20, 20, 4)}.items()):
             (tmp_path / split / class_name).mkdir(parents=True)
             Image.fromarray(noise(*shape, seed=seed)).save(tmp_path / split / class_name / "image.png")
-    config = base.get_config("digits")
-    config.data.update({"loading": "stream", "folder": str(tmp_path), "image_size": 16, "crop_share": 0.875})
-    dataset = loading.load(config)
-    steps = Preprocessing(loading.resize_rule(config), dataset.mean, dataset.std)
+    data = DataOptions(loading="stream", folder=str(tmp_path), image_size=16, crop_share=0.875)
+    dataset = loading.load(data)
+    steps = Preprocessing(loading.resize_rule(data), dataset.mean, dataset.std)
     steps = preprocessing.from_json(steps.to_json())
     paths = [tmp_path / "test" / class_name / "image.png" for class_name in "abc"]
     np.testing.assert_array_equal([steps.read(path) for path in paths], dataset.test_images[:])

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import base
 from rdd_jax.core.errors import DataReadError
 from rdd_jax.data import loading
 from rdd_jax.data.folders import Files
+from rdd_jax.data.options import DataOptions
 from rdd_jax.data.resize import ResizeRule, usual_crop_share
 from rdd_jax.data.streaming import Stream
 
@@ -58,14 +58,12 @@ def pictures(folder, shapes):
 
 
 def config(folder, **keys):
-    chosen = base.get_config("digits")
-    chosen.update_from_flattened_dict({"data.loading": "stream", "data.folder": str(folder), **keys})
-    return chosen
+    return DataOptions(loading="stream", folder=str(folder), **keys)
 
 
 @pytest.mark.parametrize("image_size", [32, 0])
 def test_a_folder_of_images_of_one_size_is_taken_as_it_is(tmp_path, image_size):
-    chosen = config(pictures(tmp_path, [(32, 32, 3)] * 2), **{"data.image_size": image_size})
+    chosen = config(pictures(tmp_path, [(32, 32, 3)] * 2), **{"image_size": image_size})
     assert loading.describe(chosen).image_shape == (32, 32, 3)
     data = loading.load(chosen)
     for images in (data.train_images, data.test_images):
@@ -91,8 +89,8 @@ def test_an_image_of_another_size_is_found_at_the_latest_when_it_is_read(tmp_pat
 
 def test_the_share_of_the_centre_crop_is_a_key_with_imagenets_default_for_large_images(tmp_path):
     folder = pictures(tmp_path, [(32, 32, 3)])
-    assert loading.resize_rule(config(folder, **{"data.image_size": 64})) == ResizeRule(64, 64, 1.0)
-    assert loading.resize_rule(config(folder, **{"data.image_size": 224})) == ResizeRule(224, 224, 0.875)
-    chosen = config(folder, **{"data.image_size": 224, "data.crop_share": 0.95})
+    assert loading.resize_rule(config(folder, **{"image_size": 64})) == ResizeRule(64, 64, 1.0)
+    assert loading.resize_rule(config(folder, **{"image_size": 224})) == ResizeRule(224, 224, 0.875)
+    chosen = config(folder, **{"image_size": 224, "crop_share": 0.95})
     assert loading.resize_rule(chosen) == ResizeRule(224, 224, 0.95)
-    assert loading.resize_rule(base.get_config("digits")) == ResizeRule(8, 8, 1.0)
+    assert loading.resize_rule(DataOptions()) == ResizeRule(8, 8, 1.0)

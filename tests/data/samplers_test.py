@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from rdd_jax.core import devices
+from rdd_jax.core.types import ModelOutput
 from rdd_jax.data import samplers
 from rdd_jax.data.samplers import Sampler
 from rdd_jax.steps import rho_loss
@@ -39,14 +40,14 @@ def test_full_is_the_plain_order():
 
 
 def test_random_keeps_its_subset_until_it_is_drawn_anew():
-    one = sampler("random", fraction=0.3, refresh_epochs=2)
+    one = sampler("random", fraction=0.3, scoring_epochs=2)
     subsets = [set(one.batches(epoch).ravel()) for epoch in range(4)]
     assert [one.steps(epoch) for epoch in range(4)] == [3] * 4
     # 31 examples are drawn and 30 fit into batches: another order leaves out another one.
     assert len(subsets[0] & subsets[1]) >= 29
     assert len(subsets[1] & subsets[2]) < 20
     assert len(subsets[2] & subsets[3]) >= 29
-    once = sampler("random", fraction=0.3, refresh_epochs=0)
+    once = sampler("random", fraction=0.3, scoring_epochs=0)
     assert len(set(once.batches(0).ravel()) & set(once.batches(99).ravel())) >= 29
 
 
@@ -97,7 +98,7 @@ def test_a_curriculum_grows_linearly_from_the_easiest_to_all():
 
 
 @pytest.mark.parametrize(
-    ("kind", "refresh_epochs", "due"),
+    ("kind", "scoring_epochs", "due"),
     [
         ("full", 2, []),
         ("random", 2, []),
@@ -108,8 +109,8 @@ def test_a_curriculum_grows_linearly_from_the_easiest_to_all():
         ("curriculum", 0, [0]),
     ],
 )
-def test_scores_are_due_where_they_are_used(kind, refresh_epochs, due):
-    one = sampler(kind, refresh_epochs=refresh_epochs, pace_epochs=5)
+def test_scores_are_due_where_they_are_used(kind, scoring_epochs, due):
+    one = sampler(kind, scoring_epochs=scoring_epochs, pace_epochs=5)
     assert [epoch for epoch in range(9) if one.scores_are_due(epoch)] == due
 
 
@@ -132,7 +133,10 @@ def candidates():
 
 
 def select(images, labels, scores, rows, *, keep, axis_name=None):
-    student = SimpleNamespace(apply=lambda variables, pixels, train: (pixels.reshape(len(pixels), 4), None))
+    def apply(variables, pixels, train):
+        return ModelOutput(pixels.reshape(len(pixels), 4), pixels)
+
+    student = SimpleNamespace(apply=apply)
     choose = rho_loss.reducible_loss(student, lambda images, keys: images, keep=keep)
     return choose(SimpleNamespace(student={}, scores=scores), images, labels, rows, jax.random.key(0), axis_name)
 

@@ -10,11 +10,11 @@ import numpy as np
 from pages import CONTRIBUTING, section
 from tiny import LABELS, compiled, start
 
-from configs import base
 from rdd_jax import methods, models
 from rdd_jax.core.types import ModelOutput
 from rdd_jax.data import datasets
 from rdd_jax.models import torch_state_dict
+from rdd_jax.runs import presets
 
 BLOCK = re.compile(r"(?:^ *`([\w/]+\.py)`:\n\n)?^ *```python\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 
@@ -68,7 +68,7 @@ def test_a_network_is_added_by_the_steps(tmp_path, monkeypatch):
 
 
 def test_a_data_set_is_added_by_the_steps(tmp_path, monkeypatch):
-    _, (specs, presets) = follow("Add a data set", tmp_path)
+    _, (specs, new_presets) = follow("Add a data set", tmp_path)
     (name, spec), *_ = eval(specs, vars(datasets)).items()
     small = spec._replace(info=spec.info._replace(num_train=20, num_test=10))  # 55 MB otherwise.
     monkeypatch.setitem(datasets._SPECS, name, small)
@@ -83,7 +83,7 @@ def test_a_data_set_is_added_by_the_steps(tmp_path, monkeypatch):
     assert dataset.train_images.shape == (20, 28, 28, 1)
     assert (dataset.mean, dataset.std) == ((0.2860,), (0.3530,))
 
-    for preset, keys in eval(presets).items():
-        monkeypatch.setitem(base.PRESETS, preset, keys)
-    config = base.get_config("fashion_mnist")
+    for preset, keys in eval(new_presets).items():
+        monkeypatch.setitem(presets.PRESETS, preset, keys)
+    config = presets.get_config("fashion_mnist")
     assert (config.dataset, config.student.name, config.mining.epochs) == ("fashion_mnist", "resnet8", 5)

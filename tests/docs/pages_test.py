@@ -9,9 +9,9 @@ from networks import ONE_OF_EACH, PARAMETERS, variables_of
 from pages import PAGES, README, page, python_blocks, table
 from program import ROOT
 
-from configs import base
 from experiments import update_docs
 from rdd_jax import methods, models
+from rdd_jax.runs import presets
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 WEIGHT = re.compile(r"([\d.]+)(?: \((\w+) ([\d.]+)\))?")
@@ -61,7 +61,7 @@ def test_methods_are_listed_with_the_weights_of_their_configurations(text, colum
 
 
 def test_every_preset_is_listed():
-    assert [name.split("`")[0] for name, *_ in table(page("cli"), "preset")] == list(base.PRESETS)
+    assert [name.split("`")[0] for name, *_ in table(page("cli"), "preset")] == list(presets.PRESETS)
 
 
 def test_the_checks_are_readmes_command():

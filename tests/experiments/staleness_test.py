@@ -55,7 +55,7 @@ def test_a_run_that_mines_every_epoch_has_fresher_negatives_than_one_that_mined_
     root = str(staleness.Path(staleness.__file__).parent.parent)
     common = [f"--config={root}/configs/rdd.py", "--config.epochs=4", "--config.keep_all_checkpoints=True", *teacher]
     for kind in ("once", "every"):
-        flags = [f"--workdir=runs/{kind}", f"--config.refresh.kind={kind}", "--config.refresh.epochs=1"]
+        flags = [f"--workdir=runs/{kind}", f"--config.mining.kind={kind}", "--config.mining.epochs=1"]
         assert main.main(["rdd_jax", *common, *flags]) == 0
     monkeypatch.setattr(sys, "argv", ["staleness", "runs/once", "runs/every", "--out=out"])
     assert staleness.main() == 0

@@ -18,7 +18,7 @@ OPTIONS = {
     "epochs": 3,
     "batch_size": 256,
     "checkpoint_every_epochs": 0.6,
-    "refresh.epochs": 1,
+    "mining.epochs": 1,
     "teacher.name": "resnet8",
     "teacher.epochs": 1,
 }

@@ -349,7 +349,7 @@ def test_embeddings_that_are_not_finite_are_refused(embeddings, name, value):
         MINERS[name](teacher, student)
 
 
-def test_inside_jit_one_nan_makes_the_confusion_nan(embeddings):
+def test_inside_jit_one_nan_makes_the_confusinonfinite(embeddings):
     student, teacher = (array.copy() for array in embeddings)
     teacher[7, 2] = np.nan
     mined = jax.jit(mine)

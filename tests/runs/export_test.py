@@ -11,6 +11,7 @@ import pytest
 import safetensors.numpy
 from golden import GOLDENS
 from networks import random_variables
+from settings import run_config
 
 from configs import ce
 from rdd_jax import models
@@ -29,7 +30,7 @@ from rdd_jax.training import setup, validation
 def workdir(tmp_path_factory):
     """What a run of a resnet8 leaves, and its export; no training, as any weights will do."""
     workdir = tmp_path_factory.mktemp("export") / "run"
-    config = ce.get_config("digits")
+    config = run_config(ce.get_config("digits"))
     records.write_config(config, workdir)
     state = TrainState(None, None, random_variables("resnet8", num_classes=10, channels=1), None, None, None, None)
     with Checkpoints(workdir) as checkpoints:
@@ -108,6 +109,7 @@ def test_an_export_teaches(workdir):
     config = ce.get_config("digits")
     weights = workdir / "export" / "student.safetensors"
     config.teacher.update({"name": "resnet8", "checkpoint": str(weights)})
+    config = run_config(config)
     validation.check(config, workdir.parent / "another")
     teacher, student = (
         trained_models.load_teacher(config, workdir.parent / "another"),

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
+from settings import run_config
 
 from configs import kd
 from rdd_jax import main, models
@@ -39,8 +40,7 @@ def pictures(folder):
 def config(folder, **keys):
     chosen = kd.get_config("folder")
     keys = {"data.folder": str(folder), "data.image_size": 8, "teacher.name": "resnet8", "batch_size": 8, **keys}
-    chosen.update_from_flattened_dict(keys)
-    return chosen
+    return run_config(chosen, **keys)
 
 
 @pytest.fixture

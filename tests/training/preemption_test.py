@@ -104,7 +104,7 @@ def test_what_is_not_finite_ends_the_run_and_is_never_saved(poisoned, straight):
 
 @pytest.mark.slow
 def test_an_update_that_would_poison_the_state_can_be_skipped(poisoned, straight):
-    summary = poisoned("skipped", lambda step: (step == 5) | (step == 7), on_nan="skip")
+    summary = poisoned("skipped", lambda step: (step == 5) | (step == 7), nonfinite="skip")
     assert np.isfinite(summary["student"]["accuracy"])
     lines = epochs_of(straight.parent / "skipped")
     assert [line["skipped_percent"] for line in lines] == [0.0, 40.0, 0.0]
@@ -113,7 +113,7 @@ def test_an_update_that_would_poison_the_state_can_be_skipped(poisoned, straight
 
 @pytest.mark.slow
 def test_a_run_can_roll_back_to_its_last_good_weights_and_go_on(poisoned, straight, capsys):
-    summary = poisoned("rolled", lambda step: step == 7, on_nan="rollback")
+    summary = poisoned("rolled", lambda step: step == 7, nonfinite="rollback")
     assert "with the weights of update 6" in capsys.readouterr().err
     assert (summary["steps"], bool(np.isfinite(summary["student"]["accuracy"]))) == (15, True)
     assert [line["step"] for line in epochs_of(straight.parent / "rolled")] == [5, 10, 15]
@@ -123,6 +123,6 @@ def test_a_run_can_roll_back_to_its_last_good_weights_and_go_on(poisoned, straig
 @pytest.mark.stress
 def test_where_nothing_helps_the_run_ends(poisoned):
     with pytest.raises(UserError, match=r"again not finite by update 1\d"):
-        poisoned("hopeless", lambda step: step >= 7, on_nan="rollback")
+        poisoned("hopeless", lambda step: step >= 7, nonfinite="rollback")
     with pytest.raises(UserError, match=r"not finite by update 10, and the last good checkpoint is of update \d"):
-        poisoned("all_skipped", lambda step: step >= 5, on_nan="skip")
+        poisoned("all_skipped", lambda step: step >= 5, nonfinite="skip")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from program import assert_same_to_the_bit, assert_same_up_to_rounding, final_arrays, finish, history, kill_at
+from settings import run_config
 
 import rdd_jax
 from configs import rdd
@@ -63,7 +64,7 @@ def test_it_learns(straight):
 @pytest.mark.slow
 def test_rdd_reaches_a_floor_of_accuracy_on_digits(start):
     """Eight epochs of the paper's objective. Three seeds ended at 97.78, 96.94 and 97.22 %."""
-    recipe = {"epochs": 8, "batch_size": 64, "checkpoint_every_epochs": 8, "refresh.epochs": 5}
+    recipe = {"epochs": 8, "batch_size": 64, "checkpoint_every_epochs": 8, "mining.epochs": 5}
     recipe |= {"teacher.name": "resnet20", "teacher.epochs": 8}
     workdir = finish(*start("floor", *(f"--config.{key}={value}" for key, value in recipe.items())))
     summary = json.loads((workdir / "summary.json").read_text())
@@ -124,8 +125,8 @@ def test_a_student_goes_out_and_comes_back_as_a_teacher(start, straight):
 def test_what_sampler_and_refresh_go_by_survives_a_kill(start):
     """A curriculum of 0.5, 0.75, 1 of the 5 steps, ranked once, and a refresh that looks for drift in epoch 3."""
     options = ["--config.sampler.kind=curriculum", "--config.sampler.start_fraction=0.5"]
-    options += ["--config.sampler.pace_epochs=2", "--config.sampler.refresh_epochs=0"]
-    options += ["--config.refresh.kind=adaptive", "--config.refresh.probe=200"]
+    options += ["--config.sampler.pace_epochs=2", "--config.sampler.scoring_epochs=0"]
+    options += ["--config.mining.kind=adaptive", "--config.mining.probe=200"]
     straight = finish(*start("adaptive", *options))
     process, workdir = start("adaptive_killed", *options)
     kill_at(8, process, workdir)  # Well after what is found before epoch 3.
@@ -198,7 +199,7 @@ def test_a_run_goes_on_with_more_or_fewer_devices(start, straight):
 
 def test_every_device_holds_the_same_state(tmp_path):
     config = rdd.get_config("digits")
-    config.update({"batch_size": 64, "teacher": {"name": ""}, "refresh": {"epochs": 1}})
+    config = run_config(config, **{"batch_size": 64, "teacher.name": "", "mining.epochs": 1})
     run = setup.build(config, tmp_path / "run")
     state = devices.replicate(jax.jit(run.init)(0))
     batches = epoch_batches(len(run.train.labels), 64, 0, 0)

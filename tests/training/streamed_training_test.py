@@ -5,9 +5,10 @@ import re
 import numpy as np
 import pytest
 from program import assert_same_to_the_bit, finish, history, kill_at
+from settings import run_config
 
-from configs import base
 from rdd_jax.core.errors import DataReadError
+from rdd_jax.runs import presets
 from rdd_jax.runs.checkpointing import latest_step
 from rdd_jax.training.run import train
 from rdd_jax.training.setup import make_sampler
@@ -17,13 +18,13 @@ STREAMED = "--config.data.loading=stream"
 
 @pytest.mark.slow
 def test_an_image_that_cannot_be_read_costs_no_update(folder, tmp_path):
-    chosen = base.get_config("digits")
+    chosen = presets.get_config("digits")
     chosen.teacher.name = ""
     keys = {"data.loading": "stream", "data.folder": str(folder), "data.image_size": 16, "batch_size": 4, "epochs": 2}
-    chosen.update_from_flattened_dict(keys)
+    chosen = run_config(chosen, **keys)
     train(chosen, tmp_path / "undisturbed")
 
-    unlucky = make_sampler(chosen).batches(0)[1][0]
+    unlucky = make_sampler(chosen, 1437).batches(0)[1][0]
     path = sorted((folder / "train").rglob("*.png"))[unlucky]
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])

@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 from program import assert_same_to_the_bit, finish, history, starter
 
-from configs import base
 from rdd_jax import main, methods
 from rdd_jax.core import io
-from rdd_jax.runs import layout, naming, records
+from rdd_jax.runs import layout, naming, presets, records
 from rdd_jax.training import validation
 
 pytestmark = [pytest.mark.slow, pytest.mark.stress]
@@ -71,7 +70,7 @@ def test_killed_at_8_random_moments_it_ends_bit_for_bit_where_the_straight_run_e
     """The killed run has a folder of its own, so that its teacher and what it compiles are not there before it."""
     for name in ("straight", "killed"):
         (tmp_path / name).mkdir()
-    options = [f"--config.epochs={EPOCHS}", "--config.refresh.epochs=8"]
+    options = [f"--config.epochs={EPOCHS}", "--config.mining.epochs=8"]
     straight = finish(*starter(tmp_path / "straight")("straight", *options))
     generator, folder = random.Random(0), tmp_path / "killed"
     start, killed_after, done_again = starter(folder), [], []
@@ -131,7 +130,7 @@ NASTY = {
     ],
     bool: ["True", "False", "yes", "2", "None"],
 }
-DEFAULTS = dict(io.flatten(base.get_config().to_dict()))
+DEFAULTS = dict(io.flatten(presets.get_config().to_dict()))
 
 
 class Mutations:
@@ -150,7 +149,7 @@ class Mutations:
         # An option counts where its method is on.
         group, *rest = keys[0].split(".")
         method = rest[0] if group == "distill" else generator.choice(sorted(methods.METHODS))
-        preset = generator.choice(["", "", *base.PRESETS])
+        preset = generator.choice(["", "", *presets.PRESETS])
         return f"--config={CONFIGS / method}.py:{preset}", {key: self._value(key) for key in keys}
 
     def _value(self, key):
@@ -231,7 +230,7 @@ SMALL = {
     "teacher.name": "resnet8",
     "epochs": 1,
     "teacher.epochs": 1,
-    "refresh.start_epoch": 0,
+    "mining.start_epoch": 0,
     "batch_size": 256,
 }
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from left import leave_run
+from settings import run_config
 
 from configs import ce, kd, rdd_sampling, teacher
 from rdd_jax.cli.command_line import configuration
@@ -27,7 +28,7 @@ NAME = "teacher-digits-resnet8-seed0"
 def config_of(module=kd, **teacher_keys):
     config = module.get_config("digits")
     config.teacher.update({"name": "resnet8"} | teacher_keys)
-    return config
+    return run_config(config)
 
 
 def leave_teacher(place, seed=0):
@@ -118,10 +119,9 @@ def test_cross_entropy_alone_needs_no_teacher_and_names_one_that_is_there(tmp_pa
 
 def test_methods_and_samplers_that_go_by_a_teacher_need_one():
     assert naming.needs_teacher(config_of(kd))
-    ranked = config_of(rdd_sampling)
-    ranked.distill.kd.weight, ranked.distill.ce.weight = 0.0, 1.0
+    ranked = config_of(rdd_sampling).replaced({"distill.kd.weight": 0.0, "distill.ce.weight": 1.0})
     assert naming.needs_teacher(ranked)
-    assert not naming.needs_teacher(teacher.get_config("digits"))
+    assert not naming.needs_teacher(run_config(teacher.get_config("digits")))
 
 
 # The same teacher, or another.

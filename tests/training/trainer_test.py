@@ -4,7 +4,6 @@ import threading
 from types import SimpleNamespace
 
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 import optax
 import pytest
@@ -17,6 +16,7 @@ from rdd_jax.core.io import read_json_lines
 from rdd_jax.core.progress import Progress
 from rdd_jax.data.samplers import Sampler
 from rdd_jax.runs.checkpointing import Checkpoints
+from rdd_jax.runs.config import RunConfig
 from rdd_jax.runs.trained_models import TrainedModel
 from rdd_jax.steps.mining import MiningOptions
 from rdd_jax.steps.train_state import TrainState
@@ -28,15 +28,7 @@ from rdd_jax.training.setup import Split
 from rdd_jax.training.trainer import Trainer
 
 ROWS, EXAMPLES, EPOCHS, UPDATES = 4, 8, 3, 6
-CONFIG = ml_collections.ConfigDict(
-    {
-        "batch_size": ROWS,
-        "epochs": EPOCHS,
-        "eval_every_epochs": 1,
-        "checkpoint_every_epochs": 1.0,
-        "on_nan": "stop",
-    }
-)
+CONFIG = RunConfig(batch_size=ROWS, epochs=EPOCHS)
 
 
 def state_at(step=0):
@@ -61,8 +53,7 @@ class Run:
     """
 
     def __init__(self, workdir, **settings):
-        self.workdir, self.config = workdir, CONFIG.copy_and_resolve_references()
-        self.config.update(settings)
+        self.workdir, self.config = workdir, CONFIG.replaced(settings)
         self.poison, self.during, self.minings = {}, {}, []
 
     def experiment(self):
@@ -164,7 +155,7 @@ def test_a_run_mines_evaluates_and_saves(tmp_path):
 
 
 def test_a_rollback_across_a_mining_mines_again_with_the_restored_weights(tmp_path, capsys):
-    run = Run(tmp_path, on_nan="rollback")
+    run = Run(tmp_path, nonfinite="rollback")
     run.poison = {3: True}  # After the mining before update 2, of which there is no checkpoint yet.
     run.train()
     assert "with the weights of update 2" in capsys.readouterr().err
@@ -174,7 +165,7 @@ def test_a_rollback_across_a_mining_mines_again_with_the_restored_weights(tmp_pa
 
 
 def test_a_rollback_that_keeps_the_table_does_not_mine_again(tmp_path):
-    run = Run(tmp_path, on_nan="rollback", checkpoint_every_epochs=0.5)
+    run = Run(tmp_path, nonfinite="rollback", checkpoint_every_epochs=0.5)
     run.poison = {4: True}
     run.train()
     assert run.minings == [(2, 2.0)]
@@ -182,7 +173,7 @@ def test_a_rollback_that_keeps_the_table_does_not_mine_again(tmp_path):
 
 
 def test_what_a_rollback_has_lost_is_not_saved_half_done(tmp_path):
-    run = Run(tmp_path, on_nan="rollback")
+    run = Run(tmp_path, nonfinite="rollback")
     run.poison = {3: True}
     run.during = {"embedding": lambda stop_signal: ask(stop_signal) if len(run.minings) == 1 else None}
     made, interrupted = run.train()

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import ml_collections
 import numpy as np
 
 from rdd_jax.analysis.explain.explanation import explain
@@ -18,6 +17,7 @@ from rdd_jax.core.errors import UserError, unknown_name_message
 from rdd_jax.core.progress import image_progress
 from rdd_jax.data import datasets, loading
 from rdd_jax.runs import layout, naming, records
+from rdd_jax.runs.config import RunConfig
 from rdd_jax.runs.trained_models import TrainedModel, load_student, load_teacher, make_input_normalizer
 from rdd_jax.steps.embedding import make_embed
 from rdd_jax.steps.evaluation import make_evaluate
@@ -52,7 +52,7 @@ class _Side(NamedTuple):
     title: str
     network: str
     place: Path
-    config: ml_collections.ConfigDict
+    config: RunConfig
     load: Callable[[], TrainedModel]
 
 
@@ -65,7 +65,7 @@ class _Seen(NamedTuple):
     about: dict[str, Any]
 
 
-def run(workdir: Path, options: Options, config: ml_collections.ConfigDict | None = None) -> Path:
+def run(workdir: Path, options: Options, config: RunConfig | None = None) -> Path:
     """Writes the page below workdir/explain/, in a folder named by the options, and returns its index.html's path.
 
     Raises:
@@ -88,13 +88,13 @@ def run(workdir: Path, options: Options, config: ml_collections.ConfigDict | Non
     )
 
 
-def _sides(workdir: Path, against: str, config: ml_collections.ConfigDict) -> tuple[_Side, _Side]:
+def _sides(workdir: Path, against: str, config: RunConfig) -> tuple[_Side, _Side]:
     """The student, and what it is compared with."""
     student = _student(workdir, "student", config)
     if against:
         other = records.read_config(Path(against))
         if other.data.folder == records.read_config(workdir).data.folder:  # It has been moved for both.
-            other.data.folder = config.data.folder
+            other = other.replaced({"data.folder": config.data.folder})
         return student, _student(Path(against), "other model", other)
     place = naming.teacher_place(config, workdir)
     if place is None:
@@ -105,7 +105,7 @@ def _sides(workdir: Path, against: str, config: ml_collections.ConfigDict) -> tu
     return student, _Side("teacher", config.teacher.name, place, config, lambda: load_teacher(config, workdir))
 
 
-def _student(workdir: Path, title: str, config: ml_collections.ConfigDict) -> _Side:
+def _student(workdir: Path, title: str, config: RunConfig) -> _Side:
     return _Side(title, config.student.name, workdir, config, lambda: load_student(workdir, config.dtype))
 
 
@@ -120,16 +120,16 @@ def _check(sides: tuple[_Side, _Side], options: Options) -> None:
             f"--examples must be in [{_fewest(options)}, {_MOST_EXAMPLES}] for {options.clusters} clusters; got "
             f"{options.examples}"
         )
-    name = options.dataset or loading.name(sides[0].config)
-    shape = (datasets.describe(name) if options.dataset else loading.describe(sides[0].config)).image_shape
+    name = options.dataset or loading.dataset_name(sides[0].config.data)
+    shape = (datasets.describe(name) if options.dataset else loading.describe(sides[0].config.data)).image_shape
     for side in sides:
-        own = loading.describe(side.config).image_shape
+        own = loading.describe(side.config.data).image_shape
         if own != shape:
             raise UserError(
                 f"the {side.network} in {side.place} takes images of {_size(own)}, and those of {name} are "
                 f"{_size(shape)}: choose a --dataset, and two networks, of one size"
             )
-        loading.check(side.config)
+        loading.check(side.config.data, side.config.augment)
     if options.dataset:
         datasets.check(options.dataset)
 
@@ -170,12 +170,12 @@ def _label(name: str, class_names: tuple[str, ...]) -> int:
 
 def _see(sides: tuple[_Side, _Side], options: Options) -> _Seen:
     """Reads the data and the networks, and shows the images to them."""
-    dataset = datasets.load(options.dataset) if options.dataset else loading.load(sides[0].config)
+    dataset = datasets.load(options.dataset) if options.dataset else loading.load(sides[0].config.data)
     positions, images, labels, class_names = _choose(dataset, options)
     networks = [side.load() for side in sides]
     embeddings, models = [], []
     for side, network in zip(sides, networks, strict=True):
-        own = loading.load(side.config)
+        own = loading.load(side.config.data)
         shown = devices.replicate(images)
         with image_progress("embedding") as on_batch:
             embedded = make_embed(network.model, make_input_normalizer(own))(network.variables, shown, on_batch)

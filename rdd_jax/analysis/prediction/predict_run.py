@@ -3,19 +3,18 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import ml_collections
-
 from rdd_jax.analysis.prediction import page as prediction_page
 from rdd_jax.analysis.prediction import predictions as prediction
 from rdd_jax.analysis.prediction.page import printable
 from rdd_jax.core import processes
 from rdd_jax.core.errors import UserError
 from rdd_jax.runs import layout
+from rdd_jax.runs.config import RunConfig
 
 _MOST_LISTED = 5
 
 
-def run(workdir: Path, paths: Sequence[str], config: ml_collections.ConfigDict | None = None) -> str:
+def run(workdir: Path, paths: Sequence[str], config: RunConfig | None = None) -> str:
     """Writes workdir/predict/ and returns the text for the terminal: the path of the page, before it some predictions.
 
     Args:

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import ml_collections
 import numpy as np
 
 from rdd_jax.core.errors import UserError
 from rdd_jax.data import folders
 from rdd_jax.runs import export, layout
+from rdd_jax.runs.config import RunConfig
 from rdd_jax.runs.export import Exported
 
 _TOP = 5
@@ -54,9 +54,7 @@ class Predictions(NamedTuple):
     unreadable: list[Unreadable]
 
 
-def predict(
-    workdir: str | Path, paths: Sequence[str | Path], config: ml_collections.ConfigDict | None = None
-) -> Predictions:
+def predict(workdir: str | Path, paths: Sequence[str | Path], config: RunConfig | None = None) -> Predictions:
     """Predicts the classes of image files by a trained student.
 
     Args:

@@ -85,7 +85,7 @@ def test_the_flags_say_what_is_wrong_with_them(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for line, message in [
         (["--baseline=rkd"], "--baseline is one of ce, kd"),
-        (["--methods=ce,dk"], "there is no configuration file"),
+        (["--methods=ce,dk"], "unknown configuration"),
         (["--curves=none.csv"], "none.csv"),
         (["--confg.epochs=2"], "--config.KEY=VALUE"),
     ]:

@@ -7,7 +7,7 @@ import pytest
 from experiments import ablate
 from experiments.compare import grid, report
 from rdd_jax.core.errors import UserError
-from rdd_jax.runs import records
+from rdd_jax.runs.config import differences
 
 
 def plan(folder, rows, seeds=(0,), overrides=()):
@@ -15,30 +15,30 @@ def plan(folder, rows, seeds=(0,), overrides=()):
 
 
 def test_every_method_meets_every_combination_of_the_axes():
-    rows = grid.product(["kd", "rdd_alone"], {"refresh.kind": ["once", "every"], "temperature": ["1"]})
+    rows = grid.product(["kd", "rdd_alone"], {"mining.kind": ["once", "every"], "temperature": ["1"]})
     assert [row.label for row in rows] == [
-        "kd refresh.kind=once temperature=1",
-        "kd refresh.kind=every temperature=1",
-        "rdd_alone refresh.kind=once temperature=1",
-        "rdd_alone refresh.kind=every temperature=1",
+        "kd mining.kind=once temperature=1",
+        "kd mining.kind=every temperature=1",
+        "rdd_alone mining.kind=once temperature=1",
+        "rdd_alone mining.kind=every temperature=1",
     ]
-    assert rows[2] == grid.Row(rows[2].label, "rdd_alone", ("refresh.kind=once", "temperature=1"))
+    assert rows[2] == grid.Row(rows[2].label, "rdd_alone", ("mining.kind=once", "temperature=1"))
     assert grid.product(["kd"], {}) == [grid.Row("kd", "kd", ())]
 
 
 def test_a_workdir_names_only_what_differs_so_that_grids_share_it(tmp_path):
-    rows = grid.product(["rdd"], {"refresh.kind": ["every", "once"]})
+    rows = grid.product(["rdd"], {"mining.kind": ["every", "once"]})
     points = plan(tmp_path, rows, seeds=range(2), overrides=["epochs=7"])
     assert [point.workdir.name for point in points] == [
         "rdd-digits-seed0",
-        "rdd-digits-refresh.kind=once-seed0",
+        "rdd-digits-mining.kind=once-seed0",
         "rdd-digits-seed1",
-        "rdd-digits-refresh.kind=once-seed1",
+        "rdd-digits-mining.kind=once-seed1",
     ]
     assert [(point.seed, point.config.seed, point.config.epochs) for point in points] == [(0, 0, 7)] * 2 + [
         (1, 1, 7)
     ] * 2
-    assert [point.config.refresh.kind for point in points[:2]] == ["every", "once"]
+    assert [point.config.mining.kind for point in points[:2]] == ["every", "once"]
     alone = plan(tmp_path, grid.product(["rdd"], {}), overrides=["epochs=7"])[0]
     assert (alone.workdir, alone.config) == (points[0].workdir, points[0].config)
 
@@ -48,7 +48,7 @@ def test_a_workdir_names_only_what_differs_so_that_grids_share_it(tmp_path):
     [
         (grid.product(["kd", "kd"], {}), [], "two rows are the same run, kd-digits-seed0"),
         (grid.product(["kd"], {"learning_rate": ["0.05", "0.05"]}), [], "two rows are the same run"),
-        (grid.product(["dk"], {}), [], "no configuration file"),
+        (grid.product(["dk"], {}), [], "unknown configuration"),
         (grid.product(["kd"], {"sampler.knd": ["rdx"]}), [], "knd"),
         (grid.product(["kd"], {"sampler.kind": ["rxd"]}), [], 'did you mean "rdx"'),
         (grid.product(["kd"], {}), ["epochs=-1"], "epochs must be above 0"),
@@ -66,8 +66,8 @@ def test_mistakes_are_told_before_anything_is_written(tmp_path, monkeypatch, row
 
 def test_the_ablation_changes_one_thing_at_a_time_and_the_release_four(tmp_path):
     points = plan(tmp_path, ablate.rows())
-    changes = {point.label: records.differences(points[0].config, point.config) for point in points}
-    assert changes["rdd: mined once at the start"] == {"refresh.kind": ("every", "once"), "refresh.start_epoch": (1, 0)}
+    changes = {point.label: differences(points[0].config, point.config) for point in points}
+    assert changes["rdd: mined once at the start"] == {"mining.kind": ("every", "once"), "mining.start_epoch": (1, 0)}
     assert changes["rdd: beta 5"] == {"distill.rdd.beta": (0.8, 5.0)}
     assert {label: len(changed) for label, changed in changes.items() if len(changed) > 1} == {
         "rdd: mined once at the start": 2,

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 from left import leave_run
+from settings import run_config
 
 from configs import ce, kd
 from experiments.compare import student_metrics
@@ -19,13 +20,13 @@ AGREEMENTS = {"cka", "rank_agreement", "neighbors_shared"}
 def taught(teacher):
     config = kd.get_config("digits")
     config.teacher.update({"name": "resnet8", "checkpoint": str(teacher)})
-    return config
+    return run_config(config)
 
 
 def untaught():
     config = ce.get_config("digits")
     config.teacher.name = ""
-    return config
+    return run_config(config)
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +84,7 @@ def test_a_student_that_is_its_teacher_agrees_with_it(place, without_mnist):
 
 
 def test_a_streamed_run_is_measured_as_one_in_memory(place, tmp_path, without_mnist):
-    streamed = taught(place / "teacher")
-    streamed.data.loading = "stream"
+    streamed = taught(place / "teacher").replaced({"data.loading": "stream"})
     expected = student_metrics.measure(place / "student")
     assert student_metrics.measure(leave_run(tmp_path / "run", streamed, 0)) == pytest.approx(expected, rel=1e-5)
 
