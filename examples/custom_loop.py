@@ -99,10 +99,8 @@ def fit(network: nn.Module, distiller: Distiller, data: Data, epochs: int, teach
     optimizer = optax.chain(optax.add_decayed_weights(5e-4), optax.sgd(schedule, momentum=0.9))
 
     student = Trained(network, models.init(network, init_rng, IMAGE_SHAPE))
-    example = student(data.train_images[:1])
-    heads, distiller_state = distiller.init(
-        distiller_rng, example, teacher(data.train_images[:1]) if teacher else example
-    )
+    shapes = [jax.eval_shape(one, data.train_images[:1]) for one in (student, teacher or student)]
+    heads, distiller_state = distiller.init(distiller_rng, *shapes)
     trained = (student.variables["params"], heads)
     state = State(trained, student.variables["batch_stats"], distiller_state, optimizer.init(trained))
     update = make_update(network, distiller, optimizer, teacher)
