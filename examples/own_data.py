@@ -11,6 +11,7 @@ The same training by the program:
 """
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,8 @@ import jax
 import numpy as np
 from PIL import Image
 
-from configs import rdd
 from rdd_jax.data import datasets, folders
-from rdd_jax.runs import export
+from rdd_jax.runs import export, presets
 from rdd_jax.runs.config import RunConfig
 from rdd_jax.training.run import train
 
@@ -35,17 +35,17 @@ def write_digits(folder: Path, images_per_class: int = 60) -> None:
             Image.fromarray(pixels[:, :, 0]).save(place / f"{number}.png")
 
 
-def distil(folder: Path, workdir: Path, **overrides: Any) -> dict[str, Any]:
+def distil(folder: Path, workdir: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Trains a teacher and a student on the images of a folder, and returns the content of summary.json.
 
     Args:
         folder: of the images.
         workdir: of the student's run; the teacher's is beside it.
-        **overrides: keys of the configuration, with "__" for ".", as in `teacher__epochs=1`.
+        changes: keys of the configuration with other values, as in {"teacher.epochs": 1}.
     """
-    keys = {"data.folder": str(folder.resolve())} | {key.replace("__", "."): value for key, value in overrides.items()}
-    config = RunConfig.from_dict(rdd.get_config("folder").to_dict()).replaced(keys)
-    return train(config, workdir)
+    config = presets.get_config("folder", ce=1.0, kd=0.9, rdd=0.8)
+    config.data.folder = str(folder.resolve())
+    return train(RunConfig.from_dict(config.to_dict()).replaced(changes), workdir)
 
 
 def classify(exported: Path, path: Path) -> tuple[str, float]:
@@ -58,12 +58,14 @@ def classify(exported: Path, path: Path) -> tuple[str, float]:
     return student.description["class_names"][best], float(probabilities[best])
 
 
-def main(folder: str = "", workdir: str = "runs/own-data", **overrides: Any) -> tuple[dict[str, Any], str]:
+def main(
+    folder: str = "", workdir: str = "runs/own-data", changes: Mapping[str, Any] | None = None
+) -> tuple[dict[str, Any], str]:
     """Trains, exports and classifies the first image of the folder; returns the summary and the class."""
     pictures = Path(folder or "runs/own-data-pictures")
     if not folder:
         write_digits(pictures)
-    summary = distil(pictures, Path(workdir), **overrides)
+    summary = distil(pictures, Path(workdir), changes or {})
     print(f"teacher {summary['teacher']['accuracy']:.2f}%, student {summary['student']['accuracy']:.2f}%")
     exported = export.save(Path(workdir))
     example = folders.image_files(pictures)[0]

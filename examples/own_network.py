@@ -12,6 +12,7 @@ the configuration. Give the same --config, without --workdir, to the modes that 
 """
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,9 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from configs import rdd
 from rdd_jax import models
 from rdd_jax.core.types import ModelOutput
+from rdd_jax.runs import presets
 from rdd_jax.runs.config import RunConfig
 from rdd_jax.training.run import train
 
@@ -58,20 +59,19 @@ models.MODELS["small_conv_net"] = SmallConvNet
 
 def get_config(preset: str = "") -> ml_collections.ConfigDict:
     """Returns the configuration of RDD with the network above as the student. The program calls this function."""
-    config = rdd.get_config(preset)
+    config = presets.get_config(preset, ce=1.0, kd=0.9, rdd=0.8)
     config.student.name = "small_conv_net"
     return config
 
 
-def main(workdir: str = "runs/own-network", **overrides: Any) -> dict[str, Any]:
+def main(workdir: str = "runs/own-network", changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Trains the run, its teacher first, and returns the content of summary.json.
 
     Args:
         workdir: the run's folder; the teacher's is beside it.
-        **overrides: keys of the configuration, with "__" for ".", as in `teacher__epochs=1`.
+        changes: keys of the configuration with other values, as in {"teacher.epochs": 1}.
     """
-    keys = {key.replace("__", "."): value for key, value in overrides.items()}
-    config = RunConfig.from_dict(get_config("digits").to_dict()).replaced(keys)
+    config = RunConfig.from_dict(get_config("digits").to_dict()).replaced(changes or {})
     summary = train(config, Path(workdir))
     for role in ("teacher", "student"):
         network = summary[role]
@@ -82,4 +82,4 @@ def main(workdir: str = "runs/own-network", **overrides: Any) -> dict[str, Any]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=30)
-    main(epochs=parser.parse_args().epochs)
+    main(changes={"epochs": parser.parse_args().epochs})

@@ -41,9 +41,9 @@ def own_network(monkeypatch):
 
 def test_own_network(tmp_path, teacher, own_network):
     # KD alone: RDD's compilation takes half a minute, and is tested elsewhere.
-    few = {"epochs": 1, "batch_size": 512, "distill__rdd__weight": 0.0}
-    given = {"teacher__name": "resnet8", "teacher__checkpoint": str(teacher)}
-    summary = own_network.main(str(tmp_path / "run"), **few, **given)
+    few = {"epochs": 1, "batch_size": 512, "distill.rdd.weight": 0.0}
+    given = {"teacher.name": "resnet8", "teacher.checkpoint": str(teacher)}
+    summary = own_network.main(str(tmp_path / "run"), few | given)
     assert summary["student"]["name"] == "small_conv_net"
     assert summary["student"]["parameters"] == 24_170
 
@@ -59,10 +59,10 @@ def test_own_data(tmp_path, capsys):
     teacher = tmp_path / "teacher.safetensors"
     safetensors.numpy.save_file(torch_state_dict.to_state_dict(variables), teacher)
     # Cross-entropy alone, and a teacher that is only evaluated: distillation is tested elsewhere.
-    alone = {"distill__rdd__weight": 0.0, "distill__kd__weight": 0.0}
-    few = {"epochs": 1, "batch_size": 16, "data__image_size": 8, "teacher__name": "resnet8"}
+    alone = {"distill.rdd.weight": 0.0, "distill.kd.weight": 0.0}
+    few = {"epochs": 1, "batch_size": 16, "data.image_size": 8, "teacher.name": "resnet8"}
     pictures, workdir = str(tmp_path / "pictures"), str(tmp_path / "run")
-    summary, name = own_data.main(pictures, workdir, teacher__checkpoint=str(teacher), **few, **alone)
+    summary, name = own_data.main(pictures, workdir, few | alone | {"teacher.checkpoint": str(teacher)})
     assert (summary["dataset"], summary["teacher"]["name"]) == ("pictures", "resnet8")
     assert name in {str(digit) for digit in range(10)}
     assert f": {name}, " in capsys.readouterr().out
