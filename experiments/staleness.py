@@ -1,21 +1,19 @@
-"""How stale a mined table gets: which of an image's hard negatives would be mined again, epoch by epoch.
+"""Measures how stale a mined contrast table becomes: the share of its hard negatives that would be mined again.
 
     python -m experiments.compare --preset=cifar100_small --methods=rdd --vary=mining.kind=every,once,adaptive \
         --seeds=3 --config.keep_all_checkpoints=True --out=DIR
     python -m experiments.staleness DIR/runs/rdd-* --out=DIR/staleness
 
-After each epoch the whole training set is mined with the student of then, for the record alone, and compared with the
-table that the student was trained by. Writes staleness.json, staleness.md and staleness.png into --out; what was found
-in a run stays in its workdir, and is not measured again.
+At the end of each epoch the whole training set is mined with that epoch's student, and the result is compared with the
+table in use; the run itself is not changed. Writes staleness.json, staleness.md and staleness.png into --out. The
+measurement of a run is saved in its workdir and not repeated.
 """
 
 import argparse
 import json
-import statistics
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import jax
 import matplotlib
@@ -23,10 +21,12 @@ import numpy as np
 import tqdm
 from matplotlib.figure import Figure
 
-from experiments.compare.grid import LOOKS
+from experiments.compare.runner import MINING_SECONDS
+from experiments.compare.tables import format_mean
 from rdd_jax.analysis import plots
 from rdd_jax.core import io
 from rdd_jax.core.errors import UserError
+from rdd_jax.main import exit_code, leave
 from rdd_jax.rdx import ContrastTable
 from rdd_jax.runs import layout, records
 from rdd_jax.runs.checkpointing import Checkpoints
@@ -35,30 +35,57 @@ from rdd_jax.training.setup import Experiment, build
 
 _COLORS = {"once": "#D55E00", "every": "#0072B2", "adaptive": "#009E73"}
 _FILE = "staleness.json"
-_HEADER = ("refresh", "seeds", "overlap", "lowest", "minings", "seconds looking", "last epoch", "best epoch")
+_HEADER = (
+    "mining.kind",
+    "seeds",
+    "overlap",
+    "lowest overlap",
+    "minings",
+    "seconds mining",
+    "last epoch",
+    "best epoch",
+)
 
 
-def kept(workdir: Path) -> dict[str, Any]:
-    """What `measure` finds, now or before. Errors of `measure`."""
+class Staleness(TypedDict):
+    """The measurement of a run.
+
+    Attributes:
+        workdir: its name.
+        kind: `mining.kind` of the run.
+        accuracy: after the last epoch, in percent; best_accuracy: of the best epoch.
+        epochs: from that of the first mining to the last, counted from 1.
+        overlap: for each of `epochs`, the mean share of an image's hard negatives that would be mined again at its end.
+        confusion_correlation: for each of `epochs`, Pearson's, between the confusion in use and that of a new mining.
+        mined_before: the epochs at whose start the table was mined.
+        seconds: spent in the run on minings, on embeddings for them, and on measuring drift.
+    """
+
+    workdir: str
+    kind: str
+    seed: int
+    accuracy: float
+    best_accuracy: float
+    epochs: list[int]
+    overlap: list[float]
+    confusion_correlation: list[float]
+    mined_before: list[int]
+    seconds: dict[str, float]
+
+
+def load_or_measure(workdir: Path) -> Staleness:
+    """Reads the saved measurement of a run, or measures and saves it. Errors of `measure`."""
     path = workdir / _FILE
     if not path.exists():
         io.write_json(path, measure(workdir))
-    return json.loads(path.read_text())
+    return io.read_json(path, "delete it, and the same command measures again")
 
 
-def measure(workdir: Path) -> dict[str, Any]:
-    """How fresh the table of a finished run was at the end of each epoch.
-
-    Returns:
-        {"workdir", "kind", "seed", "accuracy", "best_accuracy": percent,
-        "epochs": those from the first mining on, from 1,
-        "overlap": the mean share of an image's hard negatives that would be mined again, for each of them,
-        "confusion_correlation": Pearson's, between the confusion in use and that of then,
-        "mined_before": the epochs before which the table was mined,
-        "seconds": what minings, the embeddings for them and the looks at the drift took in the run}.
+def measure(workdir: Path) -> Staleness:
+    """Measures the staleness of a finished run's table at the end of every epoch.
 
     Raises:
-        UserError: where the run is not finished, does not mine, or has not kept its checkpoints.
+        UserError: the run is not finished, its method does not mine, or a checkpoint is missing.
     """
     if not records.is_finished(workdir):
         raise UserError(f"there is no finished run in {workdir}: train it first")
@@ -66,9 +93,10 @@ def measure(workdir: Path) -> dict[str, Any]:
     lines = [line for line in io.read_json_lines(workdir / layout.METRICS) if line["split"] == "train"]
     mined = [line["epoch"] for line in lines if "mine_seconds" in line]
     if not mined:
-        raise UserError(f"the run in {workdir} has mined nothing: give one of a method that mines")
+        raise UserError(f"the run in {workdir} has mined nothing: give a run of a method that mines")
     epochs = range(mined[0], config.epochs + 1)
     found = _compare(build(config, workdir), config.seed, workdir, epochs)
+    seconds = {key.removesuffix("_seconds"): sum(line.get(key, 0.0) for line in lines) for key in MINING_SECONDS}
     return {
         "workdir": workdir.name,
         "kind": config.mining.kind,
@@ -76,13 +104,15 @@ def measure(workdir: Path) -> dict[str, Any]:
         "accuracy": summary["student"]["accuracy"],
         "best_accuracy": summary["student"]["best_accuracy"],
         "epochs": list(epochs),
-        **{name: [values[name] for values in found] for name in ("overlap", "confusion_correlation")},
+        "overlap": [overlap for overlap, _ in found],
+        "confusion_correlation": [correlation for _, correlation in found],
         "mined_before": mined,
-        "seconds": {key.removesuffix("_seconds"): sum(line.get(key, 0.0) for line in lines) for key in LOOKS},
+        "seconds": seconds,
     }
 
 
-def _compare(experiment: Experiment, seed: int, workdir: Path, epochs: Sequence[int]) -> list[dict[str, float]]:
+def _compare(experiment: Experiment, seed: int, workdir: Path, epochs: Sequence[int]) -> list[tuple[float, float]]:
+    """Compares the table in use with a new one at the end of each epoch; returns those of `compare_tables`."""
     shapes = jax.eval_shape(experiment.init, seed)
     embed = experiment.embed(experiment.student)
     teacher = experiment.embed(experiment.teacher.model)(experiment.teacher.variables, experiment.train.images)
@@ -106,85 +136,79 @@ def _table(state: TrainState) -> ContrastTable:
     return next(leaf for leaf in leaves if isinstance(leaf, ContrastTable))
 
 
-def compare_tables(used: ContrastTable, fresh: ContrastTable) -> dict[str, float]:
-    """{"overlap": the mean share of an image's negatives that are in both, "confusion_correlation": Pearson's}."""
+def compare_tables(used: ContrastTable, fresh: ContrastTable) -> tuple[float, float]:
+    """Returns the mean share of an image's negatives that are in both tables, and the correlation of the confusion."""
     pairs = zip(np.asarray(used.negatives), np.asarray(fresh.negatives), strict=True)
-    shared = [len(np.intersect1d(ours, theirs)) / len(ours) for ours, theirs in pairs]
-    correlation = np.corrcoef(used.confusion, fresh.confusion)[0, 1]
-    return {"overlap": float(np.mean(shared)), "confusion_correlation": float(correlation)}
+    shared = [len(np.intersect1d(old, new)) / len(old) for old, new in pairs]
+    return float(np.mean(shared)), float(np.corrcoef(used.confusion, fresh.confusion)[0, 1])
 
 
-def table(measured: Sequence[dict[str, Any]]) -> str:
-    """A Markdown table with a row for each kind: means over the seeds, ± the sample's deviation."""
+def table(measured: Sequence[Staleness]) -> str:
+    """Formats a Markdown table with a row for each kind of mining: means over the seeds ± sample deviation."""
     rows = [_HEADER, ["---"] * len(_HEADER)]
     for kind, group in _by_kind(measured).items():
-        overlaps = [statistics.mean(run["overlap"]) for run in group]
         rows.append(
             [
                 f"`{kind}`",
                 str(len(group)),
-                _spread([100 * overlap for overlap in overlaps], "{:.0f}") + " %",
+                format_mean([100 * float(np.mean(run["overlap"])) for run in group], 0) + " %",
                 f"{100 * min(min(run['overlap']) for run in group):.0f} %",
-                _spread([len(run["mined_before"]) for run in group], "{:.1f}"),
-                _spread([sum(run["seconds"].values()) for run in group], "{:.0f}"),
-                *(_spread([run[key] for run in group], "{:.2f}") for key in ("accuracy", "best_accuracy")),
+                format_mean([len(run["mined_before"]) for run in group], 1),
+                format_mean([sum(run["seconds"].values()) for run in group], 0),
+                format_mean([run["accuracy"] for run in group]),
+                format_mean([run["best_accuracy"] for run in group]),
             ]
         )
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _by_kind(measured: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    return {
-        kind: [run for run in measured if run["kind"] == kind] for kind in dict.fromkeys(m["kind"] for m in measured)
-    }
+def _by_kind(measured: Sequence[Staleness]) -> dict[str, list[Staleness]]:
+    kinds = dict.fromkeys(run["kind"] for run in measured)
+    return {kind: [run for run in measured if run["kind"] == kind] for kind in kinds}
 
 
-def _spread(values: Sequence[float], form: str) -> str:
-    deviation = f" ± {form.format(statistics.stdev(values))}" if len(values) > 1 else ""
-    return form.format(statistics.mean(values)) + deviation
-
-
-def picture(measured: Sequence[dict[str, Any]]) -> bytes:
-    """A PNG: the overlap by epoch, a line for each kind with its seeds behind it, and a tick for each mining."""
+def draw(measured: Sequence[Staleness]) -> bytes:
+    """Draws the overlap by epoch as a PNG: thin lines for seeds, thick lines for their mean, ticks for minings."""
     with matplotlib.rc_context(plots.STYLE):
         figure = Figure(figsize=(9, 4.6), layout="constrained")
-        axis, ticks = figure.subplots(2, height_ratios=(5, 1), sharex=True)
-        for row, (kind, group) in enumerate(_by_kind(measured).items()):
+        axes, ticks = figure.subplots(2, height_ratios=(5, 1), sharex=True)
+        kinds = _by_kind(measured)
+        for row, (kind, group) in enumerate(kinds.items()):
             color = _COLORS[kind]
+            # The epochs that all seeds have measured.
             first = max(run["epochs"][0] for run in group)
+            epochs = range(first, group[0]["epochs"][-1] + 1)
             lines = np.array([run["overlap"][first - run["epochs"][0] :] for run in group])
-            for line in lines:
-                axis.plot(group[0]["epochs"][-len(line) :], line, color=color, linewidth=0.7, alpha=0.4)
-            axis.plot(group[0]["epochs"][-lines.shape[1] :], lines.mean(axis=0), color=color, label=kind)
+            axes.plot(epochs, lines.T, color=color, linewidth=0.7, alpha=0.4)
+            axes.plot(epochs, lines.mean(axis=0), color=color, label=kind)
             for offset, run in enumerate(group):
                 height = row + (offset + 1) / (len(group) + 1)
                 ticks.plot(run["mined_before"], [height] * len(run["mined_before"]), "|", color=color, markersize=6)
-        axis.set(title="Hard negatives that would be mined again", ylim=(0, 1), ylabel="share")
-        axis.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2, ncols=3)
-        kinds = list(_by_kind(measured))
+        axes.set(title="Hard negatives that would be mined again", ylim=(0, 1), ylabel="share")
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2, ncols=len(kinds))
         ticks.set(yticks=np.arange(len(kinds)) + 0.5, yticklabels=kinds, ylim=(len(kinds), 0), xlabel="Epoch")
-        ticks.set_title("Mined before", fontsize="medium")
+        ticks.set_title("Mined at the start of epoch", fontsize="medium")
         ticks.grid(False)
         return plots.png(figure)
 
 
 def main() -> int:
-    """Measures the runs and writes what was found; returns the exit code."""
+    """Measures the runs given on the command line and writes the files; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("workdirs", type=Path, nargs="+", help="of finished runs with all their checkpoints")
-    parser.add_argument("--out", type=Path, required=True, help="where the files go")
+    parser.add_argument("workdirs", type=Path, nargs="+", help="finished runs with all their checkpoints")
+    parser.add_argument("--out", type=Path, required=True, help="the folder of the results")
     arguments = parser.parse_args()
-    try:
-        measured = [kept(workdir) for workdir in arguments.workdirs]
-    except UserError as error:
-        print(f"rdd_jax: {error}", file=sys.stderr)
-        return 2
-    io.write_text(arguments.out / _FILE, json.dumps(measured) + "\n")
-    io.write_text(arguments.out / "staleness.md", table(measured) + "\n")
-    io.write_bytes(arguments.out / "staleness.png", picture(measured))
-    print(table(measured))
-    return 0
+
+    def work() -> int:
+        measured = [load_or_measure(workdir) for workdir in arguments.workdirs]
+        io.write_text(arguments.out / _FILE, json.dumps(measured) + "\n")
+        io.write_text(arguments.out / "staleness.md", table(measured) + "\n")
+        io.write_bytes(arguments.out / "staleness.png", draw(measured))
+        print(table(measured))
+        return 0
+
+    return exit_code(work)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments import staleness
-from experiments.compare import notes, report, statistics
-from experiments.compare.results import Json, accuracies, means, teachers
+from experiments.compare import notes, report, statistics, tables
+from experiments.compare.results import Results, accuracies, means, teachers
 from rdd_jax.analysis.plots import STYLE, png
 
 ROOT = Path(__file__).parent.parent
@@ -26,9 +26,9 @@ PICTURE, PICTURE_RESULTS = (
 )
 _BLOCK = re.compile(r"(<!-- (\S+\.json) (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _PARTS = {
-    "accuracy": report.accuracy_table,
+    "accuracy": tables.accuracy_table,
     "conditions": notes.conditions,
-    "cost": report.cost_table,
+    "cost": tables.cost_table,
     "verdicts": lambda results: "\n".join(f"- {sentence}" for sentence in report.verdicts(results)),
     "staleness": staleness.table,
 }
@@ -52,7 +52,7 @@ def refresh(text: str) -> str:
     return _BLOCK.sub(fill, text)
 
 
-def draw_accuracies(results: Json, title: str) -> bytes:
+def draw_accuracies(results: Results, title: str) -> bytes:
     """Draws accuracies, best method first: the mean with its 95 % interval, and below it a dot for each seed.
 
     Args:

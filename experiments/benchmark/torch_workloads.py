@@ -1,8 +1,8 @@
-"""The same workloads in PyTorch, written plainly and for comparison alone: networks, losses and mining as published.
+"""The benchmark's workloads in PyTorch: networks, losses and mining written as published, for comparison alone.
 
-RepDistiller's way: the bank's rows are gathered for every anchor, ranks are two argsorts. On a GPU, where JAX has one,
-images and banks live there and the networks are compiled, while views, losses and the optimizer go kernel by kernel.
-JAX leaves PyTorch enough of its memory with XLA_PYTHON_CLIENT_PREALLOCATE=false.
+As in RepDistiller, the rows of the bank are gathered for every anchor, and ranks are two argsorts. Where JAX has a GPU,
+images and banks are on it and the networks are compiled; augmentation, losses and the optimizer are not. Set
+XLA_PYTHON_CLIENT_PREALLOCATE=false so that JAX leaves GPU memory to PyTorch.
 """
 
 import itertools
@@ -15,7 +15,7 @@ from torch.nn import functional
 
 Workload = Callable[[], None]
 _DEVICE = torch.device("cuda" if jax.default_backend() == "gpu" else "cpu")
-torch.backends.cudnn.benchmark = True  # XLA tries its convolutions out as well.
+torch.backends.cudnn.benchmark = True  # XLA also chooses among algorithms for a convolution by timing them.
 _METHODS = ("teacher", "ce", "kd", "crd", "rdd", "rdd_alone")
 _CLASSES, _EXAMPLES, _DIM, _NEGATIVES, _POOL, _TEMPERATURE = 100, 50_000, 128, 16_384, 1_024, 0.07
 
@@ -32,13 +32,13 @@ class Block(nn.Module):
         self.shortcut = nn.Identity() if same else projection
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[b,c,h,w] -> [b,width,h/stride,w/stride]."""
+        """Maps [b,c,h,w] to [b,width,h/stride,w/stride]."""
         y = self.bn2(self.conv2(functional.relu(self.bn1(self.conv1(x)))))
         return functional.relu(y + self.shortcut(x))
 
 
 class ResNet(nn.Module):
-    """The wide resnet8x4 and resnet32x4."""
+    """resnet8x4 or resnet32x4, by its depth."""
 
     def __init__(self, depth: int):
         super().__init__()
@@ -51,13 +51,13 @@ class ResNet(nn.Module):
         self.blocks, self.fc = nn.Sequential(*blocks), nn.Linear(256, _CLASSES)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """[b,3,h,w] -> (logits, embedding)."""
+        """Maps images [b,3,h,w] to logits [b,100] and embeddings [b,256]."""
         embedding = self.blocks(self.stem(images)).mean((2, 3))
         return self.fc(embedding), embedding
 
 
 class Contrast(nn.Module):
-    """A loss against a bank of both networks' vectors: CRD's, or RDD's by a table of hard negatives."""
+    """The contrastive loss with memory banks: CRD in both directions, or RDD in one with a table of hard negatives."""
 
     def __init__(self, both_directions: bool):
         super().__init__()
@@ -67,7 +67,7 @@ class Contrast(nn.Module):
         self.table = None if both_directions else torch.randint(_EXAMPLES, (_EXAMPLES, _POOL), device=_DEVICE)
 
     def forward(self, embeddings: tuple[torch.Tensor, torch.Tensor], indices: torch.Tensor) -> torch.Tensor:
-        """Of student's and teacher's embeddings [b,256], the batch's positions [b]."""
+        """Returns the loss of the student's and the teacher's embeddings [b,256] of the images with indices [b]."""
         vectors = [functional.normalize(head(x)) for head, x in zip(self.heads, embeddings, strict=True)]
         if self.table is None:
             negatives = torch.randint(_EXAMPLES, (len(indices), _NEGATIVES), device=_DEVICE)
@@ -114,13 +114,13 @@ def train_step(method: str, *, batch_size: int, dtype: str = "float32", steps: i
     images = torch.randint(256, (_EXAMPLES, 3, 32, 32), dtype=torch.uint8, device=_DEVICE)
     labels = torch.arange(_EXAMPLES, device=_DEVICE) % _CLASSES
 
-    def update(indices):
-        views = _views(images[indices])
+    def update(indices: torch.Tensor) -> None:
+        pixels = _augment(images[indices])
         with torch.autocast(_DEVICE.type, torch.bfloat16, enabled=dtype == "bfloat16"):
-            logits, embedding = student(views)
+            logits, embedding = student(pixels)
             if teacher:
                 with torch.no_grad():
-                    teacher_logits, teacher_embedding = teacher(views)
+                    teacher_logits, teacher_embedding = teacher(pixels)
         loss = functional.cross_entropy(logits.float(), labels[indices])
         if method in ("kd", "rdd"):
             pair = functional.log_softmax(logits.float() / 4, 1), functional.softmax(teacher_logits.float() / 4, 1)
@@ -134,7 +134,7 @@ def train_step(method: str, *, batch_size: int, dtype: str = "float32", steps: i
 
     batches = itertools.cycle(torch.randperm(_EXAMPLES, device=_DEVICE).split(batch_size)[: _EXAMPLES // batch_size])
 
-    def work():
+    def work() -> None:
         for indices in itertools.islice(batches, steps):
             update(indices)
         _wait()
@@ -155,10 +155,10 @@ def _wait() -> None:
 
 
 def mine(num_examples: int, *, dim: int, pool_size: int, block_size: int = 512) -> Workload:
-    """One mining in row blocks: distances, two argsorts for ranks, affinities, argmax and top-k."""
+    """Prepares a mining in blocks of rows: distances, two argsorts for ranks, affinities, argmax and top-k."""
     student, teacher = torch.randn(2, num_examples, dim, device=_DEVICE)
 
-    def work():
+    def work() -> None:
         for start in range(0, num_examples, block_size):
             ranks = [
                 torch.cdist(x[start : start + block_size], x).argsort(1).argsort(1).float() for x in (student, teacher)
@@ -174,13 +174,13 @@ def mine(num_examples: int, *, dim: int, pool_size: int, block_size: int = 512) 
     return work
 
 
-def _views(images: torch.Tensor) -> torch.Tensor:
-    """uint8[b,3,32,32] -> f32[b,3,32,32], cropped after padding by 4 and mirrored at random, normalised."""
-    count, pixels = len(images), torch.arange(32, device=_DEVICE)
+def _augment(images: torch.Tensor) -> torch.Tensor:
+    """Pads images uint8[b,3,32,32] by 4, crops and flips them at random, and normalises them to f32[b,3,32,32]."""
+    count, offsets = len(images), torch.arange(32, device=_DEVICE)
     rows, columns = torch.randint(9, (2, count, 1, 1), device=_DEVICE)
-    rows, columns = rows + pixels[:, None], columns + pixels
-    mirrored = torch.rand(count, 1, 1, device=_DEVICE) < 0.5
-    columns = torch.where(mirrored, columns.flip(2), columns)
+    rows, columns = rows + offsets[:, None], columns + offsets
+    flipped = torch.rand(count, 1, 1, device=_DEVICE) < 0.5
+    columns = torch.where(flipped, columns.flip(2), columns)
     padded = functional.pad(images, (4, 4, 4, 4)).permute(0, 2, 3, 1)
-    views = padded[torch.arange(count, device=_DEVICE)[:, None, None], rows, columns]
-    return ((views.float() / 255 - 0.5) / 0.25).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+    pixels = padded[torch.arange(count, device=_DEVICE)[:, None, None], rows, columns]
+    return ((pixels.float() / 255 - 0.5) / 0.25).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)

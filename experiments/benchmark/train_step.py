@@ -1,12 +1,40 @@
-"""Seconds of a training step, images a second and the share of the device's peak, in JAX and in PyTorch."""
+"""Times training steps: seconds, images per second and the share of the device's peak, in JAX and in PyTorch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 
 from experiments.benchmark import timing, workloads
+from experiments.benchmark.timing import Work
+
+Workload = Callable[[], Any]
+
+
+class StepRow(timing.Row):
+    """The times of one training step.
+
+    Attributes:
+        batch_size: over all devices.
+        flops: of each device. A multiply-add counts as two and a gradient as two forward passes; the distillation loss
+            is not counted, as usual in model FLOPs utilisation.
+    """
+
+    batch_size: int
+    flops: float
+
+
+class TorchWorkloads(Protocol):
+    """The module `torch_workloads`, which is imported only where PyTorch is installed."""
+
+    def train_step(self, method: str, *, batch_size: int, dtype: str, steps: int) -> Workload:
+        """Prepares training steps."""
+        ...
+
+    def mine(self, num_examples: int, *, dim: int, pool_size: int) -> Workload:
+        """Prepares a mining."""
+        ...
 
 
 def prepare(
@@ -15,9 +43,9 @@ def prepare(
     batch_size: int,
     dtype: str,
     steps: int,
-    remembered: bool,
-    torch: Any = None,
-) -> dict[timing.Work, Any]:
+    cached: bool,
+    torch: TorchWorkloads | None = None,
+) -> dict[Work, Workload]:
     """Prepares the training steps to be timed, of the preset cifar100.
 
     Args:
@@ -25,44 +53,43 @@ def prepare(
         batch_size: over all devices.
         dtype: of the networks' computation.
         steps: updates in one call.
-        remembered: whether to time each distilling method also with the teacher's outputs read from memory.
-        torch: the module `torch_workloads`; None to time JAX alone.
+        cached: also times each distillation method with the teacher's outputs read from memory.
+        torch: None to time JAX alone.
     """
-    candidates: dict[timing.Work, Any] = {}
-    options = {"batch_size": batch_size, "dtype": dtype}
+    candidates: dict[Work, Workload] = {}
     for name in names:
         work = f"{name} step, cifar100, batch {batch_size}" + ("" if dtype == "float32" else f", {dtype}")
         if torch:
-            candidates[work, "torch"] = torch.train_step(name, **options, steps=steps)
-        step = partial(workloads.train_step, name, preset="cifar100", **options, steps_per_call=steps)
-        candidates[work, "jax"] = step()
-        if remembered and name not in ("teacher", "ce"):
-            candidates[f"{work}, views remembered", "jax"] = step(remembered=True)
+            torch_step = torch.train_step(name, batch_size=batch_size, dtype=dtype, steps=steps)
+            candidates[Work(work, "torch")] = torch_step
+        make = partial(
+            workloads.train_step, name, preset="cifar100", batch_size=batch_size, dtype=dtype, steps_per_call=steps
+        )
+        candidates[Work(work, "jax")] = make()
+        if cached and name not in ("teacher", "ce"):
+            candidates[Work(f"{work}, teacher cached", "jax")] = make(cached=True)
     return candidates
 
 
-def measure(candidates: dict[timing.Work, Any], *, rounds: int, steps: int, batch_size: int) -> list[dict[str, Any]]:
-    """Times calls of `steps` updates each.
-
-    Returns:
-        The rows of `timing.seconds`, with the seconds of one update, and {"batch_size", "flops": of each device in one
-        update}. A multiply-add counts as two FLOPs and a gradient as two forward passes; the distillation loss itself
-        is not counted, as usual in model FLOPs utilisation.
-    """
-    rows = timing.seconds(candidates, rounds)
-    for row in rows:
-        for figures in row["seconds"].values():
-            figures |= {key: figures[key] / steps for key in ("median", "least")}
-            figures["first"] -= (steps - 1) * figures["median"]
-        multiply_adds = candidates[row["work"], "jax"].multiply_adds
-        row |= {"batch_size": batch_size, "flops": 2 * multiply_adds / jax.local_device_count()}
+def measure(candidates: dict[Work, Workload], *, rounds: int, steps: int, batch_size: int) -> list[StepRow]:
+    """Times calls of `steps` updates each, and divides the seconds by `steps`."""
+    rows = []
+    for row in timing.measure(candidates, rounds):
+        seconds = {library: _per_step(own, steps) for library, own in row["seconds"].items()}
+        flops = 2 * candidates[Work(row["work"], "jax")].multiply_adds / jax.local_device_count()
+        rows.append(StepRow(work=row["work"], seconds=seconds, batch_size=batch_size, flops=flops))
     return rows
 
 
-def table(rows: list[dict[str, Any]], peak: float = 0.0) -> str:
-    """Formats the rows as Markdown; with a device's `peak` in TFLOP/s also the share of it that is reached."""
-    columns = ["work", "jax, ms", "compiled in, s", "images/s", "torch, ms", "torch / jax"]
-    columns += ["of the peak", "torch's"] if peak else []
+def _per_step(seconds: timing.Seconds, steps: int) -> timing.Seconds:
+    median = seconds["median"] / steps
+    return {"first": seconds["first"] - (steps - 1) * median, "median": median, "least": seconds["least"] / steps}
+
+
+def table(rows: Sequence[StepRow], peak: float = 0.0) -> str:
+    """Formats the rows as Markdown; with a device's `peak` in TFLOP/s, also the share of it that is reached."""
+    columns = ["work", "jax, ms", "compilation, s", "images/s", "torch, ms", "torch / jax"]
+    columns += ["share of the peak", "torch's share"] if peak else []
     lines = [f"| {' | '.join(columns)} |", "|" + " --- |" * len(columns)]
     for row in rows:
         ours, theirs = row["seconds"]["jax"], row["seconds"].get("torch")

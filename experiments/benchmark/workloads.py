@@ -1,4 +1,4 @@
-"""The benchmark's workloads in JAX. Each function prepares one and returns a callable that runs it and waits."""
+"""The benchmark's workloads in JAX. Each function prepares one and returns a callable that runs it and waits for it."""
 
 import importlib
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
+import ml_collections
 import numpy as np
 
 from rdd_jax import methods, models, rdx
@@ -21,34 +22,45 @@ from rdd_jax.steps.train_step import make_train_call, make_train_step
 
 
 class TrainStep:
-    """A number of updates in one call; calling it runs them and waits for the result.
+    """Runs a number of updates in each call, and waits for the result.
 
-    state: the train state before the next call, which donates its buffers.
-    multiply_adds: of the networks in one update, those of the gradients included.
+    Attributes:
+        state: the train state before the next call, which donates its buffers.
+        multiply_adds: of the networks in one update, gradients included.
     """
 
     def __init__(
         self,
-        call: Callable[..., Any],
+        call: Callable[..., tuple[TrainState, dict[str, Any]]],
         state: TrainState,
-        constants: tuple,
+        constants: tuple[Any, ...],
         batches: np.ndarray,
         *,
         steps_per_call: int,
         multiply_adds: int,
     ):
+        """Stores what a call needs.
+
+        Args:
+            call: of `make_train_call`, over the devices.
+            state: replicated.
+            constants: the teacher's variables or outputs, images and labels, replicated.
+            batches: indices i32[steps,b] of an epoch, which is repeated.
+            steps_per_call: updates in one call.
+            multiply_adds: of the networks in one update.
+        """
         self.state = state
         self.multiply_adds = multiply_adds
-        self._constants = constants  # (the teacher's variables or outputs, images, labels), replicated
+        self._constants = constants
         self._call = call
         self._batches = batches
         self._steps_per_call = steps_per_call
         self._position = 0
 
     def __call__(self) -> tuple[int, dict[str, Any]]:
-        """-> (the number of updates so far, their mean loss and accuracy)."""
-        places = np.arange(self._position, self._position + self._steps_per_call)
-        rows = devices.split_over_devices(np.take(self._batches, places, axis=0, mode="wrap"))
+        """Returns the number of updates so far, and their mean loss and accuracy."""
+        steps = np.arange(self._position, self._position + self._steps_per_call)
+        rows = devices.split_over_devices(np.take(self._batches, steps, axis=0, mode="wrap"))
         self.state, progress = self._call(self.state, *self._constants, rows, np.int32(self._steps_per_call))
         self._position += self._steps_per_call
         jax.block_until_ready(self.state)
@@ -56,15 +68,21 @@ class TrainStep:
 
 
 class Mining(NamedTuple):
-    """One mining of embeddings f32[n,d]; calling it mines and waits."""
+    """Mines embeddings f32[n,d] in each call, and waits for the result."""
 
     student: np.ndarray
     teacher: np.ndarray | rdx.RankedEmbeddings
     pool_size: int
 
     def __call__(self) -> rdx.ContrastTable:
-        """-> the mined table."""
+        """Returns the mined table."""
         return jax.block_until_ready(rdx.mine(self.student, self.teacher, pool_size=self.pool_size))
+
+
+def mine(num_examples: int, *, dim: int, pool_size: int, ranked: bool = False) -> Mining:
+    """Prepares a mining of random embeddings f32[num_examples,dim]; `ranked` ranks the teacher's beforehand."""
+    student, teacher = np.random.default_rng(0).normal(size=(2, num_examples, dim)).astype(np.float32)
+    return Mining(student, rdx.rank_embeddings(teacher) if ranked else teacher, pool_size)
 
 
 def train_step(
@@ -73,19 +91,20 @@ def train_step(
     preset: str,
     batch_size: int,
     steps_per_call: int = 1,
-    remembered: bool = False,
+    cached: bool = False,
     dtype: str = "float32",
 ) -> TrainStep:
     """Prepares `steps_per_call` updates of a preset's student by configs/`method`.py.
 
-    Pixels and teacher are random, as the speed does not depend on them; data set and banks have their full size.
+    Images and the teacher's weights are random, because the speed does not depend on them. Data set and memory banks
+    have their full size.
 
     Args:
         method: a file of configs/; "teacher" trains the preset's teacher from labels.
         preset: the data set and the networks.
         batch_size: over all devices.
         steps_per_call: updates in one call.
-        remembered: whether the teacher's outputs are read from memory, as with `teacher.cache=views`.
+        cached: reads the teacher's outputs from memory, as `teacher.cache=views` does.
         dtype: of the networks' computation.
     """
     config = importlib.import_module(f"configs.{method}").get_config(preset)
@@ -97,39 +116,39 @@ def train_step(
         for name in (config.student.name, config.teacher.name or config.student.name)
     )
     options = config.distill.to_dict()
-    asks_teacher = not remembered and methods.label(options) != methods.LABELS_ALONE
     distiller = methods.from_options(options, labels)
     optimizer = sgd(lambda step: config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay)
-    channels = info.image_shape[-1]
-
-    normalize = partial(augmentation.normalize, mean=(0.5,) * channels, std=(0.25,) * channels)
-    views = augmentation.Views(config.augment.pad, config.augment.flip, normalize)
-    teach = teaching.remembered if remembered else teaching.live(teacher)
-    step = make_train_step(student, teach, distiller, optimizer, views.show_random, axis_name=devices.AXIS)
-    call = make_train_call(step, steps_per_call)
-
-    call = devices.data_parallel(call, in_axes=(None, None, None, None, 0, None), donated=(0,))
     create = jax.jit(lambda seed: train_state.create(seed, info.image_shape, student, teacher, distiller, optimizer))
-    state = devices.replicate(create(0))
-    if remembered:
-        outputs = train_state.output_shapes(teacher, info.image_shape)
-        knowledge = teaching.Lessons(
-            *(np.zeros((len(images), x.shape[-1]), np.float32) for x in (outputs.logits, outputs.embedding))
-        )
-    else:
-        knowledge = jax.jit(lambda: models.init(teacher, jax.random.key(1), info.image_shape))()
-    constants = devices.replicate((knowledge, images, labels))
-    batches = epoch_batches(info.num_train, batch_size, seed=0, epoch=0)
-    passes = 3 * _multiply_adds(student, info.image_shape) + asks_teacher * _multiply_adds(teacher, info.image_shape)
-    cost = passes * batch_size
-    return TrainStep(call, state, constants, batches, steps_per_call=steps_per_call, multiply_adds=cost)
+    teach = teaching.remembered if cached else teaching.live(teacher)
+    step = make_train_step(student, teach, distiller, optimizer, _augment(config, info), axis_name=devices.AXIS)
+    runs_teacher = not cached and methods.label(options) != methods.LABELS_ALONE
+    cost = 3 * _multiply_adds(student, info.image_shape) + runs_teacher * _multiply_adds(teacher, info.image_shape)
+    return TrainStep(
+        devices.data_parallel(
+            make_train_call(step, steps_per_call), in_axes=(None, None, None, None, 0, None), donated=(0,)
+        ),
+        devices.replicate(create(0)),
+        devices.replicate((_knowledge(teacher, info, cached), images, labels)),
+        epoch_batches(info.num_train, batch_size, seed=0, epoch=0),
+        steps_per_call=steps_per_call,
+        multiply_adds=cost * batch_size,
+    )
+
+
+def _augment(config: ml_collections.ConfigDict, info: datasets.DatasetInfo) -> Callable[..., Any]:
+    channels = info.image_shape[-1]
+    normalize = partial(augmentation.normalize, mean=(0.5,) * channels, std=(0.25,) * channels)
+    return augmentation.Views(config.augment.pad, config.augment.flip, normalize).show_random
+
+
+def _knowledge(teacher: nn.Module, info: datasets.DatasetInfo, cached: bool) -> Any:
+    """Returns random variables of the teacher, or zeros as its outputs for all training images."""
+    if not cached:
+        return jax.jit(lambda: models.init(teacher, jax.random.key(1), info.image_shape))()
+    outputs = train_state.output_shapes(teacher, info.image_shape)
+    shapes = [(info.num_train, x.shape[-1]) for x in (outputs.logits, outputs.embedding)]
+    return teaching.Lessons(*(np.zeros(shape, np.float32) for shape in shapes))
 
 
 def _multiply_adds(network: nn.Module, image_shape: tuple[int, int, int]) -> int:
     return models.count_multiply_adds(network, models.variable_shapes(network, image_shape), image_shape)
-
-
-def mine(num_examples: int, *, dim: int, pool_size: int, ranked: bool = False) -> Mining:
-    """One mining of the contrast table from random embeddings f32[num_examples,dim], the teacher's ranked or not."""
-    student, teacher = np.random.default_rng(0).normal(size=(2, num_examples, dim)).astype(np.float32)
-    return Mining(student, rdx.rank_embeddings(teacher) if ranked else teacher, pool_size)

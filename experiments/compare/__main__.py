@@ -1,14 +1,15 @@
-"""Which method, on my pair of networks, and is the difference real? Methods by seeds, from one command.
+"""Compares methods over seeds, with the teacher shared by all runs.
 
     python -m experiments.compare --preset=digits --methods=ce,kd,rkd,crd,rrd,rdd --seeds=5 --out=runs/compare-digits
     python -m experiments.compare --preset=cifar100_small --methods=rdd --vary=mining.kind=every,adaptive
 
-All runs share a teacher, which is trained first in --out unless --config.teacher.checkpoint gives one. The same command
-again goes on where it was stopped, and only reports when all is done. Methods are the files of configs/. Any key of the
-configuration is an axis (--vary) or the same for all (--config.KEY=VALUE). --shard=i/n does every n-th run, so that
-n processes or machines with a common folder share a grid; the last to finish reports all of it.
+Methods are files of configs/. --vary compares the values of a configuration key, --config.KEY=VALUE sets a key for all
+runs. The teacher is trained first, in --out, unless --config.teacher.checkpoint names one. The same command resumes an
+interrupted comparison, and only writes the report when all runs are finished. --shard=i/n trains every n-th run, so
+that n processes or machines with a common folder divide the runs; the last one to finish reports all of them.
 
-In --out: report.html, report.md, figures/, results.json, from which alone the report is made, and runs/, the workdirs.
+Writes into --out: report.html, report.md, accuracies.png, results.json (from which the report is made), and runs/ with
+the workdirs.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from rdd_jax.main import leave
 
 def _axis(text: str) -> tuple[str, list[str]]:
     key, _, values = text.partition("=")
-    values = re.split(r",(?![^()]*\))", values)  # Commas inside of a tuple are its own.
+    values = re.split(r",(?![^()]*\))", values)  # Not at the commas of a tuple.
     if not key or not all(values):
         raise argparse.ArgumentTypeError(f'KEY=VALUE,VALUE,..., as in mining.kind=once,every, not "{text}"')
     return key, values
@@ -37,5 +38,5 @@ def _rows(arguments: argparse.Namespace) -> list[grid.Row]:
 if __name__ == "__main__":
     flags = command_line.parser(__doc__)
     flags.add_argument("--methods", type=lambda text: text.split(","), required=True, help="as in ce,kd,rdd,rdd_alone")
-    flags.add_argument("--vary", type=_axis, action="append", default=[], metavar="KEY=V1,V2", help="an axis")
+    flags.add_argument("--vary", type=_axis, action="append", default=[], metavar="KEY=V1,V2", help="values to compare")
     leave(command_line.main(_rows, flags, "experiments.compare"))

@@ -1,14 +1,15 @@
-"""The command line that every comparison has."""
+"""The flags and the work that `experiments.compare` and `experiments.ablate` share."""
 
 import argparse
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from experiments.compare import grid, report, results_json
-from experiments.compare.published import read_published
+from experiments.compare import grid, report, runner
+from experiments.compare.published import read_curves
+from experiments.compare.results import Results, dumps
 from rdd_jax.core import io
 from rdd_jax.core.errors import UserError
 from rdd_jax.data import loading
@@ -18,16 +19,50 @@ _RESULTS = "results.json"
 _FIXED = "--config."
 
 
+def parser(description: str) -> argparse.ArgumentParser:
+    """Returns a parser of the flags that every comparison has."""
+    made = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    made.add_argument("--preset", default="digits", help="data set, networks and schedule: of rdd_jax.runs.presets")
+    made.add_argument("--seeds", type=_positive, default=3, help="the number of seeds: 0, 1, ...")
+    made.add_argument("--out", type=Path, help="the folder of runs and report; runs/compare-PRESET by default")
+    made.add_argument("--baseline", help="the row that the others are tested against; the first by default")
+    made.add_argument("--shard", type=_shard, default=(1, 1), metavar="i/n", help="train every n-th run, from the i-th")
+    made.add_argument("--curves", type=Path, help="a CSV of published curves (method,epoch,metric,value) to draw")
+    return made
+
+
+def main(
+    make_rows: Callable[[argparse.Namespace], Sequence[grid.Row]], flags: argparse.ArgumentParser, module: str
+) -> int:
+    """Parses the command line and compares the rows that `make_rows` returns for it.
+
+    Returns:
+        The exit code.
+    """
+    arguments, rest = flags.parse_known_args()
+    # The report names the command of the whole grid, whichever shard writes it.
+    given = re.sub(r"--shard[ =]\S+ ?", "", shlex.join(sys.argv[1:])).strip()
+
+    def work() -> int:
+        path = compare(make_rows(arguments), arguments, _overrides(rest), f"python -m {module} {given}")
+        print(f"report: {path}")
+        return 0
+
+    return exit_code(work)
+
+
 def compare(rows: Sequence[grid.Row], arguments: argparse.Namespace, overrides: Sequence[str], command: str) -> Path:
-    """Runs the grid of those rows, or this process's share of it, and writes the comparison of all that is finished.
+    """Trains this process's share of the grid and writes the report of all finished runs.
 
     Returns:
         The path of the report.
 
     Raises:
-        UserError: for a mistake of the user's, before anything is written.
+        UserError: for a mistake in the arguments, before anything is written.
     """
-    published = read_published(arguments.curves) if arguments.curves else None
+    curves = read_curves(arguments.curves) if arguments.curves else None
     labels = [row.label for row in rows]
     baseline = arguments.baseline or labels[0]
     if baseline not in labels:
@@ -37,56 +72,35 @@ def compare(rows: Sequence[grid.Row], arguments: argparse.Namespace, overrides: 
         rows, range(arguments.seeds), preset=arguments.preset, overrides=overrides, folder=folder / "runs"
     )
     io.check_writable(folder)
-    grid.run(points, arguments.shard)
-    finished = grid.results(points)
-    devices = dict.fromkeys(run["summary"]["devices"] for run in finished)
-    results = {
+    runner.run(points, arguments.shard)
+    results = _results(points, baseline, labels, arguments, command)
+    io.write_text(folder / _RESULTS, dumps(results))
+    return report.write(folder, results, curves)
+
+
+def _results(
+    points: Sequence[grid.Point], baseline: str, labels: list[str], arguments: argparse.Namespace, command: str
+) -> Results:
+    runs, config = runner.collect(points), points[0].config
+    devices = dict.fromkeys(run["summary"]["devices"] for run in runs)
+    return {
         "command": command,
         "preset": arguments.preset,
-        "dataset": loading.dataset_name(points[0].config.data),
-        "test_images": loading.describe(points[0].config.data).num_test,
-        "validation": points[0].config.data.validation if loading.has_validation(points[0].config.data) else 0.0,
+        "dataset": loading.dataset_name(config.data),
+        "test_images": loading.describe(config.data).num_test,
+        "validation": config.data.validation if loading.has_validation(config.data) else 0.0,
         "baseline": baseline,
         "device": " and ".join(filter(None, devices)),
         "labels": labels,
         "seeds": list(range(arguments.seeds)),
-        "runs": finished,
+        "runs": runs,
     }
-    io.write_text(folder / _RESULTS, results_json.dumps(results))
-    return report.write(folder, results, published)
-
-
-def parser(description: str) -> argparse.ArgumentParser:
-    """The flags that every grid has."""
-    plain = argparse.RawDescriptionHelpFormatter
-    made = argparse.ArgumentParser(description=description, formatter_class=plain, allow_abbrev=False)
-    made.add_argument("--preset", default="digits", help="of rdd_jax.runs.presets")
-    made.add_argument("--seeds", type=_positive, default=3, help="how many: 0, 1, ...")
-    made.add_argument("--out", type=Path, help="where runs and report go; runs/compare-PRESET unless given")
-    made.add_argument("--baseline", help="the row that the others are tested against; the first unless given")
-    made.add_argument("--shard", type=_shard, default=(1, 1), metavar="i/n", help="every n-th run, from the i-th on")
-    made.add_argument("--curves", type=Path, help="a CSV of published curves (method,epoch,metric,value), to draw too")
-    return made
-
-
-def main(rows_of, made: argparse.ArgumentParser, module: str) -> int:
-    """Parses the command line, compares the rows that `rows_of` makes of it, and returns the exit code."""
-    arguments, rest = made.parse_known_args()
-    # Whoever reports, the command is that of the whole grid.
-    flags = re.sub(r"--shard[ =]\S+ ?", "", shlex.join(sys.argv[1:])).strip()
-    command = f"python -m {module} {flags}"
-
-    def work() -> int:
-        print(f"report: {compare(rows_of(arguments), arguments, _overrides(rest), command)}")
-        return 0
-
-    return exit_code(work)
 
 
 def _overrides(rest: Sequence[str]) -> list[str]:
     for flag in rest:
         if not flag.startswith(_FIXED) or "=" not in flag:
-            raise UserError(f'unexpected argument "{flag}": keys for all runs alike are set by --config.KEY=VALUE')
+            raise UserError(f'unexpected argument "{flag}": set a key for all runs by --config.KEY=VALUE')
     return [flag.removeprefix(_FIXED) for flag in rest]
 
 

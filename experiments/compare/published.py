@@ -1,12 +1,13 @@
 """Published accuracies of resnet32x4 -> resnet8x4 on CIFAR-100 after 240 epochs, and a reader of published curves.
 
-Accuracies are in percent. The first is of Tian et al. 2020 (RepDistiller's table), the one after the stroke of Irakiza
-& Mugisha 2026. Those of rdd and of the samplers are of the latter, that of rrd is of Giakoumoglou & Stathaki 2024.
+Accuracies are in percent. The first is from Tian et al. 2020 (RepDistiller's table), the one after the slash from
+Irakiza & Mugisha 2026. Those of rdd and of the samplers are from the latter, that of rrd from Giakoumoglou & Stathaki
+2024.
 
-Irakiza & Mugisha's text calls its accuracies means of 5 runs. Their release contradicts it: it has the log of one run
-for each of kd, curriculum, crd and rkd, and their last epochs are exactly the text's 72.93, 72.96, 75.45 and 71.55.
-The 59.49 of the rdx sampler is the last epoch of the second of two runs, the one with refresh; the first, without,
-ends at 54.53. The release has no log of rdd, so that nothing supports or contradicts its 75.58.
+Irakiza & Mugisha's text calls its accuracies means of 5 runs. Their release has the log of a single run for each of kd,
+curriculum, crd and rkd, whose last epochs are exactly the text's 72.93, 72.96, 75.45 and 71.55. The 59.49 of the rdx
+sampler is the last epoch of the second of two runs, the one that mines again; the first ends at 54.53. The release has
+no log of rdd and its 75.58.
 """
 
 import csv
@@ -34,38 +35,37 @@ ACCURACIES = {
     "kd sampler.kind=curriculum": "72.96",
 }
 NOTE = (
-    "Published, of 240 epochs: Tian et al. (2020), RepDistiller's table; after the stroke, and for rdd and the "
-    "samplers, Irakiza & Mugisha (2026); rrd: Giakoumoglou & Stathaki (2024). Irakiza & Mugisha's are means of 5 runs "
-    "by their text, but single runs by the logs of their release, which has no log of rdd's 75.58."
+    "Published accuracies are after 240 epochs: Tian et al. (2020), RepDistiller's table; after the slash, and for rdd "
+    "and the samplers, Irakiza & Mugisha (2026); rrd: Giakoumoglou & Stathaki (2024). Irakiza & Mugisha's are means of "
+    "5 runs by their text, but single runs by the logs of their release, which has no log of rdd's 75.58."
 )
-# The authors' names of two runs, which are KD with another sampler.
+# The configuration files, and the authors' names, of runs that are KD with another sampler.
 _SAMPLERS = {"rdd_sampling": "kd sampler.kind=rdx", "rdd_curriculum": "kd sampler.kind=curriculum"}
 
 
-def usual_name(label: str) -> str:
-    """The label of a run that its authors, or its configuration's file, give a name of its own."""
+def canonical_label(label: str) -> str:
+    """Returns the key of `ACCURACIES` for a run's label or for the authors' name of it."""
     return _SAMPLERS.get(label, label)
 
 
-def read_published(path: Path) -> dict[str, dict[int, float]]:
-    """The test accuracies in percent, by method and epoch, of a CSV with the columns method, epoch, metric and value.
+def read_curves(path: Path) -> dict[str, dict[int, float]]:
+    """Reads test accuracies in percent, by method and epoch, from a CSV with the columns method, epoch, metric, value.
+
+    Lines with another metric than test_acc are skipped.
 
     Raises:
-        UserError: the file cannot be read, lacks a column, has no line whose metric is test_acc, or one whose epoch or
-            value is no number; the message names the file.
+        UserError: the file cannot be read, or has no test accuracies; the message names it.
     """
     curves: dict[str, dict[int, float]] = {}
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            lacking = {"method", "epoch", "metric", "value"}.difference(reader.fieldnames or ())
-            if lacking:
-                raise ValueError(f"it has no column {', '.join(sorted(lacking))}")
-            for line in reader:
+            for line in csv.DictReader(file):
                 if line["metric"] == "test_acc":
                     curves.setdefault(line["method"], {})[int(line["epoch"])] = float(line["value"])
+    except KeyError as error:
+        raise UserError(f"{path} has no column {error}: it needs method, epoch, metric and value") from None
     except (OSError, TypeError, ValueError) as error:
         raise UserError(f"{path} cannot be read as published curves: {error}") from None
     if not curves:
-        raise UserError(f"{path} has no line whose metric is test_acc")
+        raise UserError(f"{path} has no line whose metric is test_acc: give a file of test accuracies")
     return curves

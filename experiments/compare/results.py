@@ -1,30 +1,88 @@
-"""Reads results.json of a comparison: its runs, accuracies and teachers."""
+"""The content of results.json: its type, its text, and what tables and figures read from it."""
 
+import json
 import math
-import statistics
-from typing import Any
+from typing import Any, TypedDict
 
-Json = dict[str, Any]
+import numpy as np
 
 
-def runs_of(results: Json, label: str) -> list[Json]:
-    """The finished runs of a label."""
+class Run(TypedDict):
+    """A finished or diverged run.
+
+    Attributes:
+        label: of its row in the tables.
+        summary: the content of the run's summary.json; of a diverged run the accuracies are NaN.
+        epochs: the epochs after which the student was tested, counted from 1.
+        test_accuracy: in percent, one for each of `epochs`.
+        minings: how often the contrast table was mined.
+        mining_seconds: seconds spent on minings, on the embeddings for them, and on measuring drift.
+        student_metrics: as returned by `student_metrics.compute`; {} where they were not computed.
+    """
+
+    label: str
+    seed: int
+    summary: dict[str, Any]
+    epochs: list[int]
+    test_accuracy: list[float]
+    minings: int
+    mining_seconds: float
+    student_metrics: dict[str, Any]
+
+
+class Results(TypedDict):
+    """A comparison: what was asked for, and the runs that are over.
+
+    Attributes:
+        command: the command that made it.
+        preset: of rdd_jax.runs.presets.
+        dataset: its name.
+        test_images: the size of the test set.
+        validation: the share of the training images held out for picking the best epoch; 0 where the test set picks it.
+        baseline: the label that the others are tested against.
+        device: the devices that trained the runs.
+        labels: the rows asked for, in order.
+        seeds: the seeds asked for.
+        runs: those that are over.
+    """
+
+    command: str
+    preset: str
+    dataset: str
+    test_images: int
+    validation: float
+    baseline: str
+    device: str
+    labels: list[str]
+    seeds: list[int]
+    runs: list[Run]
+
+
+def dumps(results: Results) -> str:
+    """Formats results as a JSON object with one run per line, so that a diff shows which runs have changed."""
+    others = json.dumps({key: value for key, value in results.items() if key != "runs"})
+    runs = ",\n".join(json.dumps(run) for run in results["runs"])
+    return f'{others.removesuffix("}")}, "runs": [\n{runs}\n]}}\n'
+
+
+def runs_of(results: Results, label: str) -> list[Run]:
+    """Returns the runs of a label."""
     return [run for run in results["runs"] if run["label"] == label]
 
 
-def accuracies(results: Json, label: str) -> dict[int, float]:
-    """A label's test accuracy after the last epoch, in percent, by seed."""
+def accuracies(results: Results, label: str) -> dict[int, float]:
+    """Returns a label's test accuracy after the last epoch, in percent, by seed; NaN for a diverged run."""
     return {run["seed"]: run["summary"]["student"]["accuracy"] for run in runs_of(results, label)}
 
 
-def means(results: Json) -> dict[str, float]:
-    """The mean accuracy after the last epoch, in percent, of every label that has a finite one."""
+def means(results: Results) -> dict[str, float]:
+    """Returns the mean accuracy after the last epoch, in percent, of every label that has a finite one."""
     finite = {label: list(filter(math.isfinite, accuracies(results, label).values())) for label in results["labels"]}
-    return {label: statistics.mean(values) for label, values in finite.items() if values}
+    return {label: float(np.mean(values)) for label, values in finite.items() if values}
 
 
-def teachers(results: Json) -> dict[str, list[float]]:
-    """The networks that taught, each with its distinct accuracies in percent: one, unless every seed has its own."""
+def teachers(results: Results) -> dict[str, list[float]]:
+    """Returns the distinct accuracies of the teachers, in percent, by name; several where each seed has its own."""
     found: dict[str, set[float]] = {}
     for run in results["runs"]:
         if teacher := run["summary"]["teacher"]:

@@ -1,8 +1,8 @@
-"""What a finished student is worth beside its accuracy: how near it came to its teacher, and what else it is good for.
+"""Metrics of a finished student other than its accuracy: similarity to its teacher, and transfer to other data.
 
-The agreement with the teacher is that of `rdd_jax.analysis.similarity`, of the embeddings of the test images. The
-transfer is the accuracy of a linear probe: logistic regression on the frozen student's embeddings of another data set,
-in the spirit of the transfer experiments of Tian et al. 2020 (CRD).
+The similarities are those of `rdd_jax.analysis.similarity`, between the embeddings of the test images. The transfer is
+the accuracy of a linear probe: logistic regression on the frozen student's embeddings of another data set, after the
+transfer experiments of Tian et al. 2020 (CRD).
 """
 
 from collections.abc import Callable
@@ -20,46 +20,46 @@ from rdd_jax.runs import records
 from rdd_jax.runs.trained_models import TrainedModel, load_student, load_teacher, make_input_normalizer
 from rdd_jax.steps.embedding import make_embed
 
-Measures = dict[str, float | str]
+Metrics = dict[str, float | str]
 # (images uint8[n,h,w,c]) -> embeddings f32[n,d]
 Embed = Callable[[np.ndarray], np.ndarray]
 
-_FILE = "measures.json"
-_AGREEMENTS = {
+_FILE = "student_metrics.json"
+_SIMILARITIES = {
     "cka": similarity.linear_cka,
-    "rank_agreement": similarity.rank_correlation,
-    "neighbors_shared": similarity.mutual_knn,
+    "rank_correlation": similarity.rank_correlation,
+    "mutual_knn": similarity.mutual_knn,
 }
-# All of MNIST raises the probe by less than a point, and takes several times as long.
+# All of MNIST raises the accuracy of the probe by less than a point and takes several times as long.
 _PROBE_IMAGES = 10_000
 
 
-def keep(workdir: Path) -> None:
-    """Measures a finished run and leaves the result in its workdir, unless that is done already. Errors of `measure`.
+def compute_if_missing(workdir: Path) -> None:
+    """Computes the metrics of a finished run and saves them in its workdir, unless they are there. Errors of `compute`.
 
-    What could not be measured then is not measured later: remove workdir/measures.json for that.
+    A metric whose data were missing then is not added later; delete workdir/student_metrics.json to compute all again.
     """
     if not (workdir / _FILE).exists():
-        io.write_json(workdir / _FILE, measure(workdir))
+        io.write_json(workdir / _FILE, compute(workdir))
 
 
-def kept(workdir: Path) -> Measures:
-    """What `keep` left in the workdir, {} where it was not called."""
+def load_if_saved(workdir: Path) -> Metrics:
+    """Reads the metrics that `compute_if_missing` has saved; {} where there are none."""
     path = workdir / _FILE
-    return io.read_json(path, "delete it, and the same command measures again") if path.exists() else {}
+    return io.read_json(path, "delete it, and the same command computes it again") if path.exists() else {}
 
 
-def measure(workdir: Path) -> Measures:
-    """Compares the student of a finished run with its teacher, and probes it on another data set.
+def compute(workdir: Path) -> Metrics:
+    """Compares the student of a finished run with its teacher, and trains a linear probe on another data set.
 
     Returns:
-        {"cka", "rank_agreement", "neighbors_shared": as in `agreement`, of the test images, where the run has a
-        teacher; "transfer": percent of the test images that the probe classifies correctly; "transfer_dataset": of
-        which data set, "mnist" for a student of the digits and "digits" for any other}. The transfer is left out where
-        its data is not prepared, and so is all of a network that tells no images apart, as one that has diverged.
+        {"cka", "rank_correlation", "mutual_knn": as in `rdd_jax.analysis.similarity`, where the run has a teacher;
+        "transfer": accuracy of the linear probe in percent; "transfer_dataset": "mnist" for a student of the digits,
+        else "digits"}. The transfer is left out where its data set is not prepared. {} where the student's embeddings
+        are degenerate, and no similarities where the teacher's are.
 
     Raises:
-        UserError: where the run is not finished, or it, its data or its teacher is missing or damaged.
+        UserError: the run is not finished, or it, its data or its teacher is missing or damaged.
     """
     config = records.read_config(workdir)
     if not records.is_finished(workdir):
@@ -67,33 +67,33 @@ def measure(workdir: Path) -> Measures:
     dataset = loading.load(config.data)
     embed = _embedder(load_student(workdir, config.dtype), dataset)
     student = embed(dataset.test_images)
-    if not _tells_apart(student):
+    if _is_degenerate(student):
         return {}
-    measures = {}
+    metrics: Metrics = {}
     if network := load_teacher(config, workdir):
         teacher = _embedder(network, dataset)(dataset.test_images)
-        if _tells_apart(teacher):
-            measures |= {name: float(agree(student, teacher)) for name, agree in _AGREEMENTS.items()}
+        if not _is_degenerate(teacher):
+            metrics |= {name: float(similar(student, teacher)) for name, similar in _SIMILARITIES.items()}
     other = "mnist" if loading.dataset_name(config.data) == "digits" else "digits"
     if datasets.is_prepared(other):
         image_shape = loading.describe(config.data).image_shape
-        measures |= {"transfer": transfer(embed, image_shape, datasets.load(other)), "transfer_dataset": other}
-    return measures
+        metrics |= {"transfer": transfer(embed, image_shape, datasets.load(other)), "transfer_dataset": other}
+    return metrics
 
 
 def transfer(embed: Embed, image_shape: tuple[int, int, int], dataset: datasets.Dataset) -> float:
-    """The accuracy, in percent of the test images, of a linear probe on another data set.
+    """Returns the test accuracy in percent of a linear probe trained on another data set.
 
-    The probe is scikit-learn's multinomial logistic regression on standardised embeddings with an L2 penalty of C = 1,
-    the same for all networks, and up to 1,000 iterations of L-BFGS: convex, so that no seed and no learning rate plays
-    a part. It learns from the training images, of a large data set from the first 10,000.
+    The probe is scikit-learn's multinomial logistic regression on standardised embeddings, with an L2 penalty of C = 1
+    and up to 1,000 iterations of L-BFGS. The problem is convex, so no seed or learning rate affects the result. It
+    trains on the first 10,000 training images.
 
     Args:
         embed: the frozen network.
-        image_shape: height, width and channels of the images that it takes.
+        image_shape: height, width and channels of the network's inputs; the images are resized to it.
         dataset: the other data set.
     """
-    # Imported here because it takes seconds, and only this needs it.
+    # Imported here because it takes seconds.
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -107,9 +107,9 @@ def transfer(embed: Embed, image_shape: tuple[int, int, int], dataset: datasets.
 
 
 def fit_images(images: np.ndarray, image_shape: tuple[int, int, int]) -> np.ndarray:
-    """Images uint8[n,h,w,c] as uint8[n,*image_shape]: resized bilinearly, smoothed first where they shrink.
+    """Resizes images uint8[n,h,w,c] to uint8[n,*image_shape], bilinearly with antialiasing.
 
-    Where the channels are others, each becomes the mean of those there are.
+    Where the number of channels differs, every new channel is the mean of the old ones.
     """
     height, width, channels = image_shape
     fitted = jnp.asarray(images, jnp.float32)
@@ -120,15 +120,15 @@ def fit_images(images: np.ndarray, image_shape: tuple[int, int, int]) -> np.ndar
 
 
 def _embedder(network: TrainedModel, dataset: datasets.Dataset) -> Embed:
-    """The network in evaluation mode, of images normalised as those that it was trained on."""
+    """Returns the network in evaluation mode, for images normalised as its training images were."""
     embed = make_embed(network.model, make_input_normalizer(dataset))
     return lambda images: np.asarray(embed(network.variables, pipeline.place(images)), np.float32)
 
 
-def _tells_apart(embeddings: np.ndarray) -> bool:
-    """Whether embeddings f32[n,d] are finite and not all the same.
+def _is_degenerate(embeddings: np.ndarray) -> bool:
+    """Tells whether embeddings f32[n,d] are not finite or all equal, as those of a diverged network are.
 
-    Of a network that has diverged they may be either: some compiled programs make zeros of its NaNs.
+    All equal as well, because some compiled programs turn NaN into zeros.
     """
     ranges = np.ptp(embeddings, axis=0)
-    return bool(np.isfinite(ranges).all() and ranges.any())
+    return not (np.isfinite(ranges).all() and ranges.any())

@@ -1,4 +1,4 @@
-"""The statistics over seeds: known p-values, what few seeds cannot tell, and how it is put into words."""
+"""The statistics over seeds: known intervals and p-values, and what few seeds do not show."""
 
 import math
 
@@ -235,73 +235,3 @@ def test_unknown_baseline_is_named():
 
 def test_baseline_alone_has_nothing_to_differ_from():
     assert statistics.differences({"kd": {0: 1.0}}, "kd") == {}
-
-
-@pytest.mark.parametrize(
-    ("difference", "words"),
-    [
-        (
-            ("rdd", 5, 0.424, (0.2, 0.61), 0.0024, 0.012, "better", 0.2, 5),
-            "rdd is better than kd by 0.42 points (95 % interval 0.20 to 0.61, 5 seeds, "
-            "p = 0.002 before and p = 0.012 after Holm's correction for 5 methods).",
-        ),
-        (
-            ("at", 5, -7.1, (-8.2, -6.0), 0.00002, 0.0002, "worse", 1.2, 13),
-            "at is worse than kd by 7.10 points (95 % interval 6.00 to 8.20, 5 seeds, "
-            "p < 0.001 before and p < 0.001 after Holm's correction for 13 methods).",
-        ),
-        (
-            ("sp", 3, -0.1, (-0.4, 0.3), 0.6, 0.6, "not distinguishable", 0.35, 1),
-            "sp is not distinguishable from kd at 3 seeds (-0.10 points, 95 % interval -0.40 to 0.30, p = 0.600); "
-            "the difference is smaller than its own spread over seeds, 0.35 points.",
-        ),
-    ],
-)
-def test_sentence(difference, words):
-    assert statistics.sentence(statistics.Difference(*difference), "kd") == words
-
-
-def test_sentence_says_that_one_seed_tells_nothing():
-    words = statistics.sentence(compare([5.0]), "kd")
-    assert words.startswith("rdd is not distinguishable from kd at 1 seed (+5.00 points); one seed tells nothing")
-    assert "p =" not in words
-
-
-def test_sentence_without_a_common_seed():
-    found = statistics.differences({"kd": {0: 90.0}, "rdd": {1: 90.0}}, "kd")["rdd"]
-    expected = "rdd is not distinguishable from kd: there is no seed at which both have an accuracy."
-    assert statistics.sentence(found, "kd") == expected
-
-
-def test_sentence_counts_diverged_runs():
-    words = statistics.sentence(compare([5.0, math.nan, math.nan, 5.2]), "kd")
-    assert words.startswith("rdd is not distinguishable from kd at 2 seeds (+5.10 points, 95 % interval 3.83 to 6.37)")
-    assert "a run has diverged at 2 seeds" in words
-    assert "a run has diverged at 1 seed" in statistics.sentence(compare([math.nan]), "kd")
-
-
-def test_sentence_tells_of_the_sign_test():
-    words = statistics.sentence(equal_but_for_rounding(3), "kd")
-    assert (
-        "95 % interval 0.28 to 0.28, p = 0.250); the difference is the same at every seed, so that the interval is "
-        in words
-    )
-    assert words.endswith("a point and p a sign test's.")
-    assert "spread" not in words
-
-
-def test_sentence_says_that_an_interval_from_two_seeds_is_wide():
-    wide = "from 2 seeds an interval is very wide, 12.7 standard errors to either side"
-    assert wide in statistics.sentence(compare([0.56, 3.61]), "kd")
-    assert "95 % interval -17.29 to 21.46, p = 0.402" in statistics.sentence(compare([0.56, 3.61]), "kd")
-    for gains in ([0.56, 3.61, 2.0], [1.0, 1.0]):
-        assert wide not in statistics.sentence(compare(gains), "kd")
-
-
-def test_sentence_calls_rounding_no_spread():
-    rounding = statistics.Difference("rdd", 3, 1e-14, (0.0, 0.0), 1.0, 1.0, "not distinguishable", 2e-14)
-    assert "spread" not in statistics.sentence(rounding, "kd")
-
-
-def test_sentence_has_no_negative_zero():
-    assert "-0.00" not in statistics.sentence(compare([-0.001, 0.0, -0.002]), "kd")
