@@ -1,4 +1,4 @@
-"""Puts configs/ into the wheel, as rdd_jax/configs, for `rdd-jax --config=METHOD`; all else is in pyproject.toml."""
+"""Puts configs/ into the wheel, as rdd_jax/configs, for `rdd-jax --config=METHOD`. All else is in pyproject.toml."""
 
 from setuptools import find_packages, setup
 

@@ -21,7 +21,7 @@ import argparse
 
 from experiments.compare import command_line
 from experiments.compare.grid import Row
-from rdd_jax.main import leave
+from rdd_jax.cli.exit_codes import leave
 
 # Settings by the name of the change.
 _CHANGES = {

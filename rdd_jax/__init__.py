@@ -1,3 +1,32 @@
-"""Knowledge distillation in JAX: pure losses, and methods as small values that compose."""
+"""Knowledge distillation in JAX: pure losses, methods as values that compose, and the program around them.
+
+    import rdd_jax
+    distiller = rdd_jax.methods.weighted_sum({"ce": (1.0, rdd_jax.methods.ce()), "kd": (0.9, rdd_jax.methods.kd())})
+
+The names of `__all__` are the public interface. Each is imported when it is first used: `import rdd_jax` takes no time.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rdd_jax import losses, memory, methods, models, rdx
+    from rdd_jax.core.types import Batch, Distiller, ModelOutput
 
 __version__ = "0.1.0"
+__all__ = ["Batch", "Distiller", "ModelOutput", "__version__", "losses", "memory", "methods", "models", "rdx"]
+
+_MODULES = ("losses", "memory", "methods", "models", "rdx")
+_HOMES = {name: "rdd_jax.core.types" for name in ("Batch", "Distiller", "ModelOutput")}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"rdd_jax.{name}")
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'rdd_jax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -16,8 +16,8 @@ import argparse
 import re
 
 from experiments.compare import command_line, grid
+from rdd_jax.cli.exit_codes import leave
 from rdd_jax.core.errors import UserError
-from rdd_jax.main import leave
 
 
 def _axis(text: str) -> tuple[str, list[str]]:

@@ -10,10 +10,10 @@ from pathlib import Path
 from experiments.compare import grid, report, runner
 from experiments.compare.published import read_curves
 from experiments.compare.results import Results, dumps
+from rdd_jax.cli.exit_codes import exit_code
 from rdd_jax.core import io
 from rdd_jax.core.errors import UserError
 from rdd_jax.data import loading
-from rdd_jax.main import exit_code
 
 _RESULTS = "results.json"
 _FIXED = "--config."

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from types import FrameType
+from typing import NoReturn
 
 INTERRUPTED = 130  # What shells say of a process that SIGINT ended.
 
@@ -26,6 +27,15 @@ def imported() -> None:
     """Has an interruption raise KeyboardInterrupt again."""
     if signal.getsignal(signal.SIGINT) == _leave:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def refuse_missing(error: ModuleNotFoundError) -> NoReturn:
+    """Ends the program with one line where a package is missing that only the program needs."""
+    if not error.name or error.name.split(".")[0] == "rdd_jax":
+        raise error
+    line = f"rdd_jax: {error.name} is not installed: pip install 'rdd_jax[train]' installs all that the program needs\n"
+    os.write(2, line.encode())
+    os._exit(2)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

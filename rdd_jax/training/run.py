@@ -16,7 +16,7 @@ from rdd_jax.core.processes import print_once, warn
 from rdd_jax.core.progress import Progress
 from rdd_jax.runs import layout, naming, records
 from rdd_jax.runs.checkpointing import Checkpoints
-from rdd_jax.runs.config import RunConfig
+from rdd_jax.runs.config import RunConfig, differences
 from rdd_jax.runs.versions import versions
 from rdd_jax.training import locks, teachers, validation
 from rdd_jax.training.metric_log import MetricLog
@@ -151,7 +151,7 @@ def _finish(workdir: Path, summary: dict[str, Any]) -> None:
 
 def _finished_summary(config: RunConfig, workdir: Path) -> dict[str, Any]:
     """Returns the summary of a finished run; records the new place of its data or teacher, where they have moved."""
-    if processes.is_main_process() and records.differences(records.read_config(workdir), config):
+    if processes.is_main_process() and differences(records.read_config(workdir), config):
         records.write_config(config, workdir)
     summary = records.read_summary(workdir)
     _write_missing_report(workdir)

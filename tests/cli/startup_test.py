@@ -3,13 +3,11 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from program import ROOT
 
-from rdd_jax import main
-
-ROOT = Path(main.__file__).parent.parent
+from rdd_jax.cli import exit_codes
 
 
 def run(code, redirection=""):
@@ -21,7 +19,7 @@ def run(code, redirection=""):
 def test_an_interruption_while_jax_is_imported_is_one_line():
     setting = "signal.signal(signal.SIGINT, signal.default_int_handler); "
     done = run(f"{setting}startup.begin(); os.kill(os.getpid(), signal.SIGINT)")
-    assert done.returncode == main.INTERRUPTED
+    assert done.returncode == exit_codes.INTERRUPTED
     assert done.stderr == "rdd_jax: interrupted before anything was done\n"
     done = run(f"{setting}startup.begin(); startup.imported(); os.kill(os.getpid(), signal.SIGINT)")
     assert "KeyboardInterrupt" in done.stderr
@@ -40,7 +38,7 @@ def test_a_reader_of_stdout_that_has_gone_ends_the_program_quietly(monkeypatch, 
     os.close(reader)
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", os.fdopen(writer, "w"))
-        assert main.exit_code(lambda: print("unread") or 0) == main.CLOSED_PIPE
+        assert exit_codes.exit_code(lambda: print("unread") or 0) == exit_codes.CLOSED_PIPE
     assert capfd.readouterr() == ("", "")
 
 
@@ -49,4 +47,4 @@ def test_another_pipe_that_breaks_is_no_reader_of_stdout():
         raise BrokenPipeError
 
     with pytest.raises(BrokenPipeError):
-        main.exit_code(work)
+        exit_codes.exit_code(work)

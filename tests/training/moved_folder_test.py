@@ -11,7 +11,7 @@ from settings import run_config
 
 from configs import kd
 from rdd_jax import main, models
-from rdd_jax.cli import command_line
+from rdd_jax.cli import command_line, program
 from rdd_jax.core.errors import UserError
 from rdd_jax.data import origins
 from rdd_jax.runs import naming, records
@@ -78,7 +78,9 @@ def test_export_and_explanation_are_given_the_new_place(capsys, monkeypatch, mov
 
 def test_the_run_that_a_configuration_names_is_looked_for_in_the_new_place(capsys, monkeypatch, tmp_path, moved):
     (tmp_path / "runs" / "mine").rename(tmp_path / "runs" / "kd-after-seed3")
-    monkeypatch.setattr(main, "evaluate", lambda workdir, chosen: [str(workdir), chosen.data.folder, chosen.batch_size])
+    monkeypatch.setattr(
+        program, "evaluate", lambda workdir, chosen: [str(workdir), chosen.data.folder, chosen.batch_size]
+    )
     named = (f"--config={kd.__file__}:folder", "--config.seed=3", f"--config.data.folder={moved}")
     assert main.main(["rdd_jax", "--mode=evaluate", *named]) == 0
     assert json.loads(capsys.readouterr().out) == ["runs/kd-after-seed3", str(moved), 8]

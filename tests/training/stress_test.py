@@ -8,16 +8,17 @@ import time
 from pathlib import Path
 
 import pytest
-from program import assert_same_to_the_bit, finish, history, starter
+from program import ROOT, assert_same_to_the_bit, finish, history, starter
 
 from rdd_jax import main, methods
+from rdd_jax.cli import program
 from rdd_jax.core import io
 from rdd_jax.runs import layout, naming, presets, records
 from rdd_jax.training import validation
 
 pytestmark = [pytest.mark.slow, pytest.mark.stress]
 
-CONFIGS = Path(main.__file__).parent.parent / "configs"
+CONFIGS = ROOT / "configs"
 
 
 # kill -9
@@ -201,7 +202,7 @@ def test_of_60_random_invalid_configurations_each_is_refused_in_a_line_or_accept
             os.stat(place.parent) if place.parent.exists() else os.fsencode(place)  # It can be made.
         return {"student": {"name": "", "accuracy": 0.0, "best_accuracy": 0.0}, "teacher": None}
 
-    monkeypatch.setattr(main, "train", check_alone)
+    monkeypatch.setattr(program, "train", check_alone)
     mutations, mutated, codes, seconds = Mutations(0), set(), [], []
     for _ in range(60):
         chosen, values = mutations.draw()
@@ -239,7 +240,7 @@ SMALL = {
 def test_of_what_is_accepted_four_runs_train_or_tell_in_a_line_why_not(tmp_path, monkeypatch, capsys, record_property):
     mutations, codes = Mutations(1), []
     real, train = main.train, []
-    monkeypatch.setattr(main, "train", lambda *arguments: train[0](*arguments))
+    monkeypatch.setattr(program, "train", lambda *arguments: train[0](*arguments))
 
     def check_alone(config, workdir):
         validation.check(config, workdir)

@@ -13,10 +13,10 @@ from settings import run_config
 
 from configs import ce, kd, rdd_sampling, teacher
 from rdd_jax.cli.command_line import configuration
+from rdd_jax.cli.exit_codes import exit_code
 from rdd_jax.core import io
 from rdd_jax.core.errors import UserError, WorkdirLocked
 from rdd_jax.core.fingerprints import fingerprint
-from rdd_jax.main import exit_code
 from rdd_jax.runs import layout, naming, records
 from rdd_jax.runs.trained_models import load_teacher
 from rdd_jax.training import locks, run, teachers, validation
