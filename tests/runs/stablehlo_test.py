@@ -14,7 +14,7 @@ from rdd_jax.data.resize import ResizeRule
 from rdd_jax.runs import stablehlo
 
 GRAY = Preprocessing(ResizeRule(8, 8), (0.5,), (0.2,))
-# The lines of README, and what they have loaded.
+# The code of docs/library.md, and a check of the modules that it has loaded.
 USER = """
 import sys
 import jax.export
