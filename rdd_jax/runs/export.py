@@ -1,7 +1,8 @@
-"""A trained student for other programs, and back again.
+"""Export of a trained student for use in other programs, and loading of such an export.
 
-student.safetensors holds its weights by the names of RepDistiller's PyTorch networks, student.stablehlo the network
-with them and its normalisation for JAX alone, and student.json describes everything else.
+student.safetensors holds the weights by the names of RepDistiller's PyTorch networks. student.stablehlo holds the
+network with its weights and its input normalisation, for JAX without this package. student.json describes the classes,
+the preprocessing, the accuracy and the origin of the student.
 """
 
 import hashlib
@@ -31,11 +32,13 @@ from rdd_jax.steps.evaluation import accuracies
 VERSION = 2
 
 
-class Exported(NamedTuple):
-    """A network from an export: `model.apply(variables, preprocess(images), train=False)` is ModelOutput.
+class ExportedStudent(NamedTuple):
+    """A network loaded from an export: `model.apply(variables, preprocess(images), train=False)` is a ModelOutput.
 
-    read: the path of an image file, or an image of Pillow's, of any size -> uint8[h,w,c]; see `Preprocessing.read`.
-    preprocess: such pixels uint8[b,h,w,c] -> f32[b,h,w,c]; see `Preprocessing.normalize`.
+    model: the network.
+    variables: {"params", "batch_stats"}.
+    read: reads an image file, or an image of Pillow's, of any size as uint8[h,w,c]; see `Preprocessing.read`.
+    preprocess: normalises such images uint8[b,h,w,c] to f32[b,h,w,c]; see `Preprocessing.normalize`.
     description: the content of student.json.
     """
 
@@ -47,11 +50,14 @@ class Exported(NamedTuple):
 
 
 def save(workdir: Path, config: RunConfig | None = None) -> Path:
-    """Writes the student of a finished run into the folder `export` of its workdir, and returns that folder.
+    """Writes the student of a finished run into the folder `export` of its workdir.
 
     Args:
         workdir: of the run.
-        config: of the run; by default as it stands in its workdir.
+        config: of the run; by default that in its workdir.
+
+    Returns:
+        The folder.
 
     Raises:
         UserError: where there is no run, it is not finished, or its checkpoint or the data cannot be read.
@@ -61,7 +67,7 @@ def save(workdir: Path, config: RunConfig | None = None) -> Path:
         raise UserError(f"the student in {workdir} is not trained to its end: finish its run")
     io.check_writable(workdir / layout.EXPORT)
     identity = _identity(workdir)
-    network = load_student(workdir, "float32")  # Whatever it was trained in: whoever loads it computes so.
+    network = load_student(workdir, "float32")  # Whatever dtype it was trained in.
     dataset = loading.load(config.data)
     steps = Preprocessing(loading.resize_rule(config.data), dataset.mean, dataset.std)
     weights = safetensors.numpy.save(to_state_dict(network.variables), metadata={"format": "pt"})
@@ -88,72 +94,85 @@ def save(workdir: Path, config: RunConfig | None = None) -> Path:
 
 
 def save_if_needed(workdir: Path, config: RunConfig | None = None) -> Path:
-    """Returns the folder `export` of a finished run, which `save` writes unless it holds this very student already.
+    """Writes the export of a finished run unless it holds the same student already.
 
-    Arguments and errors are those of `save`.
+    Arguments, result and errors are those of `save`.
     """
     path = workdir / layout.EXPORT / layout.EXPORTED_DESCRIPTION
-    if records.is_finished(workdir) and path.is_file() and _identity(workdir).items() <= _read(path).items():
+    if (
+        records.is_finished(workdir)
+        and path.is_file()
+        and _identity(workdir).items() <= _read_description(path).items()
+    ):
         return path.parent
     return save(workdir, config)
 
 
+def load(folder: str | Path) -> ExportedStudent:
+    """Loads the network in a folder that `save` has written; needs neither the run nor the data.
+
+    Raises:
+        UserError: where a file is missing or damaged, the files do not belong together, or the network is not one of
+            `models.MODELS`.
+    """
+    folder = Path(folder)
+    weights, path = folder / layout.EXPORTED_WEIGHTS, folder / layout.EXPORTED_DESCRIPTION
+    description = _read_description(path)
+    try:
+        name, num_classes = description["network"], description["num_classes"]
+        steps = preprocessing.from_json(description["preprocessing"])
+        _check_description(description, steps)
+    except (LookupError, TypeError, ValueError) as error:
+        raise _damaged(path, error) from error
+    if name not in models.MODELS:
+        raise UserError(
+            f"{path}: {unknown_name_message('model', name, models.MODELS)}; add a network of your own before it is "
+            f'loaded: rdd_jax.models.MODELS["{name}"] = ...'
+        )
+    try:
+        checksum = hashlib.sha256(weights.read_bytes()).hexdigest()
+    except OSError as error:
+        raise _missing(folder, error) from error
+    if checksum != description["sha256"]:
+        raise UserError(
+            f"{weights} is damaged, or not what {layout.EXPORTED_DESCRIPTION} beside it describes: export it again"
+        )
+    variables = torch_import.load(weights, name, num_classes, steps.image_shape)
+    return ExportedStudent(models.create(name, num_classes), variables, steps.read, steps.normalize, description)
+
+
 def _identity(workdir: Path) -> dict[str, Any]:
-    """The progress and the configuration of a run, by which an export of another student can be told."""
+    """Returns the step and the configuration's checksum of a run, by which exports of another student are detected."""
     config = (workdir / layout.CONFIG).read_bytes()
     return {"step": checkpointing.latest_step(workdir), "config_sha256": hashlib.sha256(config).hexdigest()}
 
 
-def load(folder: str | Path) -> Exported:
-    """The network in a folder that `save` wrote; needs neither the run nor the data.
-
-    Raises:
-        UserError: where a file is missing or damaged, the two do not belong together, or the network is not one of
-            `models.MODELS`.
-    """
-    weights, path = Path(folder) / layout.EXPORTED_WEIGHTS, Path(folder) / layout.EXPORTED_DESCRIPTION
-    description = _read(path)
-    try:
-        name, num_classes, image_shape = (description[key] for key in ("network", "num_classes", "image_shape"))
-        steps = preprocessing.from_json(description["preprocessing"])
-        if len(description["class_names"]) != num_classes:
-            raise ValueError(f"{len(description['class_names'])} class_names for {num_classes} classes")
-        if list(steps.image_shape) != image_shape:
-            raise ValueError(f"image_shape {image_shape} is not {list(steps.image_shape)}")
-        if name not in models.MODELS:
-            raise UserError(
-                f"{path}: {unknown_name_message('model', name, models.MODELS)}; add a network of your own before it "
-                f'is loaded: rdd_jax.models.MODELS["{name}"] = ...'
-            )
-        if hashlib.sha256(weights.read_bytes()).hexdigest() != description["sha256"]:
-            raise UserError(
-                f"{weights} is damaged, or not what {layout.EXPORTED_DESCRIPTION} beside it describes: export it again"
-            )
-        model = models.create(name, num_classes)
-        variables = torch_import.load(weights, name, num_classes, steps.image_shape)
-    except UserError:
-        raise
-    except OSError as error:
-        raise _missing(Path(folder), error) from error
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-        raise _damaged(path, error) from error
-    return Exported(model, variables, steps.read, steps.normalize, description)
+def _check_description(description: dict[str, Any], steps: Preprocessing) -> None:
+    """Raises LookupError, TypeError or ValueError for values that cannot be those of an export."""
+    name, num_classes, class_names = (description[key] for key in ("network", "num_classes", "class_names"))
+    if not isinstance(name, str):
+        raise TypeError(f"network {name!r} is no name")
+    if not isinstance(num_classes, int) or num_classes < 1:
+        raise ValueError(f"num_classes {num_classes!r} is no number of classes")
+    if len(class_names) != num_classes:
+        raise ValueError(f"{len(class_names)} class_names for {num_classes} classes")
+    if description["image_shape"] != list(steps.image_shape):
+        raise ValueError(f"image_shape {description['image_shape']} is not {list(steps.image_shape)}")
+    if not isinstance(description["sha256"], str):
+        raise TypeError("sha256 is no checksum")
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """The content of a student.json of this version."""
+def _read_description(path: Path) -> dict[str, Any]:
+    """Reads a student.json of this version."""
     try:
         description = json.loads(path.read_bytes())
-        if description["version"] != VERSION:
-            raise UserError(
-                f"{path} is of version {description['version']}, and this program reads {VERSION}: export it again"
-            )
+        version = description["version"]
     except OSError as error:
         raise _missing(path.parent, error) from error
-    except UserError:
-        raise
     except (LookupError, RecursionError, TypeError, ValueError) as error:
         raise _damaged(path, error) from error
+    if version != VERSION:
+        raise UserError(f"{path} is of version {version}, and this program reads {VERSION}: export it again")
     return description
 
 

@@ -1,5 +1,6 @@
-"""The names of the files and folders in a workdir, beside it, and in an export."""
+"""The names of the files and folders that runs read and write."""
 
+# In a workdir: records of the run.
 CONFIG = "config.json"
 DATA = "data.json"
 TEACHER = "teacher.json"
@@ -7,15 +8,19 @@ SUMMARY = "summary.json"
 METRICS = "metrics.jsonl"
 HISTOGRAMS = "histograms.jsonl"
 REPORT = "report.html"
+
+# In a workdir: folders of the modes export, explain and predict, and their files.
 EXPORT = "export"
+EXPORTED_WEIGHTS = "student.safetensors"
+EXPORTED_DESCRIPTION = "student.json"
+EXPORTED_STABLEHLO = "student.stablehlo"
 EXPLAIN = "explain"
 EXPLANATION = "explanation.json"
 EXPLANATION_PAGE = "index.html"
 PREDICTIONS = "predict"
 PREDICTIONS_PAGE = "index.html"
 PREDICTIONS_RECORD = "predictions.json"
+
+# Beside the workdirs: caches that runs share.
 COMPILATIONS = ".compilations"
 VIEWS = ".views"
-EXPORTED_WEIGHTS = "student.safetensors"
-EXPORTED_DESCRIPTION = "student.json"
-EXPORTED_STABLEHLO = "student.stablehlo"

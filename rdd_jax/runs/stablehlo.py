@@ -1,4 +1,4 @@
-"""A trained network as StableHLO: one file with the weights in it, which JAX runs without this package."""
+"""A trained network as StableHLO: one file with its weights, which JAX runs without this package."""
 
 from typing import Any
 
@@ -8,28 +8,32 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
+from rdd_jax.core.types import Array
 from rdd_jax.data.preprocessing import Preprocessing
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
 
 def serialize(model: nn.Module, variables: dict[str, Any], preprocessing: Preprocessing) -> bytes:
-    """Serializes a network for `jax.export.deserialize`, for all of PLATFORMS wherever this runs.
+    """Serialises a network for `jax.export.deserialize`, for all of PLATFORMS.
 
-    What is serialized maps pixels uint8[b,h,w,c], with any b, to logits f32[b,classes]: the normalisation is part of
-    it, the scaling of images to h x w is not.
+    The serialised function maps images uint8[b,h,w,c], for any b, to logits f32[b,classes]. It includes the
+    normalisation of the images, but not their scaling to h x w.
 
     Args:
         model: its `apply` returns a ModelOutput.
         variables: {"params", "batch_stats"}.
-        preprocessing: of which `image_shape` and `normalize` are used.
+        preprocessing: its `image_shape` and `normalize` are used.
+
+    Returns:
+        The content of the file.
     """
-    # Arrays on the host: those on devices would tie the result to so many devices.
+    # Arrays on the host: arrays on devices would tie the result to their number.
     constants = jax.tree.map(np.asarray, variables)
 
     @jax.jit
-    def logits(images):
-        return model.apply(constants, preprocessing.normalize(images), train=False)[0]
+    def logits(images: Array) -> Array:
+        return model.apply(constants, preprocessing.normalize(images), train=False).logits
 
     height, width, channels = preprocessing.image_shape
     images = jax.ShapeDtypeStruct(export.symbolic_shape(f"b, {height}, {width}, {channels}"), jnp.uint8)

@@ -1,4 +1,4 @@
-"""Trained networks, from the workdirs of their runs or from files of weights, and what they are worth."""
+"""Trained networks: loading from workdirs and from files of weights, and evaluation on the test images."""
 
 from collections.abc import Callable
 from functools import partial
@@ -22,27 +22,42 @@ from rdd_jax.steps.evaluation import make_evaluate
 
 
 class TrainedModel(NamedTuple):
-    """A trained network and its variables, replicated."""
+    """A trained network.
+
+    model: its `apply` returns a ModelOutput.
+    variables: {"params", "batch_stats"}, replicated over the devices.
+    """
 
     model: nn.Module
     variables: dict[str, Any]
 
 
 def make_input_normalizer(dataset: datasets.Dataset) -> Callable[[Array], Array]:
-    """uint8[b,h,w,c] -> f32[b,h,w,c], by the data set's mean and deviation."""
+    """Makes the function that normalises images uint8[b,h,w,c] to f32[b,h,w,c] by the data set's mean and deviation."""
     return partial(augmentation.normalize, mean=dataset.mean, std=dataset.std)
 
 
-def evaluate_on_test(network: TrainedModel, dataset: datasets.Dataset) -> dict[str, float]:
-    """Evaluates a network on the test images: {"loss": nats, "accuracy": percent, ...}, see `evaluate.Evaluate`."""
-    on_test_images = make_evaluate(network.model, make_input_normalizer(dataset))
+def evaluate_on_test(trained: TrainedModel, dataset: datasets.Dataset) -> dict[str, float]:
+    """Evaluates a network on the test images of a data set.
+
+    Returns:
+        {"loss": nats, "accuracy": percent, ...}, as `evaluation.Evaluate` does.
+    """
+    evaluate_images = make_evaluate(trained.model, make_input_normalizer(dataset))
     test = pipeline.place(dataset.test_images), devices.replicate(dataset.test_labels)
     with image_progress("evaluating") as on_batch:
-        return on_test_images(network.variables, *test, on_batch)
+        return evaluate_images(trained.variables, *test, on_batch)
 
 
 def evaluate(workdir: Path, config: RunConfig | None = None) -> dict[str, float]:
-    """Evaluates the latest student in `workdir` on the test images of its data set, as `evaluate_on_test` does.
+    """Evaluates the latest student in a workdir on the test images of its data set.
+
+    Args:
+        workdir: of the run.
+        config: of the run; by default that in its workdir.
+
+    Returns:
+        As `evaluate_on_test`.
 
     Raises:
         UserError: where there is no run, or its checkpoint or the data cannot be read.
@@ -51,34 +66,12 @@ def evaluate(workdir: Path, config: RunConfig | None = None) -> dict[str, float]
     return evaluate_on_test(load_student(workdir, config.dtype), loading.load(config.data))
 
 
-def load_teacher(config: RunConfig, workdir: Path) -> TrainedModel | None:
-    """The teacher of the run in `workdir`, from a file of weights or from the workdir of its own run; None without one.
-
-    Raises:
-        UserError: where it is missing or damaged, or another than the run began with.
-    """
-    place = naming.teacher_place(config, workdir)
-    if place is None:
-        return None
-    network = _read_weights(place, config) if place.is_file() else load_student(place, config.dtype)
-    began_with, found = records.read_teacher(workdir).get("fingerprint"), fingerprint(network.variables)
-    if began_with not in (None, found):
-        raise UserError(
-            f"the teacher in {place} is not the one that {workdir} began with (its fingerprint is {found[:8]}, and was "
-            f"{str(began_with)[:8]}): put that one back or name its place by --config.teacher.checkpoint, or choose "
-            "another --workdir"
-        )
-    return network
-
-
-def _read_weights(file: Path, config: RunConfig) -> TrainedModel:
-    info, name = loading.describe(config.data), config.teacher.name
-    variables = torch_import.load(file, name, info.num_classes, info.image_shape)
-    return TrainedModel(create_model(name, info, config.dtype), devices.replicate(variables))
-
-
 def load_student(workdir: Path, dtype: str) -> TrainedModel:
-    """The trained student of a run, from its workdir alone: its data may be elsewhere by now.
+    """Loads the latest student of a run from its workdir; its data need not be there.
+
+    Args:
+        workdir: of the run.
+        dtype: of the network's computations, a key of `models.DTYPES`.
 
     Raises:
         UserError: where the run or its checkpoint is missing or damaged.
@@ -89,6 +82,46 @@ def load_student(workdir: Path, dtype: str) -> TrainedModel:
     return TrainedModel(model, restore_student(workdir, models.variable_shapes(model, info.image_shape)))
 
 
+def load_teacher(config: RunConfig, workdir: Path) -> TrainedModel | None:
+    """Loads the teacher of a run, from a file of weights or from the workdir of the teacher's own run.
+
+    Args:
+        config: of the run.
+        workdir: of the run.
+
+    Returns:
+        The teacher; None for a run without one.
+
+    Raises:
+        UserError: where it is missing or damaged, or not the teacher that the run began with.
+    """
+    path = naming.teacher_place(config, workdir)
+    if path is None:
+        return None
+    teacher = _load_weights(path, config) if path.is_file() else load_student(path, config.dtype)
+    recorded, found = records.read_teacher(workdir).get("fingerprint"), fingerprint(teacher.variables)
+    if recorded not in (None, found):
+        raise UserError(
+            f"the teacher in {path} is not the one that {workdir} began with (its fingerprint is {found[:8]}, and was "
+            f"{str(recorded)[:8]}): put that one back or name its place by --config.teacher.checkpoint, or choose "
+            "another --workdir"
+        )
+    return teacher
+
+
 def create_model(name: str, info: datasets.DatasetInfo, dtype: str) -> nn.Module:
-    """The network of that name for the data's classes, synchronised over the devices."""
+    """Creates the network `name` for the classes of a data set, with batch statistics synchronised over the devices.
+
+    Args:
+        name: a key of `models.MODELS`.
+        info: the sizes of the data set.
+        dtype: of the network's computations, a key of `models.DTYPES`.
+    """
     return models.create(name, info.num_classes, axis_name=devices.AXIS, dtype=models.DTYPES[dtype])
+
+
+def _load_weights(file: Path, config: RunConfig) -> TrainedModel:
+    """Loads the teacher of a run from a file of PyTorch's."""
+    info, name = loading.describe(config.data), config.teacher.name
+    variables = torch_import.load(file, name, info.num_classes, info.image_shape)
+    return TrainedModel(create_model(name, info, config.dtype), devices.replicate(variables))

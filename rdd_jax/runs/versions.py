@@ -15,9 +15,10 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Returns the versions by package, "python" among them; "rdd_jax" has its commit behind a "+".
+    """Returns the versions of this package, of Python and of the packages above, by name.
 
-    The commit is looked up once a process, by the first call: the source may change under a long run.
+    The version of "rdd_jax" ends with "+" and the commit of its source, as of the first call in this process: the
+    source may change during a long run.
     """
     own = "+".join(filter(None, (rdd_jax.__version__, commit(_SOURCE))))
     packages = {name: metadata.version(name) for name in _PACKAGES}
@@ -34,11 +35,11 @@ def commit(source: Path) -> str | None:
         The first 12 digits of the commit, followed by ".dirty" where tracked files differ from it. None where the
         folder is not the top of a git checkout, as of an installed package, or git cannot read it.
     """
-    # A package that is installed inside of somebody else's checkout is not of their commit.
+    # A package installed inside another project's checkout is not of that project's commit.
     if not (source / ".git").exists():
         return None
     command = ["git", "-C", str(source), "describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=.dirty"]
-    environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}  # Only reads, whatever else is at work in the checkout.
+    environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}  # Another git may be at work in the checkout.
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):

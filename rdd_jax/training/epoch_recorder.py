@@ -4,9 +4,9 @@ import time
 from collections.abc import Collection
 
 import jax
-import ml_collections
 
 from rdd_jax.core.compilation import CompilationTimer
+from rdd_jax.runs.config import RunConfig
 from rdd_jax.steps.train_state import TrainState
 from rdd_jax.training.interruptible import InterruptibleRunner
 from rdd_jax.training.metric_log import MetricLog
@@ -27,7 +27,7 @@ class EpochRecorder:
 
     def __init__(
         self,
-        config: ml_collections.ConfigDict,
+        config: RunConfig,
         experiment: Experiment,
         log: MetricLog,
         clock: CompilationTimer,

@@ -17,7 +17,7 @@ from rdd_jax.data.preprocessing import Preprocessing
 from rdd_jax.data.resize import ResizeRule
 from rdd_jax.main import main
 from rdd_jax.runs import export, layout
-from rdd_jax.runs.export import Exported
+from rdd_jax.runs.export import ExportedStudent
 
 NAMES = ("cat", "dog", "<script>alert(1)</script>", "goose", "cow", "hen", "pig")
 SHAPES = []  # Of the batches that the network below is compiled for.
@@ -27,7 +27,8 @@ def apply(variables, images, train):
     """Seven classes by the mean brightness in [0, 1]: class 0 for black, class 6 for white."""
     SHAPES.append(images.shape)
     brightness = jnp.mean(images, axis=(1, 2, 3))
-    return ModelOutput(-4 * (6 * brightness[:, None] - jnp.arange(7)) ** 2, brightness[:, None])
+    logits = -4 * (6 * brightness[:, None] - jnp.arange(7)) ** 2
+    return ModelOutput(logits, embedding=images[:, 0, 0])
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +37,7 @@ def workdir(tmp_path, monkeypatch):
     steps = Preprocessing(ResizeRule(4, 4), (0.0,) * 3, (1.0,) * 3)
     description = {"network": "fake", "method": "ce", "dataset": "farm", "num_classes": 7, "accuracy": 91.234}
     description |= {"class_names": NAMES, "image_shape": [4, 4, 3]}
-    student = Exported(SimpleNamespace(apply=apply), {}, steps.read, steps.normalize, description)
+    student = ExportedStudent(SimpleNamespace(apply=apply), {}, steps.read, steps.normalize, description)
     monkeypatch.setattr(export, "load", lambda folder: student)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run").mkdir()
@@ -146,11 +147,9 @@ def test_names_in_other_encodings_are_shown(workdir, tmp_path, capsys):
 
 def test_a_diverged_student_is_refused(workdir, tmp_path, monkeypatch):
     student = export.load(workdir)
-
-    def apply(variables, images, train):
-        return ModelOutput(jnp.full((len(images), 7), jnp.nan), images)
-
-    broken = SimpleNamespace(apply=apply)
+    broken = SimpleNamespace(
+        apply=lambda variables, images, train: ModelOutput(jnp.full((len(images), 7), jnp.nan), None)
+    )
     monkeypatch.setattr(export, "load", lambda folder: student._replace(model=broken))
     with pytest.raises(UserError, match="not finite"):
         prediction.predict(workdir, [paint(tmp_path / "a.png", 0.0)])

@@ -17,7 +17,7 @@ from rdd_jax.core.errors import UserError
 from rdd_jax.data import folders
 from rdd_jax.runs import export, layout
 from rdd_jax.runs.config import RunConfig
-from rdd_jax.runs.export import Exported
+from rdd_jax.runs.export import ExportedStudent
 
 _TOP = 5
 _BATCH = 64
@@ -111,7 +111,7 @@ def _find(paths: Sequence[str | Path]) -> dict[str, bool]:
     return found
 
 
-def _read(student: Exported, paths: list[str], rows: int) -> Iterator[dict[str, np.ndarray | str]]:
+def _read(student: ExportedStudent, paths: list[str], rows: int) -> Iterator[dict[str, np.ndarray | str]]:
     """Reads so many files at a time: each as uint8[h,w,c], or the reason why it cannot be read."""
 
     def read(path: str) -> np.ndarray | str:
@@ -126,7 +126,7 @@ def _read(student: Exported, paths: list[str], rows: int) -> Iterator[dict[str, 
             yield dict(zip(batch, pool.map(read, batch), strict=True))
 
 
-def _make_probabilities(student: Exported, rows: int) -> Callable[[list[np.ndarray]], np.ndarray]:
+def _make_probabilities(student: ExportedStudent, rows: int) -> Callable[[list[np.ndarray]], np.ndarray]:
     """Makes the function of at most `rows` images uint8[h,w,c] to probabilities f32[images,classes].
 
     It is compiled once, for full batches.
