@@ -121,7 +121,7 @@ def train_step(
     create = jax.jit(lambda seed: train_state.create(seed, info.image_shape, student, teacher, distiller, optimizer))
     teach = teaching.remembered if cached else teaching.live(teacher)
     step = make_train_step(student, teach, distiller, optimizer, _augment(config, info), axis_name=devices.AXIS)
-    runs_teacher = not cached and methods.label(options) != methods.LABELS_ALONE
+    runs_teacher = not cached and methods.label(options) != methods.CROSS_ENTROPY
     cost = 3 * _multiply_adds(student, info.image_shape) + runs_teacher * _multiply_adds(teacher, info.image_shape)
     return TrainStep(
         devices.data_parallel(

@@ -1,24 +1,27 @@
-"""Which maps of student and teacher belong together, whatever the two networks show."""
+"""Pairs of feature maps of student and teacher."""
 
 import numpy as np
 
 from rdd_jax.core.types import Array, ModelOutput
 
 
-def paired_maps(student: ModelOutput, teacher: ModelOutput) -> list[tuple[Array, Array]]:
-    """The maps after the stem, (student's, teacher's), shallow to deep.
+def pair_feature_maps(student: ModelOutput, teacher: ModelOutput) -> list[tuple[Array, Array]]:
+    """Pairs the feature maps after the stem, shallow to deep: [(student's, teacher's), ...].
 
-    Where one network shows more, as many of its maps are taken as the other has, spread evenly, the deepest included.
+    If one network has more maps, an evenly spaced subset that includes the deepest is paired.
 
     Raises:
-        ValueError: where a network shows no map after the stem.
+        ValueError: if a network has no map after the stem.
     """
-    ours, theirs = student.feature_maps[1:], teacher.feature_maps[1:]
-    count = min(len(ours), len(theirs))
+    student_maps, teacher_maps = student.feature_maps[1:], teacher.feature_maps[1:]
+    count = min(len(student_maps), len(teacher_maps))
     if not count:
-        raise ValueError(f"needs maps after the stem of both networks; got {len(ours)} and {len(theirs)}")
-    return list(zip(_spread(ours, count), _spread(theirs, count), strict=True))
+        raise ValueError(
+            f"needs feature maps after the stem of both networks; got {len(student_maps)} and {len(teacher_maps)}"
+        )
+    return list(zip(_spread(student_maps, count), _spread(teacher_maps, count), strict=True))
 
 
 def _spread(maps: tuple[Array, ...], count: int) -> list[Array]:
-    return [maps[round(place)] for place in np.linspace(0 if count > 1 else len(maps) - 1, len(maps) - 1, count)]
+    """Selects `count` maps, evenly spaced, with the last."""
+    return [maps[round(index)] for index in np.linspace(0 if count > 1 else len(maps) - 1, len(maps) - 1, count)]

@@ -3,34 +3,45 @@
 import jax
 
 from rdd_jax.core.collectives import all_gather
-from rdd_jax.core.types import Distiller
+from rdd_jax.core.types import Array, Batch, Distiller, Metrics, ModelOutput, Params, State
 from rdd_jax.losses.relational import correlation_congruence
-from rdd_jax.methods._projections import init_head, linear
+from rdd_jax.methods._linear import apply_linear, init_linear
+from rdd_jax.methods.registry import register
 
 
+@register
 def cc(*, dim: int = 128) -> Distiller:
-    """The errors of the projections of neighbours in the global batch shall not go together. Weight 0.02.
+    """Penalises the product of the projection errors of consecutive examples in the global batch. Weight 0.02.
 
     Args:
-        dim: of the projections.
+        dim: the dimension of the projections.
 
     Raises:
-        ValueError: where `dim` is below 1.
+        ValueError: if `dim` is below 1.
     """
     if dim < 1:
         raise ValueError(f"cc: dim must be at least 1; got {dim}")
 
-    def init(rng, student_shapes, teacher_shapes):
+    def init(rng: Array, student_shapes: ModelOutput, teacher_shapes: ModelOutput) -> tuple[Params, State]:
         student_rng, teacher_rng = jax.random.split(rng)
         return {
-            "student": init_head(student_rng, student_shapes.embedding.shape[-1], dim),
-            "teacher": init_head(teacher_rng, teacher_shapes.embedding.shape[-1], dim),
+            "student": init_linear(student_rng, student_shapes.embedding.shape[-1], dim),
+            "teacher": init_linear(teacher_rng, teacher_shapes.embedding.shape[-1], dim),
         }, {}
 
-    def loss(params, state, student, teacher, batch, *, rng, axis_name=None):
-        ours = all_gather(linear(params["student"], student.embedding), axis_name)
-        fixed = jax.lax.stop_gradient(teacher.embedding)
-        theirs = all_gather(linear(params["teacher"], fixed), axis_name)
-        return correlation_congruence(ours, theirs), (state, {})
+    def loss(
+        params: Params,
+        state: State,
+        student: ModelOutput,
+        teacher: ModelOutput,
+        batch: Batch,
+        *,
+        rng: Array,
+        axis_name: str | None = None,
+    ) -> tuple[Array, tuple[State, Metrics]]:
+        student_projections = all_gather(apply_linear(params["student"], student.embedding), axis_name)
+        teacher_embedding = jax.lax.stop_gradient(teacher.embedding)
+        teacher_projections = all_gather(apply_linear(params["teacher"], teacher_embedding), axis_name)
+        return correlation_congruence(student_projections, teacher_projections), (state, {})
 
     return Distiller(init, loss)

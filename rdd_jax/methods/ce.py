@@ -3,10 +3,12 @@
 from rdd_jax.core.types import Array, Batch, Distiller, ModelOutput
 from rdd_jax.losses import logits
 from rdd_jax.methods.from_loss import from_loss
+from rdd_jax.methods.registry import register
 
 
+@register
 def ce() -> Distiller:
-    """Cross-entropy with the labels: no distillation. The `gamma` term of `gamma*L_CE + alpha*L_KD + beta*L_RDD`."""
+    """Cross-entropy with the labels, without a teacher: the gamma term of gamma*CE + alpha*KD + beta*RDD."""
 
     def loss(student: ModelOutput, teacher: ModelOutput, batch: Batch, axis_name: str | None) -> Array:
         return logits.cross_entropy(student.logits, batch.labels)

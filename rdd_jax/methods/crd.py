@@ -1,5 +1,6 @@
 """Contrastive Representation Distillation (Tian et al. 2020)."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -7,21 +8,29 @@ import jax.numpy as jnp
 import numpy as np
 
 from rdd_jax.core.collectives import keys_for_local_rows
-from rdd_jax.core.types import Array, Distiller
+from rdd_jax.core.types import Array, Batch, Distiller, Metrics, ModelOutput, Params
 from rdd_jax.losses.contrastive import all_scores, nce
 from rdd_jax.memory import MemoryBank, init_bank
-from rdd_jax.methods._contrastive import check_labels, check_options, project, settle_normalizer, update_bank
-from rdd_jax.methods._projections import init_head
+from rdd_jax.methods._contrastive import (
+    check_labels,
+    check_options,
+    init_partition_constant,
+    project,
+    update_bank,
+)
+from rdd_jax.methods._linear import init_linear
+from rdd_jax.methods.registry import register
 
 
 class CrdState(NamedTuple):
-    """The bank and the two normalisers Z f32[], 0 until the first batch."""
+    """The memory bank, and the partition constants Z f32[] of both directions, 0 until the first batch."""
 
     bank: MemoryBank
-    student_normalizer: Array
-    teacher_normalizer: Array
+    student_partition: Array
+    teacher_partition: Array
 
 
+@register
 def crd(
     training_labels: np.ndarray,
     *,
@@ -30,46 +39,56 @@ def crd(
     temperature: float = 0.07,
     momentum: float = 0.5,
 ) -> Distiller:
-    """Contrasts each image with itself in the other network's bank, against images of other classes. Weight 0.8.
+    """Contrasts each image with its vector in the other network's bank and with images of other classes. Weight 0.8.
 
-    Negatives are drawn with replacement. RepDistiller draws without replacement where the other classes have K images
-    or more, as those of CIFAR-100 have: the same expected loss, with a little less variance.
+    Negatives are drawn with replacement. RepDistiller draws without replacement if the other classes have at least K
+    images, as in CIFAR-100: the same expected loss, with slightly less variance.
 
     Args:
-        training_labels: i32[N], the labels of the whole training set: it sizes the bank and tells the classes apart.
+        training_labels: i32[N], the labels of the whole training set.
         dim: d of the projected unit vectors.
-        num_negatives: K, drawn for every anchor.
+        num_negatives: K, the number of negatives of each anchor.
         temperature: T of exp(q . v / T).
-        momentum: share of the old vector kept in the bank.
+        momentum: the share of the old vector in an update of the bank.
 
     Raises:
-        ValueError: for an impossible option, or where there is but one class.
+        ValueError: for an impossible option, or if all labels are equal.
     """
     check_options("crd", dim=dim, num_negatives=num_negatives, temperature=temperature, momentum=momentum)
     labels = check_labels("crd", training_labels)
     num_examples = len(labels)
-    draw = _other_class_sampler(labels, num_negatives)
+    draw_negatives = _other_class_sampler(labels, num_negatives)
 
-    def init(rng, student_shapes, teacher_shapes):
+    def init(rng: Array, student_shapes: ModelOutput, teacher_shapes: ModelOutput) -> tuple[Params, CrdState]:
         student_rng, teacher_rng, bank_rng = jax.random.split(rng, 3)
         params = {
-            "student": init_head(student_rng, student_shapes.embedding.shape[-1], dim),
-            "teacher": init_head(teacher_rng, teacher_shapes.embedding.shape[-1], dim),
+            "student": init_linear(student_rng, student_shapes.embedding.shape[-1], dim),
+            "teacher": init_linear(teacher_rng, teacher_shapes.embedding.shape[-1], dim),
         }
         return params, CrdState(init_bank(bank_rng, num_examples, dim), jnp.zeros(()), jnp.zeros(()))
 
-    def loss(params, state, student, teacher, batch, *, rng, axis_name=None):
-        ours = project(params["student"], student.embedding)
-        theirs = project(params["teacher"], jax.lax.stop_gradient(teacher.embedding))
-        negatives = draw(keys_for_local_rows(rng, len(batch.indices), axis_name), batch.labels)
-        # All rows of the bank, weighted by how often they were drawn: no gathers, whose gradients would be scatters.
-        itself = jax.nn.one_hot(batch.indices, num_examples)
-        counts = jnp.zeros_like(itself).at[jnp.arange(len(negatives))[:, None], negatives].add(1.0)
+    def loss(
+        params: Params,
+        state: CrdState,
+        student: ModelOutput,
+        teacher: ModelOutput,
+        batch: Batch,
+        *,
+        rng: Array,
+        axis_name: str | None = None,
+    ) -> tuple[Array, tuple[CrdState, Metrics]]:
+        student_vectors = project(params["student"], student.embedding)
+        teacher_vectors = project(params["teacher"], jax.lax.stop_gradient(teacher.embedding))
+        negatives = draw_negatives(keys_for_local_rows(rng, len(batch.indices), axis_name), batch.labels)
+        # All rows of the bank are scored and weighted by the number of draws. To gather the drawn rows would be slower,
+        # because the gradient of a gather is a scatter.
+        positive = jax.nn.one_hot(batch.indices, num_examples)
+        counts = jnp.zeros_like(positive).at[jnp.arange(len(negatives))[:, None], negatives].add(1.0)
 
-        def direction(queries, bank, normalizer):
+        def direction(queries: Array, bank: Array, partition: Array) -> tuple[Array, Array]:
             scores = all_scores(queries, bank, temperature)
-            normalizer = settle_normalizer(normalizer, scores, itself + counts, num_examples, axis_name)
-            probabilities = scores / normalizer
+            partition = init_partition_constant(partition, scores, positive + counts, num_examples, axis_name)
+            probabilities = scores / partition
             value = nce(
                 jnp.take_along_axis(probabilities, batch.indices[:, None], axis=1)[:, 0],
                 probabilities,
@@ -77,21 +96,22 @@ def crd(
                 num_negatives=num_negatives,
                 negative_weights=counts,
             )
-            return value, normalizer
+            return value, partition
 
-        student_loss, student_normalizer = direction(ours, state.bank.teacher, state.student_normalizer)
-        teacher_loss, teacher_normalizer = direction(theirs, state.bank.student, state.teacher_normalizer)
-        bank = update_bank(state.bank, batch, ours, theirs, momentum, axis_name)
-        metrics = {"agreement": jnp.mean(jnp.sum(ours * theirs, axis=1))}
-        return student_loss + teacher_loss, (CrdState(bank, student_normalizer, teacher_normalizer), metrics)
+        student_loss, student_partition = direction(student_vectors, state.bank.teacher, state.student_partition)
+        teacher_loss, teacher_partition = direction(teacher_vectors, state.bank.student, state.teacher_partition)
+        bank = update_bank(state.bank, batch, student_vectors, teacher_vectors, momentum, axis_name)
+        metrics = {"agreement": jnp.mean(jnp.sum(student_vectors * teacher_vectors, axis=1))}
+        return student_loss + teacher_loss, (CrdState(bank, student_partition, teacher_partition), metrics)
 
     return Distiller(init, loss)
 
 
-def _other_class_sampler(labels: np.ndarray, num_negatives: int):
-    """-> (keys key[b], labels i32[b]) -> i32[b,num_negatives], uniform over the examples of other classes.
+def _other_class_sampler(labels: np.ndarray, num_negatives: int) -> Callable[[Array, Array], Array]:
+    """Returns a function (keys key[b], labels i32[b]) -> i32[b,num_negatives] that draws examples of other classes.
 
-    With the examples in the order of their classes, one class is one gap: a draw from the rest steps over it.
+    The draws are uniform and with replacement. Examples are sorted by class, so that those of one class are a single
+    interval, and a draw at or after its start is shifted by its length.
     """
     counts = np.bincount(labels)
     if np.count_nonzero(counts) < 2:
@@ -100,9 +120,9 @@ def _other_class_sampler(labels: np.ndarray, num_negatives: int):
     starts = (np.cumsum(counts) - counts).astype(np.int32)
     counts = counts.astype(np.int32)
 
-    def draw_row(key, label):
+    def draw_row(key: Array, label: Array) -> Array:
         start, count = jnp.asarray(starts)[label], jnp.asarray(counts)[label]
-        places = jax.random.randint(key, (num_negatives,), 0, len(order) - count)
-        return jnp.asarray(order)[jnp.where(places < start, places, places + count)]
+        drawn = jax.random.randint(key, (num_negatives,), 0, len(order) - count)
+        return jnp.asarray(order)[jnp.where(drawn < start, drawn, drawn + count)]
 
     return jax.vmap(draw_row)

@@ -1,29 +1,38 @@
-"""Distillers that are a pure loss."""
+"""Distillers of pure losses."""
 
 from typing import Protocol
 
-from rdd_jax.core.types import Array, Batch, Distiller, ModelOutput
+from rdd_jax.core.types import Array, Batch, Distiller, Metrics, ModelOutput, Params, State
 
 
 class PureLoss(Protocol):
     """A loss without parameters, state and randomness."""
 
     def __call__(self, student: ModelOutput, teacher: ModelOutput, batch: Batch, axis_name: str | None, /) -> Array:
-        """Returns this device's share f32[] of the loss of a batch; see `core.types.Loss`."""
+        """Computes this device's share f32[] of the loss of a batch; see `core.types.Loss`."""
 
 
 def from_loss(fn: PureLoss, needs_feature_maps: bool = False) -> Distiller:
-    """Lifts a pure loss to a Distiller without parameters and state.
+    """Makes a Distiller without parameters and state of a pure loss.
 
     Args:
         fn: the loss.
         needs_feature_maps: whether it reads the feature maps of student and teacher.
     """
 
-    def init(rng, student_shapes, teacher_shapes):
+    def init(rng: Array, student_shapes: ModelOutput, teacher_shapes: ModelOutput) -> tuple[Params, State]:
         return {}, {}
 
-    def loss(params, state, student, teacher, batch, *, rng, axis_name=None):
+    def loss(
+        params: Params,
+        state: State,
+        student: ModelOutput,
+        teacher: ModelOutput,
+        batch: Batch,
+        *,
+        rng: Array,
+        axis_name: str | None = None,
+    ) -> tuple[Array, tuple[State, Metrics]]:
         return fn(student, teacher, batch, axis_name), (state, {})
 
     return Distiller(init, loss, needs_feature_maps=needs_feature_maps)

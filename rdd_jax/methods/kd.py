@@ -3,10 +3,19 @@
 from rdd_jax.core.types import Array, Batch, Distiller, ModelOutput
 from rdd_jax.losses import logits
 from rdd_jax.methods.from_loss import from_loss
+from rdd_jax.methods.registry import register
 
 
+@register
 def kd(*, temperature: float = 4.0) -> Distiller:
-    """Knowledge distillation (Hinton et al. 2015): the teacher's softened predictions. The recipe weighs it 0.9."""
+    """KL divergence from the teacher's softened predictions (Hinton et al. 2015). Weight 0.9.
+
+    Args:
+        temperature: by which both logits are divided, above 0.
+
+    Raises:
+        ValueError: if the temperature is not above 0.
+    """
     if not temperature > 0:
         raise ValueError(f"kd: temperature must be above 0; got {temperature}")
 

@@ -2,14 +2,16 @@
 
 from rdd_jax.core.types import Array, Batch, Distiller, ModelOutput
 from rdd_jax.losses import features
-from rdd_jax.methods._feature_pairs import paired_maps
+from rdd_jax.methods._feature_pairs import pair_feature_maps
 from rdd_jax.methods.from_loss import from_loss
+from rdd_jax.methods.registry import register
 
 
+@register
 def nst() -> Distiller:
-    """Neuron selectivity transfer (Huang & Wang 2017), summed over the maps after the stem. Weight 50."""
+    """Neuron selectivity transfer (Huang & Wang 2017), summed over the feature maps after the stem. Weight 50."""
 
     def loss(student: ModelOutput, teacher: ModelOutput, batch: Batch, axis_name: str | None) -> Array:
-        return sum(features.neuron_selectivity(*maps) for maps in paired_maps(student, teacher))
+        return sum(features.neuron_selectivity(*maps) for maps in pair_feature_maps(student, teacher))
 
     return from_loss(loss, needs_feature_maps=True)

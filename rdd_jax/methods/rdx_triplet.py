@@ -7,7 +7,7 @@ import numpy as np
 
 from rdd_jax import rdx
 from rdd_jax.core.collectives import all_gather
-from rdd_jax.core.types import Array, Distiller
+from rdd_jax.core.types import Array, Batch, Distiller, Metrics, ModelOutput, Params
 from rdd_jax.losses import contrastive
 from rdd_jax.losses.numerics import l2_normalize
 from rdd_jax.memory import momentum_update
@@ -19,16 +19,23 @@ from rdd_jax.methods._contrastive import (
     check_momentum,
     draw_candidates,
 )
+from rdd_jax.methods.registry import register
 
 
 class RdxTripletState(NamedTuple):
-    """The student's own unit vectors f32[N,d], the mined table, and whether it has been mined, f32[] 0 or 1."""
+    """The state of the triplet loss.
+
+    vectors: f32[N,d], a memory of the student's embeddings, of unit length.
+    table: the mined triplets.
+    mined: f32[], 1 after the first mining, before it 0.
+    """
 
     vectors: Array
     table: rdx.TripletTable
     mined: Array
 
 
+@register
 def rdx_triplet(
     training_labels: np.ndarray,
     *,
@@ -38,21 +45,21 @@ def rdx_triplet(
     block_size: int = 512,
     candidates: int = 0,
 ) -> Distiller:
-    """Pulls an embedding to its strongest teacher-unique neighbour and away from its student-unique one. Weight 0.8.
+    """Pulls embeddings to their strongest teacher-unique neighbour and away from the student-unique one. Weight 0.8.
 
-    Three departures from the release. The embeddings are scaled to unit length, where the release takes distances of
-    raw features, on whose scale the slope of the softplus depends. Positives and negatives come from a memory of the
-    student's embeddings, moved by momentum, where the release embeds both images anew every step, at three times the
-    cost. The loss is 0 until the first refresh, where the release's is the softplus of the distance between two
-    augmentations of the anchor, about log 2.
+    It differs from the release in three ways. Embeddings are scaled to unit length; the release takes distances of raw
+    features, whose scale affects the slope of the softplus. Positives and negatives come from a memory of the student's
+    embeddings; the release embeds both images in every step, at three times the cost. The loss is 0 until the first
+    mining; in the release it is the softplus of the distance between two augmentations of the anchor, about log 2.
 
     Args:
-        training_labels: i32[N], of the whole training set: its length sizes the memory.
-        momentum: share of the old vector kept in the memory.
-        gamma: sharpness of the rank difference.
-        beta: sharpness of the affinities.
-        block_size: rows mined at a time.
-        candidates: how many images, drawn anew at each refresh, alone are ranked and selected; 0: all. At least 2.
+        training_labels: i32[N], the labels of the whole training set; only their number is used.
+        momentum: the share of the old vector in an update of the memory.
+        gamma: the sharpness of the rank difference.
+        beta: the sharpness of the affinities.
+        block_size: the number of rows mined at a time.
+        candidates: the number of images, drawn for each mining, among which neighbours are mined; at least 2, or 0 for
+            all images.
 
     Raises:
         ValueError: for an impossible option.
@@ -60,15 +67,24 @@ def rdx_triplet(
     check_mining("rdx_triplet", gamma=gamma, beta=beta, block_size=block_size)
     check_momentum("rdx_triplet", momentum)
     num_examples = len(check_labels("rdx_triplet", training_labels))
-    check_candidates("rdx_triplet", candidates, least=2, num_examples=num_examples)
+    check_candidates("rdx_triplet", candidates, minimum=2, num_examples=num_examples)
 
-    def init(rng, student_shapes, teacher_shapes):
-        itself = jnp.arange(num_examples, dtype=jnp.int32)
+    def init(rng: Array, student_shapes: ModelOutput, teacher_shapes: ModelOutput) -> tuple[Params, RdxTripletState]:
+        indices = jnp.arange(num_examples, dtype=jnp.int32)
         vectors = jnp.zeros((num_examples, student_shapes.embedding.shape[-1]))
-        table = rdx.TripletTable(itself, itself, jnp.ones((num_examples,)))
+        table = rdx.TripletTable(indices, indices, jnp.ones((num_examples,)))
         return {}, RdxTripletState(vectors, table, jnp.zeros(()))
 
-    def loss(params, state, student, teacher, batch, *, rng, axis_name=None):
+    def loss(
+        params: Params,
+        state: RdxTripletState,
+        student: ModelOutput,
+        teacher: ModelOutput,
+        batch: Batch,
+        *,
+        rng: Array,
+        axis_name: str | None = None,
+    ) -> tuple[Array, tuple[RdxTripletState, Metrics]]:
         anchor = l2_normalize(student.embedding.astype(jnp.float32))
         positives, negatives, weights = (column[batch.indices] for column in state.table)
         value = contrastive.rdx_triplet(
@@ -78,7 +94,14 @@ def rdx_triplet(
         vectors = momentum_update(state.vectors, indices, all_gather(anchor, axis_name), momentum)
         return state.mined * value, (state._replace(vectors=vectors), {})
 
-    def refresh(state, student_embeddings, teacher_embeddings, rng, *, axis_name=None):
+    def refresh(
+        state: RdxTripletState,
+        student_embeddings: Array,
+        teacher_embeddings: Array | rdx.RankedEmbeddings,
+        rng: Array,
+        *,
+        axis_name: str | None = None,
+    ) -> RdxTripletState:
         check_embeddings("rdx_triplet", student_embeddings, teacher_embeddings, num_examples)
         table = rdx.mine_triplets(
             student_embeddings,

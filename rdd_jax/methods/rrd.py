@@ -1,4 +1,4 @@
-"""Relational Representation Distillation (Giakoumoglou & Stathaki 2024): alike in what the memory is alike to."""
+"""Relational Representation Distillation (Giakoumoglou & Stathaki 2024)."""
 
 from typing import NamedTuple
 
@@ -7,21 +7,27 @@ import jax.numpy as jnp
 import numpy as np
 
 from rdd_jax.core.collectives import all_gather
-from rdd_jax.core.types import Array, Batch, Distiller
+from rdd_jax.core.types import Array, Batch, Distiller, Metrics, ModelOutput, Params
 from rdd_jax.losses.contrastive import products, relational_contrast
 from rdd_jax.losses.numerics import l2_normalize
 from rdd_jax.memory import FifoQueue, enqueue, init_queue, momentum_update, random_vectors
 from rdd_jax.methods._contrastive import check_labels, check_options, project
-from rdd_jax.methods._projections import Head, init_head
+from rdd_jax.methods._linear import LinearParams, init_linear
+from rdd_jax.methods.registry import register
 
 
 class RrdState(NamedTuple):
-    """The teacher's vectors, FifoQueue or one f32[N,dim] for every example, and the teacher's fixed random head."""
+    """The state of RRD.
+
+    memory: teacher vectors, a queue or one vector f32[N,dim] for each example.
+    teacher_head: the teacher's projection, which is not trained.
+    """
 
     memory: FifoQueue | Array
-    teacher_head: Head
+    teacher_head: LinearParams
 
 
+@register
 def rrd(
     training_labels: np.ndarray,
     *,
@@ -32,21 +38,21 @@ def rrd(
     memory: str = "queue",
     momentum: float = 0.5,
 ) -> Distiller:
-    """The student's softened similarities to remembered teacher vectors shall be the teacher's. Weight 1.
+    """Matches the student's and the teacher's softened similarities to a memory of teacher vectors. Weight 1.
 
-    The batch is remembered before it is compared, so that each image meets itself (in a queue as long as the global
-    batch). With "momentum" the rows compared
-    are those of the global batch and `num_negatives` drawn from the whole bank, the same for all images of a step;
-    both networks meet the teacher's vectors, where the authors' release has each meet the other's.
+    The global batch enters the memory before the comparison, so that each image is compared with its own vector too (if
+    the queue is as long as the global batch). With `memory="momentum"` the vectors compared with are those of the
+    global batch and `num_negatives` drawn from the whole bank, the same for all images of a step. Both networks are
+    compared with teacher vectors; in the authors' release each is compared with the other's.
 
     Args:
-        training_labels: i32[N], of the whole training set: its length sizes the bank.
+        training_labels: i32[N], the labels of the whole training set; only their number is used.
         dim: d of the projected unit vectors.
-        num_negatives: length of the queue, or rows drawn from the bank.
-        student_temperature: what the student's cosines are divided by.
-        teacher_temperature: what the teacher's are, lower so that the target is sharper.
-        memory: "queue", of the latest teacher vectors, or "momentum", one for every example, moved by momentum.
-        momentum: share of the old vector kept in the bank.
+        num_negatives: the length of the queue, or the number of vectors drawn from the bank.
+        student_temperature: by which the student's cosines are divided.
+        teacher_temperature: by which the teacher's cosines are divided; a lower one makes a sharper target.
+        memory: "queue", of the latest teacher vectors, or "momentum", one vector for each example.
+        momentum: the share of the old vector in an update of the bank.
 
     Raises:
         ValueError: for an impossible option.
@@ -57,35 +63,46 @@ def rrd(
         raise ValueError(f'rrd: memory must be "queue" or "momentum"; got "{memory}"')
     num_examples = len(check_labels("rrd", training_labels))
 
-    def init(rng, student_shapes, teacher_shapes):
+    def init(rng: Array, student_shapes: ModelOutput, teacher_shapes: ModelOutput) -> tuple[Params, RrdState]:
         student_rng, teacher_rng, memory_rng = jax.random.split(rng, 3)
-        # No gradient reaches the teacher's head: among the parameters the optimizer would decay it away.
-        teacher_head = init_head(teacher_rng, teacher_shapes.embedding.shape[-1], dim)
+        # In the state and not among the parameters: it has no gradient, and weight decay would shrink it.
+        teacher_head = init_linear(teacher_rng, teacher_shapes.embedding.shape[-1], dim)
         if memory == "queue":
-            start = init_queue(memory_rng, num_negatives, dim)
+            vectors = init_queue(memory_rng, num_negatives, dim)
         else:
-            start = l2_normalize(random_vectors(memory_rng, num_examples, dim))
-        return init_head(student_rng, student_shapes.embedding.shape[-1], dim), RrdState(start, teacher_head)
+            vectors = l2_normalize(random_vectors(memory_rng, num_examples, dim))
+        return init_linear(student_rng, student_shapes.embedding.shape[-1], dim), RrdState(vectors, teacher_head)
 
-    def remember(remembered: FifoQueue | Array, batch: Batch, vectors: Array, rng: Array, axis_name: str | None):
-        """-> (the memory with the global batch in it, the rows f32[q,dim] to compare with)."""
-        vectors = all_gather(vectors, axis_name)
-        if memory == "queue":
-            queue = enqueue(remembered, vectors)
+    def update_memory(
+        vectors: FifoQueue | Array, batch: Batch, teacher_vectors: Array, rng: Array, axis_name: str | None
+    ) -> tuple[FifoQueue | Array, Array]:
+        """Returns the memory with the global batch in it, and the vectors f32[q,dim] to compare with."""
+        teacher_vectors = all_gather(teacher_vectors, axis_name)
+        if isinstance(vectors, FifoQueue):
+            queue = enqueue(vectors, teacher_vectors)
             return queue, queue.vectors
         indices = all_gather(batch.indices, axis_name)
-        bank = momentum_update(remembered, indices, vectors, momentum)
+        bank = momentum_update(vectors, indices, teacher_vectors, momentum)
         drawn = jax.random.randint(rng, (num_negatives,), 0, num_examples)
         return bank, bank[jnp.concatenate([indices, drawn])]
 
-    def loss(params, state, student, teacher, batch, *, rng, axis_name=None):
-        ours = project(params, student.embedding)
-        theirs = project(state.teacher_head, teacher.embedding)
-        remembered, rows = remember(state.memory, batch, theirs, rng, axis_name)
+    def loss(
+        params: Params,
+        state: RrdState,
+        student: ModelOutput,
+        teacher: ModelOutput,
+        batch: Batch,
+        *,
+        rng: Array,
+        axis_name: str | None = None,
+    ) -> tuple[Array, tuple[RrdState, Metrics]]:
+        student_vectors = project(params, student.embedding)
+        teacher_vectors = project(state.teacher_head, teacher.embedding)
+        vectors, rows = update_memory(state.memory, batch, teacher_vectors, rng, axis_name)
         value = relational_contrast(
-            products(ours, rows), products(theirs, rows), student_temperature, teacher_temperature
+            products(student_vectors, rows), products(teacher_vectors, rows), student_temperature, teacher_temperature
         )
-        metrics = {"agreement": jnp.mean(jnp.sum(ours * theirs, axis=1))}
-        return value, (state._replace(memory=remembered), metrics)
+        metrics = {"agreement": jnp.mean(jnp.sum(student_vectors * teacher_vectors, axis=1))}
+        return value, (state._replace(memory=vectors), metrics)
 
     return Distiller(init, loss)

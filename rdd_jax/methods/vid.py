@@ -1,61 +1,78 @@
-"""Variational Information Distillation (Ahn et al. 2019): the student's maps shall tell the teacher's."""
+"""Variational Information Distillation (Ahn et al. 2019): the mutual information of feature maps, bounded below."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rdd_jax.core.types import Array, Distiller
+from rdd_jax.core.types import Array, Batch, Distiller, Metrics, ModelOutput, Params, State
 from rdd_jax.losses.features import match_sizes, variational_information
-from rdd_jax.methods._feature_pairs import paired_maps
-from rdd_jax.methods._projections import Head, init_head, linear
+from rdd_jax.methods._feature_pairs import pair_feature_maps
+from rdd_jax.methods._linear import LinearParams, apply_linear, init_linear
+from rdd_jax.methods.registry import register
 
-_LEAST_VARIANCE = 1e-5
+_MIN_VARIANCE = 1e-5
 
 
+@register
 def vid(*, initial_variance: float = 5.0) -> Distiller:
-    """For each pair of maps, a Gaussian whose mean is three 1x1 convolutions of the student's map. Weight 1.
+    """Likelihood of the teacher's maps under Gaussians predicted from the student's maps. Weight 1.
+
+    The mean of a Gaussian is a network of three 1x1 convolutions; its variances, one per channel, are trained too.
 
     Args:
-        initial_variance: of every channel of the teacher, before it is trained.
+        initial_variance: of every channel.
 
     Raises:
-        ValueError: where the variance is not above 1e-5, below which none may fall.
+        ValueError: if the variance is not above 1e-5, the lower bound of the trained variances.
     """
-    if not initial_variance > _LEAST_VARIANCE:
-        raise ValueError(f"vid: initial_variance must be above {_LEAST_VARIANCE}; got {initial_variance}")
+    if not initial_variance > _MIN_VARIANCE:
+        raise ValueError(f"vid: initial_variance must be above {_MIN_VARIANCE}; got {initial_variance}")
 
-    def init(rng, student_shapes, teacher_shapes):
-        pairs = paired_maps(student_shapes, teacher_shapes)
+    def init(rng: Array, student_shapes: ModelOutput, teacher_shapes: ModelOutput) -> tuple[Params, State]:
+        pairs = pair_feature_maps(student_shapes, teacher_shapes)
+        keys = jax.random.split(rng, len(pairs))
         return {
-            f"map{place}": _init_gaussian(key, ours.shape[-1], theirs.shape[-1], initial_variance)
-            for place, (key, (ours, theirs)) in enumerate(zip(jax.random.split(rng, len(pairs)), pairs, strict=True))
+            f"map{i}": _init_gaussian(key, student_map.shape[-1], teacher_map.shape[-1], initial_variance)
+            for i, (key, (student_map, teacher_map)) in enumerate(zip(keys, pairs, strict=True))
         }, {}
 
-    def loss(params, state, student, teacher, batch, *, rng, axis_name=None):
+    def loss(
+        params: Params,
+        state: State,
+        student: ModelOutput,
+        teacher: ModelOutput,
+        batch: Batch,
+        *,
+        rng: Array,
+        axis_name: str | None = None,
+    ) -> tuple[Array, tuple[State, Metrics]]:
         total = jnp.zeros(())
-        for place, maps in enumerate(paired_maps(student, teacher)):
-            ours, theirs = match_sizes(*maps)
-            gaussian = params[f"map{place}"]
-            variance = jax.nn.softplus(gaussian["raw_variance"]) + _LEAST_VARIANCE
-            total += variational_information(_mean(gaussian["regressor"], ours), variance, theirs)
+        for i, maps in enumerate(pair_feature_maps(student, teacher)):
+            student_map, teacher_map = match_sizes(*maps)
+            gaussian = params[f"map{i}"]
+            variance = jax.nn.softplus(gaussian["raw_variance"]) + _MIN_VARIANCE
+            mean = _predict_mean(gaussian["regressor"], student_map)
+            total += variational_information(mean, variance, teacher_map)
         return total, (state, {})
 
     return Distiller(init, loss, needs_feature_maps=True)
 
 
-def _init_gaussian(rng: Array, inputs: int, outputs: int, variance: float) -> dict[str, Head | Array]:
+def _init_gaussian(rng: Array, inputs: int, outputs: int, variance: float) -> Params:
+    """Initialises the convolutions of the mean and the raw variance f32[outputs] of one pair of maps."""
     widths = (inputs, outputs, outputs, outputs)
     regressor = {
-        f"conv{place}": init_head(key, *widths[place : place + 2], use_bias=False)
-        for place, key in enumerate(jax.random.split(rng, 3))
+        f"conv{i}": init_linear(key, *widths[i : i + 2], use_bias=False)
+        for i, key in enumerate(jax.random.split(rng, 3))
     }
-    # Softplus turned round: the variance stays above 0 however it is trained.
-    excess = variance - _LEAST_VARIANCE
-    raw = excess + np.log(-np.expm1(-excess))
-    return {"regressor": regressor, "raw_variance": jnp.full((outputs,), raw, jnp.float32)}
+    # The inverse of softplus, which keeps the variance above the minimum in training.
+    excess = variance - _MIN_VARIANCE
+    raw_variance = excess + np.log(-np.expm1(-excess))
+    return {"regressor": regressor, "raw_variance": jnp.full((outputs,), raw_variance, jnp.float32)}
 
 
-def _mean(regressor: dict[str, Head], student_map: Array) -> Array:
-    hidden = jax.nn.relu(linear(regressor["conv0"], student_map))
-    hidden = jax.nn.relu(linear(regressor["conv1"], hidden))
-    return linear(regressor["conv2"], hidden)
+def _predict_mean(regressor: dict[str, LinearParams], student_map: Array) -> Array:
+    """Maps f32[b,h,w,inputs] to f32[b,h,w,outputs]."""
+    hidden = jax.nn.relu(apply_linear(regressor["conv0"], student_map))
+    hidden = jax.nn.relu(apply_linear(regressor["conv1"], hidden))
+    return apply_linear(regressor["conv2"], hidden)

@@ -1,56 +1,75 @@
-"""Sums of methods are methods."""
+"""Weighted sums of distillation methods, which are methods again."""
 
 import zlib
 
 import jax
 import jax.numpy as jnp
 
-from rdd_jax.core.types import Distiller
+from rdd_jax.core.types import Array, Batch, Distiller, Metrics, ModelOutput, Params, State
+from rdd_jax.rdx.ranking import RankedEmbeddings
 
 
 def weighted_sum(terms: dict[str, tuple[float, Distiller]]) -> Distiller:
-    """The Distiller whose loss is the weighted sum of the terms' losses: sum_m weight_m * L_m.
+    """Makes the Distiller whose loss is the sum over m of weight_m * L_m.
 
-    Params and state are keyed by the terms' names; metrics are "<name>/loss" (before its weight) and "<name>/<key>".
+    Parameters and state are keyed by the names of the terms. Metrics are "<name>/loss", before its weight, and
+    "<name>/<key>". The random draws of a term depend on its name and not on the other terms.
 
     Args:
         terms: {name: (weight, distiller)}.
 
     Raises:
-        ValueError: where there is no term.
+        ValueError: if there is no term.
     """
     if not terms:
         raise ValueError("weighted_sum needs at least one term")
 
-    def init(rng, student_shapes, teacher_shapes):
+    def init(
+        rng: Array, student_shapes: ModelOutput, teacher_shapes: ModelOutput
+    ) -> tuple[dict[str, Params], dict[str, State]]:
         parts = {
-            name: distiller.init(_named(rng, name), student_shapes, teacher_shapes)
+            name: distiller.init(_key_for(rng, name), student_shapes, teacher_shapes)
             for name, (_, distiller) in terms.items()
         }
         params = {name: part[0] for name, part in parts.items()}
         return params, {name: part[1] for name, part in parts.items()}
 
-    def loss(params, state, student, teacher, batch, *, rng, axis_name=None):
+    def loss(
+        params: dict[str, Params],
+        state: dict[str, State],
+        student: ModelOutput,
+        teacher: ModelOutput,
+        batch: Batch,
+        *,
+        rng: Array,
+        axis_name: str | None = None,
+    ) -> tuple[Array, tuple[dict[str, State], Metrics]]:
         total, states, metrics = jnp.zeros(()), {}, {}
         for name, (weight, distiller) in terms.items():
             value, (states[name], own_metrics) = distiller.loss(
-                params[name], state[name], student, teacher, batch, rng=_named(rng, name), axis_name=axis_name
+                params[name], state[name], student, teacher, batch, rng=_key_for(rng, name), axis_name=axis_name
             )
             total += weight * value
             metrics |= {f"{name}/{key}": metric for key, metric in ({"loss": value} | own_metrics).items()}
         return total, (states, metrics)
 
-    def refresh(state, student_embeddings, teacher_embeddings, rng, *, axis_name=None):
+    def refresh(
+        state: dict[str, State],
+        student_embeddings: Array,
+        teacher_embeddings: Array | RankedEmbeddings,
+        rng: Array,
+        *,
+        axis_name: str | None = None,
+    ) -> dict[str, State]:
+        embeddings = student_embeddings, teacher_embeddings
         return {
-            name: state[name]
-            if distiller.refresh is None
-            else distiller.refresh(
-                state[name], student_embeddings, teacher_embeddings, _named(rng, name), axis_name=axis_name
-            )
+            name: distiller.refresh(state[name], *embeddings, _key_for(rng, name), axis_name=axis_name)
+            if distiller.refresh
+            else state[name]
             for name, (_, distiller) in terms.items()
         }
 
-    def histograms(state):
+    def histograms(state: dict[str, State]) -> dict[str, Array]:
         return {
             f"{name}/{key}": values
             for name, (_, distiller) in terms.items()
@@ -62,6 +81,6 @@ def weighted_sum(terms: dict[str, tuple[float, Distiller]]) -> Distiller:
     return Distiller(init, loss, refresh if mines else None, needs_maps, histograms)
 
 
-def _named(rng, name: str):
-    """A key of the name's own, so that a further term changes no other term's draws."""
+def _key_for(rng: Array, name: str) -> Array:
+    """Derives a key from the term's name, so that adding a term does not change the draws of the others."""
     return jax.random.fold_in(rng, zlib.crc32(name.encode()))

@@ -72,7 +72,7 @@ class TeacherOptions(TeacherCacheOptions):
 
 def _cross_entropy_alone() -> dict[str, dict[str, Any]]:
     """Every method with its default options; all weights but that of cross-entropy are 0."""
-    weights = {methods.LABELS_ALONE: 1.0}
+    weights = {methods.CROSS_ENTROPY: 1.0}
     return {name: {"weight": weights.get(name, 0.0), **methods.options(name)} for name in methods.METHODS}
 
 

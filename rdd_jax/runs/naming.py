@@ -68,7 +68,7 @@ def shared_folder(workdir: Path) -> Path:
 
 def needs_teacher(config: RunConfig) -> bool:
     """Tells whether methods or sampler use a teacher: cross-entropy alone, of the usual batches, does not."""
-    return methods.label(config.distill) != methods.LABELS_ALONE or config.sampler.kind in samplers.RANKED
+    return methods.label(config.distill) != methods.CROSS_ENTROPY or config.sampler.kind in samplers.RANKED
 
 
 def teacher_place(config: RunConfig, workdir: Path) -> Path | None:

@@ -193,7 +193,7 @@ def _teaching(
     folder: Path,
 ) -> tuple[Teach | None, GiveLessons]:
     """How a step has the teacher's outputs, and what an epoch's steps have them from."""
-    if not teacher or methods.label(config.distill) == methods.LABELS_ALONE:
+    if not teacher or methods.label(config.distill) == methods.CROSS_ENTROPY:
         return None, lambda first_step, batches, on_batch=None: ({}, {})
     model, variables = teacher
     if config.teacher.cache == "none":

@@ -53,7 +53,7 @@ def _check_names(config: RunConfig) -> None:
     labels = np.arange(info.num_train) % info.num_classes
     distiller = methods.from_options(config.distill, labels)
     label = methods.label(config.distill)
-    if label != methods.LABELS_ALONE and not config.teacher.name:
+    if label != methods.CROSS_ENTROPY and not config.teacher.name:
         raise ValueError(f"{label} needs a teacher: set --config.teacher.name")
     if config.teacher.checkpoint and not config.teacher.name:
         raise ValueError("teacher.checkpoint says where the teacher is, and not what: set --config.teacher.name")

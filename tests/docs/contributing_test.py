@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from pages import CONTRIBUTING, section
+from program import ROOT
 from tiny import LABELS, compiled, start
 
 from rdd_jax import methods, models
@@ -35,10 +36,11 @@ def follow(heading, folder):
 
 
 def test_a_method_is_added_by_the_steps(tmp_path, monkeypatch):
-    modules, (registered,) = follow("Add a method", tmp_path)
-    new = eval(registered, vars(modules["rdd_jax/methods/logit_regression.py"]))
-    for name, method in new.items():
-        monkeypatch.setitem(methods.METHODS, name, method)
+    monkeypatch.setitem(methods.METHODS, "logit_regression", None)  # Removed at the end of the test.
+    modules, (imported,) = follow("Add a method", tmp_path)
+    lines = (ROOT / "rdd_jax" / "methods" / "__init__.py").read_text()
+    assert imported.replace("logit_regression", "kd") in lines
+    assert methods.METHODS["logit_regression"] is modules["rdd_jax/methods/logit_regression.py"].logit_regression
 
     config = modules["configs/logit_regression.py"].get_config("digits")
     assert methods.label(config.distill) == "logit_regression"

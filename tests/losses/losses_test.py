@@ -10,7 +10,7 @@ from golden import LOSSES, MEMORY, assert_close, assert_same_gradient, normal, v
 
 from rdd_jax.losses import contrastive, logits, relational
 from rdd_jax.memory import MemoryBank, momentum_update
-from rdd_jax.methods._contrastive import project, settle_normalizer
+from rdd_jax.methods._contrastive import init_partition_constant, project
 
 
 def uniform(*shape):
@@ -88,7 +88,7 @@ def test_contrast_with_the_bank_matches_golden(method, scores_of):
         total, settled = 0.0, []
         for direction, (rows, other, normalizer) in enumerate(zip(queries, reversed(bank), normalizers, strict=True)):
             scores = scores_of(rows, other, indices, 0.07)
-            settled.append(settle_normalizer(normalizer, scores, jnp.ones_like(scores), len(other), None))
+            settled.append(init_partition_constant(normalizer, scores, jnp.ones_like(scores), len(other), None))
             scores = scores / settled[-1]
             value = contrastive.nce(scores[:, 0], scores[:, 1:], num_examples=len(other), anchor_weights=weights)
             total += value if method == "crd" or direction == 0 else 0.0

@@ -148,16 +148,16 @@ def test_rdd_in_both_directions_trains_the_teachers_head():
     )
     assert_close(value, sum(parts))
     assert np.abs(gradients["teacher"]["kernel"]).max() > 0
-    assert after.teacher_normalizer > 0
+    assert after.teacher_partition > 0
 
 
-def test_rdd_keeps_the_first_normalizer():
+def test_rdd_keeps_the_first_partition_constant():
     distiller, params, state = scene()
     step = compiled(distiller)
     first = step(params, state)[2]
     second = step(params, first)[2]
-    assert first.student_normalizer > 0
-    assert second.student_normalizer == first.student_normalizer
+    assert first.student_partition > 0
+    assert second.student_partition == first.student_partition
     assert not np.allclose(first.bank.teacher, second.bank.teacher)
 
 

@@ -10,8 +10,8 @@ from tiny import STUDENT, TEACHER, compiled, create, outputs, refreshed, start
 
 from rdd_jax.losses import features as feature
 from rdd_jax.losses import relational
-from rdd_jax.methods._feature_pairs import paired_maps
-from rdd_jax.methods._projections import linear
+from rdd_jax.methods._feature_pairs import pair_feature_maps
+from rdd_jax.methods._linear import apply_linear
 
 assert_close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
 
@@ -28,12 +28,12 @@ assert_close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-
 def test_maps_are_paired_by_depth_the_deepest_always(depths, pairs):
     student, teacher = (outputs(0, 6, side=32, depth=depth) for depth in depths)
     # A tiny network's map number i is i channels wider than its first.
-    assert [(ours.shape[-1] - 6, theirs.shape[-1] - 6) for ours, theirs in paired_maps(student, teacher)] == pairs
+    assert [(ours.shape[-1] - 6, theirs.shape[-1] - 6) for ours, theirs in pair_feature_maps(student, teacher)] == pairs
 
 
 def test_a_network_without_maps_is_named():
     with pytest.raises(ValueError, match="maps after the stem of both networks; got 0 and 4"):
-        paired_maps(outputs(0, 6, depth=1), TEACHER)
+        pair_feature_maps(outputs(0, 6, depth=1), TEACHER)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_a_network_without_maps_is_named():
 )
 def test_losses_of_maps_are_summed_over_the_pairs(name, options, expected):
     value, (_, rows), _, _ = compiled(create(name, **options))(*start(create(name, **options)))
-    assert_close(value, sum(expected(*maps) for maps in paired_maps(STUDENT, TEACHER)))
+    assert_close(value, sum(expected(*maps) for maps in pair_feature_maps(STUDENT, TEACHER)))
     assert [x.any() for x in rows.feature_maps] == [False, True, True, True]
     assert not rows.embedding.any()
 
@@ -91,12 +91,12 @@ def test_vid_starts_with_any_variance(variance):
 def test_vid_is_the_likelihood_of_all_pairs():
     distiller = create("vid", initial_variance=2.0)
     params, state = start(distiller)
-    pairs = [feature.match_sizes(*maps) for maps in paired_maps(STUDENT, TEACHER)]
+    pairs = [feature.match_sizes(*maps) for maps in pair_feature_maps(STUDENT, TEACHER)]
     assert len(pairs) == len(params) == 3
     expected = 0.0
     for (ours, theirs), gaussian in zip(pairs, params.values(), strict=True):
         for name in ("conv0", "conv1", "conv2"):
-            ours = linear(gaussian["regressor"][name], ours if name == "conv0" else jax.nn.relu(ours))
+            ours = apply_linear(gaussian["regressor"][name], ours if name == "conv0" else jax.nn.relu(ours))
         expected += 0.5 * np.mean(np.square(ours - theirs) / 2.0 + np.log(2.0))
     assert_close(compiled(distiller)(params, state)[0], expected)
 
@@ -105,7 +105,7 @@ def test_vid_trains_the_variance_to_the_mean_squared_error():
     """Of a Gaussian the likelihood is greatest there: a smaller variance shall grow, a greater one shrink."""
     distiller = create("vid")
     params, state = start(distiller)
-    _, theirs = feature.match_sizes(*paired_maps(STUDENT, TEACHER)[0])
+    _, theirs = feature.match_sizes(*pair_feature_maps(STUDENT, TEACHER)[0])
     zero = jax.tree.map(jnp.zeros_like, params["map0"]["regressor"])
     error = np.mean(np.square(theirs), axis=(0, 1, 2))
     for factor, sign in ((0.5, -1), (1.0, 0), (2.0, 1)):

@@ -1,6 +1,7 @@
 """Every method keeps the contract of `Distiller`, and so do sums of them; methods by name."""
 
 import functools
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +42,13 @@ def assert_finite(tree):
 # What holds for every method.
 
 every_method = pytest.mark.parametrize("name", methods.METHODS)
+
+
+def test_every_file_of_a_method_is_registered_and_exported():
+    shared = {"from_loss", "registry", "weighted_sum"}
+    files = {path.stem for path in Path(methods.__file__).parent.glob("[!_]*.py")} - shared
+    assert files == methods.METHODS.keys()
+    assert all(getattr(methods, name) is factory for name, factory in methods.METHODS.items())
 
 
 @every_method
