@@ -115,7 +115,7 @@ def _compare(experiment: Experiment, seed: int, workdir: Path, epochs: Sequence[
     """Compares the table in use with a new one at the end of each epoch; returns those of `compare_tables`."""
     shapes = jax.eval_shape(experiment.init, seed)
     embed = experiment.embed(experiment.student)
-    teacher = experiment.embed(experiment.teacher.model)(experiment.teacher.variables, experiment.train.images)
+    teacher = experiment.embed(experiment.teacher.model)(experiment.teacher.variables, experiment.train)
     found = []
     with Checkpoints(workdir, keep_all=True) as checkpoints:
         steps = [experiment.epoch_starts[epoch] for epoch in epochs]
@@ -126,13 +126,13 @@ def _compare(experiment: Experiment, seed: int, workdir: Path, epochs: Sequence[
             )
         for step in tqdm.tqdm(steps, desc=workdir.name, unit="epoch"):
             state = checkpoints.restore(shapes, step)
-            fresh = experiment.mine(state, embed(state.student, experiment.train.images), teacher)
+            fresh = experiment.mine(state, embed(state.student, experiment.train), teacher)
             found.append(compare_tables(_table(state), _table(fresh)))
     return found
 
 
 def _table(state: TrainState) -> ContrastTable:
-    leaves = jax.tree.leaves(state.distiller, is_leaf=lambda node: isinstance(node, ContrastTable))
+    leaves = jax.tree.leaves(state.distiller_state, is_leaf=lambda node: isinstance(node, ContrastTable))
     return next(leaf for leaf in leaves if isinstance(leaf, ContrastTable))
 
 

@@ -12,11 +12,12 @@ import numpy as np
 
 from rdd_jax import methods, models, rdx
 from rdd_jax.core import devices
-from rdd_jax.data import augmentation, datasets
+from rdd_jax.data import augmentation, datasets, pipeline
+from rdd_jax.data.pipeline import DeviceDataset
 from rdd_jax.data.samplers import epoch_batches
-from rdd_jax.steps import teacher as teaching
 from rdd_jax.steps import train_state
 from rdd_jax.steps.optimizer import sgd
+from rdd_jax.steps.teacher import TeacherOutputs, cached_teacher, online_teacher
 from rdd_jax.steps.train_state import TrainState
 from rdd_jax.steps.train_step import make_train_call, make_train_step
 
@@ -33,7 +34,8 @@ class TrainStep:
         self,
         call: Callable[..., tuple[TrainState, dict[str, Any]]],
         state: TrainState,
-        constants: tuple[Any, ...],
+        train: DeviceDataset,
+        teacher: Any,
         batches: np.ndarray,
         *,
         steps_per_call: int,
@@ -44,14 +46,16 @@ class TrainStep:
         Args:
             call: of `make_train_call`, over the devices.
             state: replicated.
-            constants: the teacher's variables or outputs, images and labels, replicated.
+            train: the images and labels.
+            teacher: the teacher's variables or outputs, replicated.
             batches: indices i32[steps,b] of an epoch, which is repeated.
             steps_per_call: updates in one call.
             multiply_adds: of the networks in one update.
         """
         self.state = state
         self.multiply_adds = multiply_adds
-        self._constants = constants
+        self._train = train
+        self._teacher = teacher
         self._call = call
         self._batches = batches
         self._steps_per_call = steps_per_call
@@ -60,8 +64,9 @@ class TrainStep:
     def __call__(self) -> tuple[int, dict[str, Any]]:
         """Returns the number of updates so far, and their mean loss and accuracy."""
         steps = np.arange(self._position, self._position + self._steps_per_call)
-        rows = devices.split_over_devices(np.take(self._batches, steps, axis=0, mode="wrap"))
-        self.state, progress = self._call(self.state, *self._constants, rows, np.int32(self._steps_per_call))
+        indices = np.take(self._batches, steps, axis=0, mode="wrap")
+        (batches,) = self._train.train_batches([indices], self._position, self._steps_per_call)
+        self.state, progress = self._call(self.state, batches, self._teacher, np.int32(self._steps_per_call))
         self._position += self._steps_per_call
         jax.block_until_ready(self.state)
         return int(self.state.step), progress
@@ -119,35 +124,37 @@ def train_step(
     distiller = methods.from_options(options, labels)
     optimizer = sgd(lambda step: config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay)
     create = jax.jit(lambda seed: train_state.create(seed, info.image_shape, student, teacher, distiller, optimizer))
-    teach = teaching.remembered if cached else teaching.live(teacher)
-    step = make_train_step(student, teach, distiller, optimizer, _augment(config, info), axis_name=devices.AXIS)
+    train = pipeline.put(images, labels)
+    teacher_fn = cached_teacher if cached else online_teacher(teacher)
+    step = make_train_step(student, teacher_fn, distiller, optimizer, _augment(config, info), axis_name=devices.AXIS)
     runs_teacher = not cached and methods.label(options) != methods.CROSS_ENTROPY
     cost = 3 * _multiply_adds(student, info.image_shape) + runs_teacher * _multiply_adds(teacher, info.image_shape)
     return TrainStep(
         devices.data_parallel(
-            make_train_call(step, steps_per_call), in_axes=(None, None, None, None, 0, None), donated=(0,)
+            make_train_call(step, steps_per_call), in_axes=(None, train.in_axes, None, None), donated=(0,)
         ),
         devices.replicate(create(0)),
-        devices.replicate((_knowledge(teacher, info, cached), images, labels)),
+        train,
+        devices.replicate(_teacher_input(teacher, info, cached)),
         epoch_batches(info.num_train, batch_size, seed=0, epoch=0),
         steps_per_call=steps_per_call,
         multiply_adds=cost * batch_size,
     )
 
 
-def _augment(config: ml_collections.ConfigDict, info: datasets.DatasetInfo) -> Callable[..., Any]:
+def _augment(config: ml_collections.ConfigDict, info: datasets.DatasetInfo) -> augmentation.Augmentation:
     channels = info.image_shape[-1]
     normalize = partial(augmentation.normalize, mean=(0.5,) * channels, std=(0.25,) * channels)
-    return augmentation.Views(config.augment.pad, config.augment.flip, normalize).show_random
+    return augmentation.Augmentation(config.augment.pad, config.augment.flip, normalize)
 
 
-def _knowledge(teacher: nn.Module, info: datasets.DatasetInfo, cached: bool) -> Any:
+def _teacher_input(teacher: nn.Module, info: datasets.DatasetInfo, cached: bool) -> Any:
     """Returns random variables of the teacher, or zeros as its outputs for all training images."""
     if not cached:
         return jax.jit(lambda: models.init(teacher, jax.random.key(1), info.image_shape))()
     outputs = train_state.output_shapes(teacher, info.image_shape)
     shapes = [(info.num_train, x.shape[-1]) for x in (outputs.logits, outputs.embedding)]
-    return teaching.Lessons(*(np.zeros(shape, np.float32) for shape in shapes))
+    return TeacherOutputs(*(np.zeros(shape, np.float32) for shape in shapes))
 
 
 def _multiply_adds(network: nn.Module, image_shape: tuple[int, int, int]) -> int:

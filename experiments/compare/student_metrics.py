@@ -122,7 +122,7 @@ def fit_images(images: np.ndarray, image_shape: tuple[int, int, int]) -> np.ndar
 def _embedder(network: TrainedModel, dataset: datasets.Dataset) -> Embed:
     """Returns the network in evaluation mode, for images normalised as its training images were."""
     embed = make_embed(network.model, make_input_normalizer(dataset))
-    return lambda images: np.asarray(embed(network.variables, pipeline.place(images)), np.float32)
+    return lambda images: np.asarray(embed(network.variables, pipeline.put(images)), np.float32)
 
 
 def _is_degenerate(embeddings: np.ndarray) -> bool:

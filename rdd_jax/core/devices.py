@@ -28,19 +28,20 @@ def replicate(tree: Any) -> Any:
 
 
 def data_parallel(
-    fn: Callable[..., Any], *, in_axes: tuple[int | None, ...], donated: tuple[int, ...] = ()
+    fn: Callable[..., Any], *, in_axes: tuple[Any, ...], donated: tuple[int, ...] = ()
 ) -> Callable[..., Any]:
     """Compiles a function of one device to run on all local devices.
 
     Args:
         fn: a function whose outputs are the same on all devices, because it reduces or gathers over `AXIS`.
-        in_axes: for each argument 0, if its leading axis is split over the devices, or None, if it is replicated.
+        in_axes: for each argument 0, if its leading axis is split over the devices, or None, if it is replicated; a
+            pytree of these for an argument that has parts of both kinds.
         donated: the positions of the arguments whose buffers the outputs may reuse.
 
     Returns:
         A function of the split and replicated arguments. Its outputs are replicated.
     """
-    if 0 in in_axes:
+    if 0 in jax.tree.leaves(in_axes):
         return jax.pmap(fn, axis_name=AXIS, in_axes=in_axes, out_axes=None, donate_argnums=donated)
     # pmap requires a split argument, so each device is passed its number, which is not used.
     numbered = data_parallel(

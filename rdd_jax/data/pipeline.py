@@ -1,117 +1,217 @@
-"""How the devices come by images: they have all of them, or are sent those of each batch."""
+"""The input pipeline: hands the compiled functions the batches of one split, from device memory or from the host."""
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
+import jax
 import numpy as np
 
 from rdd_jax.core import devices
-from rdd_jax.core.types import Array, OnBatch
+from rdd_jax.core.types import Array, Batch, OnBatch
 from rdd_jax.data.streaming import Stream
 
 EVALUATION_BATCH = 500
+_STREAMED_BYTES = 2**26  # The most bytes of streamed images that one call is sent.
 
 
-class Resident:
-    """Images uint8[n,h,w,c] that live whole on every device; its functions look up what they need."""
+class Batches(Protocol):
+    """The batches of one call of a compiled function: a pytree that is passed to it."""
 
-    in_axis = None  # Of the images, where a function is mapped over the devices.
+    def batch(self, step: Array | int) -> Batch:
+        """Returns this device's rows of batch number `step`; for use inside the compiled function.
 
-    def __init__(self, images: Array):
-        self._images = images
-
-    @staticmethod
-    def of_step(images: Array, step: Array) -> Array:
-        """Inside a call of several steps: what one of them is given."""
-        return images
-
-    @staticmethod
-    def rows(images: Array, indices: Array) -> Array:
-        """Inside a step: the images uint8[b,h,w,c] at positions i32[b]."""
-        return images[indices]
-
-    def evaluated(self, places: np.ndarray) -> Iterator[Any]:
-        """What a function is given for each batch of positions i32[batches,local devices,b], to evaluate a network."""
-        for _ in places:
-            yield self._images
-
-    def trained(self, first_step: int, calls: Sequence[np.ndarray], steps_per_call: int) -> Iterator[Any]:
-        """What each call is given: the batches of positions i32[<=steps_per_call,rows] from update `first_step` on."""
-        for _ in calls:
-            yield self._images
+        Returns:
+            inputs uint8[b,h,w,c], not augmented; labels i32[b]; indices i32[b].
+        """
 
 
-class Streamed:
-    """Images that come from the host with each batch: every device gets its own rows, uint8[b,h,w,c]."""
+class IndexedBatches(NamedTuple):
+    """Batches of a `DeviceDataset`, whose rows are gathered inside the compiled function.
 
-    in_axis = 0
+    images: uint8[n,h,w,c], of the whole split.
+    labels: i32[n], of the whole split.
+    indices: i32[steps,b], positions in the split. For all local devices: i32[local devices,steps,b].
+    """
 
-    def __init__(self, stream: Stream):
+    images: Array
+    labels: Array
+    indices: Array | np.ndarray
+
+    def batch(self, step: Array | int) -> Batch:
+        """See `Batches`."""
+        indices = self.indices[step]
+        return Batch(self.images[indices], self.labels[indices], indices)
+
+
+class HostBatches(NamedTuple):
+    """Batches of a `StreamedDataset`, which the host has read.
+
+    stacked: inputs uint8[steps,b,h,w,c], labels i32[steps,b], indices i32[steps,b]. For all local devices each has a
+        further leading axis.
+    """
+
+    stacked: Batch
+
+    def batch(self, step: Array | int) -> Batch:
+        """See `Batches`."""
+        return jax.tree.map(lambda rows: rows[step], self.stacked)
+
+
+class PipelineDataset(Protocol):
+    """The images and labels of one split, as training, evaluation and mining read them.
+
+    labels: i32[n].
+    is_streamed: whether images are read when they are needed.
+    in_axes: the axes of its `Batches` for `devices.data_parallel`; a hashable pytree.
+    """
+
+    labels: Array | np.ndarray
+    is_streamed: bool
+    in_axes: Any
+
+    def __len__(self) -> int: ...
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Height, width and channels."""
+
+    def take(self, positions: np.ndarray) -> "DeviceDataset":
+        """Puts the images at positions i[m], as they are evaluated, on the devices."""
+
+    def limit_steps(self, steps: int, batch_size: int) -> int:
+        """Reduces a number of steps per call to one whose images fit into one transfer to the devices."""
+
+    def train_batches(self, calls: Sequence[np.ndarray], first_step: int, steps_per_call: int) -> Iterator[Batches]:
+        """Yields the batches of each call.
+
+        Args:
+            calls: positions i32[steps,rows] of the global batches of each call, at most `steps_per_call` of them.
+            first_step: the update that takes the first batch.
+            steps_per_call: to so many steps the batches of a call are padded.
+        """
+
+    def evaluation_batches(self, on_batch: OnBatch | None = None) -> Iterator[Batches]:
+        """Yields the whole split in order, one batch at a time; indices are -1 behind the last image.
+
+        `on_batch` is called when the next batch is asked for: the work on the batch before has then been started.
+        """
+
+
+@dataclass(frozen=True)
+class DeviceDataset:
+    """A split that is kept whole on every device: images uint8[n,h,w,c] and labels i32[n], both replicated."""
+
+    images: Array
+    labels: Array
+    is_streamed = False
+    in_axes = IndexedBatches(images=None, labels=None, indices=0)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """See `PipelineDataset`."""
+        return self.images.shape[1:]
+
+    def take(self, positions: np.ndarray) -> "DeviceDataset":
+        """See `PipelineDataset`."""
+        return put(self.images[positions], self.labels[positions])
+
+    def limit_steps(self, steps: int, batch_size: int) -> int:
+        """See `PipelineDataset`: no images are sent."""
+        return steps
+
+    def train_batches(self, calls: Sequence[np.ndarray], first_step: int, steps_per_call: int) -> Iterator[Batches]:
+        """See `PipelineDataset`."""
+        for indices in calls:
+            yield IndexedBatches(self.images, self.labels, devices.split_over_devices(_padded(indices, steps_per_call)))
+
+    def evaluation_batches(self, on_batch: OnBatch | None = None) -> Iterator[Batches]:
+        """See `PipelineDataset`."""
+        batches = devices.padded_index_batches(len(self), EVALUATION_BATCH)
+        for number, indices in enumerate(batches, start=1):
+            yield IndexedBatches(self.images, self.labels, indices[:, None])
+            _report(on_batch, number, len(batches), len(self))
+
+
+class StreamedDataset:
+    """A split whose images the host reads ahead of the devices, and sends with each batch.
+
+    Args:
+        stream: reads the images.
+        labels: i32[n].
+    """
+
+    is_streamed = True
+    in_axes = HostBatches(stacked=0)
+
+    def __init__(self, stream: Stream, labels: np.ndarray):
+        self.labels = labels
         self._stream = stream
 
-    @staticmethod
-    def of_step(images: Array, step: Array) -> Array:
-        """As of `Resident`; images is uint8[steps,b,h,w,c]."""
-        return images[step]
+    def __len__(self) -> int:
+        return len(self._stream)
 
-    @staticmethod
-    def rows(images: Array, indices: Array) -> Array:
-        """As of `Resident`."""
-        return images
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """See `PipelineDataset`."""
+        return self._stream.shape[1:]
 
-    def evaluated(self, places: np.ndarray) -> Iterator[np.ndarray]:
-        """As of `Resident`: uint8[local devices,b,h,w,c]."""
-        batches, devices, rows = places.shape
-        for images in self._stream.evaluated(places.reshape(batches, -1)):
-            yield images.reshape(devices, rows, *images.shape[1:])
+    def take(self, positions: np.ndarray) -> DeviceDataset:
+        """See `PipelineDataset`."""
+        return put(self._stream[positions], self.labels[positions])
 
-    def trained(self, first_step: int, calls: Sequence[np.ndarray], steps_per_call: int) -> Iterator[np.ndarray]:
-        """As of `Resident`: uint8[local devices,steps_per_call,b,h,w,c], black behind the last step of a call."""
-        batches = np.concatenate(calls)
-        own = devices.split_over_devices(batches)
+    def limit_steps(self, steps: int, batch_size: int) -> int:
+        """See `PipelineDataset`."""
+        return max(1, min(steps, _STREAMED_BYTES // (batch_size * int(np.prod(self.image_shape)))))
+
+    def train_batches(self, calls: Sequence[np.ndarray], first_step: int, steps_per_call: int) -> Iterator[Batches]:
+        """See `PipelineDataset`. Images are black behind the last step of a call."""
+        every = np.concatenate(calls)
+        own = devices.split_over_devices(every)
         local_devices, steps, rows = own.shape
-        places = devices.split_over_devices(np.arange(batches.shape[1])).ravel()
-        stream = self._stream.trained(own.transpose(1, 0, 2).reshape(steps, -1), first_step, places)
-        for call in calls:
-            images = np.zeros((local_devices, steps_per_call, rows, *self._stream.shape[1:]), np.uint8)
-            for step in range(len(call)):
-                images[:, step] = next(stream).reshape(local_devices, rows, *self._stream.shape[1:])
-            yield images
+        global_rows = devices.split_over_devices(np.arange(every.shape[1])).ravel()
+        images = self._stream.train_batches(own.transpose(1, 0, 2).reshape(steps, -1), first_step, global_rows)
+        for indices in calls:
+            inputs = np.zeros((local_devices, steps_per_call, rows, *self.image_shape), np.uint8)
+            for step in range(len(indices)):
+                inputs[:, step] = next(images).reshape(local_devices, rows, *self.image_shape)
+            yield self._batches(inputs, devices.split_over_devices(_padded(indices, steps_per_call)))
+
+    def evaluation_batches(self, on_batch: OnBatch | None = None) -> Iterator[Batches]:
+        """See `PipelineDataset`. Images are black behind the last one."""
+        batches = devices.padded_index_batches(len(self), EVALUATION_BATCH)
+        images = self._stream.evaluation_batches(batches.reshape(len(batches), -1))
+        for number, (indices, read) in enumerate(zip(batches, images, strict=True), start=1):
+            inputs = read.reshape(*indices.shape, *self.image_shape)
+            yield self._batches(inputs[:, None], indices[:, None])
+            _report(on_batch, number, len(batches), len(self))
+
+    def _batches(self, inputs: np.ndarray, indices: np.ndarray) -> HostBatches:
+        """Joins images with labels and positions, each [local devices,steps,b,...]."""
+        return HostBatches(Batch(inputs, self.labels[indices], indices))
 
 
-Feed = Resident | Streamed
+def put(
+    images: np.ndarray | Array | Stream, labels: np.ndarray | Array | None = None
+) -> DeviceDataset | StreamedDataset:
+    """Puts a split on the devices, unless its images are streamed.
 
-
-def is_streamed(images: Any) -> bool:
-    """Whether images, of whatever kind a feed is made of, are read as they are needed."""
-    return isinstance(images, Stream)
-
-
-def of(images: Array | Stream) -> Feed:
-    """The feed of images uint8[n,h,w,c]: replicated arrays, or a stream."""
-    return Streamed(images) if is_streamed(images) else Resident(images)
-
-
-def place(images: np.ndarray | Stream) -> Array | Stream:
-    """Images as a feed wants them: arrays replicated, streams as they are."""
-    return images if is_streamed(images) else devices.replicate(images)
-
-
-def evaluation_batches(images: Array | Stream, on_batch: OnBatch | None = None) -> Iterator[tuple[np.ndarray, Any]]:
-    """Yields all images in order: positions i32[local devices,b], padded with -1, and what the feed gives for them.
-
-    `on_batch` is called when the next batch is asked for, and so once the work on the batch before has been sent off.
+    Args:
+        images: uint8[n,h,w,c].
+        labels: i32[n]; None for images that are only embedded.
     """
-    batches = devices.padded_index_batches(len(images), EVALUATION_BATCH)
-    for number, pair in enumerate(zip(batches, of(images).evaluated(batches), strict=True), start=1):
-        yield pair
-        if on_batch:
-            on_batch(round(number / len(batches) * len(images)), len(images))
+    labels = np.zeros(len(images), np.int32) if labels is None else labels
+    if isinstance(images, Stream):
+        return StreamedDataset(images, np.asarray(labels))
+    return DeviceDataset(*devices.replicate((images, labels)))
 
 
-class Clocked(Iterator[Any]):
-    """The same iterator, which counts the seconds that it was waited for."""
+class TimedIterator(Iterator[Any]):
+    """An iterator that counts the seconds its consumer has waited for it, in `seconds`."""
 
     def __init__(self, iterator: Iterator[Any]):
         self._iterator = iterator
@@ -123,3 +223,16 @@ class Clocked(Iterator[Any]):
             return next(self._iterator)
         finally:
             self.seconds += time.perf_counter() - started
+
+
+def _padded(indices: np.ndarray, steps: int) -> np.ndarray:
+    """Pads batches of positions i32[<=steps,rows] with zeros to i32[steps,rows]."""
+    padded = np.zeros((steps, indices.shape[1]), np.int32)
+    padded[: len(indices)] = indices
+    return padded
+
+
+def _report(on_batch: OnBatch | None, number: int, batches: int, total: int) -> None:
+    """Calls `on_batch` after batch `number` (from 1) of `batches`, of `total` images together."""
+    if on_batch:
+        on_batch(round(number / batches * total), total)

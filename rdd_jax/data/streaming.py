@@ -77,12 +77,12 @@ class Stream:
         """
         positions = np.arange(len(self))[np.asarray(chosen) if not isinstance(chosen, slice) else chosen]
         images = np.empty((len(positions), *self._image_shape), np.uint8)
-        with contextlib.closing(self.evaluated(positions[:, None])) as batches:
+        with contextlib.closing(self.evaluation_batches(positions[:, None])) as batches:
             for row, batch in enumerate(batches):
                 images[row] = batch[0]
         return images
 
-    def evaluated(self, positions: np.ndarray) -> Iterator[np.ndarray]:
+    def evaluation_batches(self, positions: np.ndarray) -> Iterator[np.ndarray]:
         """Batches uint8[b,h,w,c] of the images at positions i32[batches,b], as networks are evaluated on them.
 
         Where a position is negative the image is black.
@@ -92,20 +92,20 @@ class Stream:
         """
         return self._batches(_Read(self._source, self._image_shape, self._rule, positions))
 
-    def trained(self, positions: np.ndarray, first_step: int, places: np.ndarray) -> Iterator[np.ndarray]:
+    def train_batches(self, positions: np.ndarray, first_step: int, global_rows: np.ndarray) -> Iterator[np.ndarray]:
         """Batches uint8[b,h,w,c] of the images at positions i32[steps,b], as networks are trained on them.
 
-        Without `resized_crop` they are those of `evaluated`.
+        Without `resized_crop` they are those of `evaluation_batches`.
 
         Args:
             positions: of the images.
             first_step: the update that sees the first batch.
-            places: i32[b], of the rows in the global batch. A crop is keyed by (seed, update, place).
+            global_rows: i32[b], the rows of the global batch. A crop is keyed by (seed, update, row).
 
         Raises:
             DataReadError: where an image cannot be read.
         """
-        keyed = _Crops(self._seed, first_step, places) if self._resized_crop else None
+        keyed = _Crops(self._seed, first_step, global_rows) if self._resized_crop else None
         return self._batches(_Read(self._source, self._image_shape, self._rule, positions, keyed))
 
     def _batches(self, read: "_Read") -> Iterator[np.ndarray]:

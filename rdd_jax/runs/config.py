@@ -31,7 +31,7 @@ class NonFinitePolicy(StrEnum):
     """The continuation of a run whose loss or state is not finite.
 
     STOP: ends the run.
-    SKIP: leaves out every update that would make the state non-finite; see `train_step.skip_poison`.
+    SKIP: leaves out every update that would make the state non-finite; see `train_step.skip_nonfinite_updates`.
     ROLLBACK: continues with the weights of the last checkpoint.
     """
 

@@ -23,4 +23,4 @@ PREDICTIONS_RECORD = "predictions.json"
 
 # Beside the workdirs: caches that runs share.
 COMPILATIONS = ".compilations"
-VIEWS = ".views"
+TEACHER_OUTPUTS = ".teacher_outputs"

@@ -61,7 +61,7 @@ def teacher_config(config: RunConfig) -> RunConfig:
 
 
 def shared_folder(workdir: Path) -> Path:
-    """The folder that the workdir is in; it also has what runs share: teachers, cached views, compiled programs."""
+    """The folder that the workdir is in; it also has what runs share, such as teachers and their cached outputs."""
     named = workdir if workdir.name not in ("", "..") else Path(os.path.abspath(workdir))
     return named.parent
 

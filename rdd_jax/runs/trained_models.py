@@ -44,9 +44,9 @@ def evaluate_on_test(trained: TrainedModel, dataset: datasets.Dataset) -> dict[s
         {"loss": nats, "accuracy": percent, ...}, as `evaluation.Evaluate` does.
     """
     evaluate_images = make_evaluate(trained.model, make_input_normalizer(dataset))
-    test = pipeline.place(dataset.test_images), devices.replicate(dataset.test_labels)
+    test = pipeline.put(dataset.test_images, dataset.test_labels)
     with image_progress("evaluating") as on_batch:
-        return evaluate_images(trained.variables, *test, on_batch)
+        return evaluate_images(trained.variables, test, on_batch)
 
 
 def evaluate(workdir: Path, config: RunConfig | None = None) -> dict[str, float]:

@@ -1,7 +1,6 @@
-"""Embeddings of many images by one network, on all devices."""
+"""Embeddings of the images of a whole split by one network, on all devices."""
 
 import functools
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import flax.linen as nn
@@ -10,44 +9,64 @@ import jax.numpy as jnp
 
 from rdd_jax.core import devices
 from rdd_jax.core.types import Array, ModelOutput, OnBatch
-from rdd_jax.data import pipeline
-from rdd_jax.data.streaming import Stream
+from rdd_jax.data.augmentation import Normalize
+from rdd_jax.data.pipeline import Batches, PipelineDataset
 
 
 class Embed(Protocol):
-    """The embedding of images by one network."""
+    """The embedding of images by one network, in evaluation mode."""
 
-    def __call__(self, variables: dict[str, Any], images: Array | Stream, on_batch: OnBatch | None = None) -> Array:
-        """Returns the embeddings f32[n,d] of images uint8[n,h,w,c]."""
+    def __call__(
+        self, variables: dict[str, Any], dataset: PipelineDataset, on_batch: OnBatch | None = None, /
+    ) -> Array:
+        """Returns the embeddings f32[n,d] of all images of a split, in order, replicated.
+
+        Args:
+            variables: of the network, replicated.
+            dataset: the split.
+            on_batch: is called after each batch.
+        """
 
 
-def embedding_of(outputs: ModelOutput) -> Array:
-    """f32[b,d]."""
-    return outputs.embedding
+class ReadOutput(Protocol):
+    """The part of a network's output that is kept."""
+
+    def __call__(self, output: ModelOutput, /) -> Array:
+        """Returns f32[b,...] of the output for b rows."""
 
 
-def make_embed(
-    model: nn.Module, normalize: Callable[[Array], Array], show: Callable[[ModelOutput], Array] = embedding_of
-) -> Embed:
-    """The embeddings of replicated or streamed images, or what else `show` makes of a network's outputs of them.
+def embedding_of(output: ModelOutput) -> Array:
+    """Returns the embedding f32[b,d]."""
+    return output.embedding
 
-    In evaluation mode.
+
+def logits_of(output: ModelOutput) -> Array:
+    """Returns the logits f32[b,classes]."""
+    return output.logits
+
+
+def make_embed(model: nn.Module, normalize: Normalize, read: ReadOutput = embedding_of) -> Embed:
+    """Makes the function that embeds a split.
+
+    Args:
+        model: its `apply` returns a ModelOutput.
+        normalize: uint8[b,h,w,c] -> f32[b,h,w,c].
+        read: the part of the output that is returned.
     """
 
-    def embed_batch(feed, variables, images, indices):
-        outputs = model.apply(variables, normalize(feed.rows(images, indices)), train=False)
-        return jax.lax.all_gather(show(outputs), devices.AXIS, tiled=True)
+    def embed_batch(variables: dict[str, Any], batches: Batches) -> Array:
+        output = model.apply(variables, normalize(batches.batch(0).inputs), train=False)
+        return jax.lax.all_gather(read(output), devices.AXIS, tiled=True)
 
     @functools.cache
-    def gathered(feed):
-        return devices.data_parallel(functools.partial(embed_batch, feed), in_axes=(None, feed.in_axis, 0))
+    def compiled(in_axes: Any) -> Any:
+        return devices.data_parallel(embed_batch, in_axes=(None, in_axes))
 
-    def embed(variables, images, on_batch=None):
-        show_batch = gathered(type(pipeline.of(images)))
+    def embed(variables: dict[str, Any], dataset: PipelineDataset, on_batch: OnBatch | None = None, /) -> Array:
+        embed_all = compiled(dataset.in_axes)
         parts = [
-            jax.block_until_ready(show_batch(variables, shown, indices))
-            for indices, shown in pipeline.evaluation_batches(images, on_batch)
+            jax.block_until_ready(embed_all(variables, batches)) for batches in dataset.evaluation_batches(on_batch)
         ]
-        return jnp.concatenate(parts)[: len(images)]
+        return jnp.concatenate(parts)[: len(dataset)]
 
     return embed

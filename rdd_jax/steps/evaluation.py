@@ -1,7 +1,7 @@
 """Loss, accuracy and top-5 accuracy on a whole split, on all devices, exact whatever the size of the last batch."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import flax.linen as nn
@@ -12,17 +12,22 @@ from clu.metrics import Average
 
 from rdd_jax.core import devices
 from rdd_jax.core.types import Array, OnBatch
-from rdd_jax.data import pipeline
-from rdd_jax.data.streaming import Stream
+from rdd_jax.data.augmentation import Normalize
+from rdd_jax.data.pipeline import Batches, PipelineDataset
 
 
 class Evaluate(Protocol):
     """The evaluation of one network."""
 
     def __call__(
-        self, variables: dict[str, Any], images: Array | Stream, labels: Array, on_batch: OnBatch | None = None
+        self, variables: dict[str, Any], dataset: PipelineDataset, on_batch: OnBatch | None = None, /
     ) -> dict[str, float]:
-        """Measures the network on images uint8[n,h,w,c] with labels i32[n].
+        """Measures the network on a whole split.
+
+        Args:
+            variables: of the network, replicated.
+            dataset: the split.
+            on_batch: is called after each batch.
 
         Returns:
             {"loss": nats, "accuracy": percent, "top5_accuracy": percent}, the last for more than 5 classes only.
@@ -52,19 +57,20 @@ def correct_predictions(logits: Array, labels: Array) -> dict[str, Array]:
     return correct
 
 
-def make_evaluate(model: nn.Module, normalize: Callable[[Array], Array]) -> Evaluate:
-    """Makes the evaluation of a network on replicated or streamed images.
+def make_evaluate(model: nn.Module, normalize: Normalize) -> Evaluate:
+    """Makes the function that evaluates a network on a split.
 
     Args:
         model: its `apply` returns a ModelOutput.
         normalize: uint8[b,h,w,c] -> f32[b,h,w,c].
     """
 
-    def evaluate_batch(feed, variables, images, labels, indices):
-        logits = model.apply(variables, normalize(feed.rows(images, indices)), train=False).logits
-        losses = optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels[indices])
-        counted = indices >= 0
-        correct = correct_predictions(logits, labels[indices])
+    def evaluate_batch(variables: dict[str, Any], batches: Batches) -> dict[str, Average]:
+        batch = batches.batch(0)
+        logits = model.apply(variables, normalize(batch.inputs), train=False).logits
+        losses = optax.losses.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
+        counted = batch.indices >= 0
+        correct = correct_predictions(logits, batch.labels)
         sums = {
             "loss": jnp.sum(losses * counted),
             **{name: 100.0 * jnp.sum(rows & counted) for name, rows in correct.items()},
@@ -75,16 +81,15 @@ def make_evaluate(model: nn.Module, normalize: Callable[[Array], Array]) -> Eval
         return {name: Average(total, count) for name, total in sums.items()}
 
     @functools.cache
-    def batch_metrics(feed):
-        return devices.data_parallel(functools.partial(evaluate_batch, feed), in_axes=(None, feed.in_axis, None, 0))
+    def compiled(in_axes: Any) -> Any:
+        return devices.data_parallel(evaluate_batch, in_axes=(None, in_axes))
 
-    def evaluate(variables, images, labels, on_batch=None):
-        measure = batch_metrics(type(pipeline.of(images)))
-        # One after the other: images that are streamed must not pile up before the devices.
-        parts = [
-            jax.device_get(measure(variables, shown, labels, indices))
-            for indices, shown in pipeline.evaluation_batches(images, on_batch)
-        ]
+    def evaluate(
+        variables: dict[str, Any], dataset: PipelineDataset, on_batch: OnBatch | None = None, /
+    ) -> dict[str, float]:
+        measure = compiled(dataset.in_axes)
+        # Each result is fetched before the next batch is sent: streamed images must not pile up on the devices.
+        parts = [jax.device_get(measure(variables, batches)) for batches in dataset.evaluation_batches(on_batch)]
         totals = {name: functools.reduce(Average.merge, (part[name] for part in parts)) for name in parts[0]}
         # Divided in Python's floats: a sum of up to 2**24 is exact in float32, its quotient is not.
         return {name: float(average.total) / float(average.count) for name, average in totals.items()}

@@ -1,7 +1,7 @@
-"""Mining, ranking and scoring of embeddings, split over the devices."""
+"""Mining, ranking and scoring of the embeddings of the training set, split over the devices."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from rdd_jax import rdx
 from rdd_jax.core import devices
 from rdd_jax.core.errors import unknown_name_message
 from rdd_jax.core.options import check_numbers
-from rdd_jax.core.types import Array, Distiller
+from rdd_jax.core.types import Array, Refresh, State
 from rdd_jax.steps.train_state import TrainState
 
 KINDS = ("once", "every", "adaptive")
@@ -59,32 +59,70 @@ class MiningOptions:
             raise ValueError(f"mining.ranks_gigabytes must not be negative; got {self.ranks_gigabytes}")
 
 
-def make_rank() -> Callable[[Array], rdx.RankedEmbeddings]:
-    """Embeddings f32[n,d] -> with what all neighbours rank in them, rows split over the devices."""
-    return devices.data_parallel(lambda rows: rdx.rank_embeddings(rows, axis_name=devices.AXIS), in_axes=(None,))
+class Rank(Protocol):
+    """The ranking of all neighbours of every example."""
+
+    def __call__(self, embeddings: Array, /) -> rdx.RankedEmbeddings:
+        """Returns embeddings f32[n,d] with the ranks of all neighbours."""
 
 
-def make_score() -> Callable[[Array, Array | rdx.RankedEmbeddings], Array]:
-    """-> (student embeddings f32[n,ds], teacher's f32[n,dt] or ranked) -> places from easy to hard, f32[n]."""
+class Score(Protocol):
+    """The scoring of the training set by difficulty."""
 
-    def score(student_embeddings, teacher_embeddings):
+    def __call__(self, student_embeddings: Array, teacher_embeddings: Array | rdx.RankedEmbeddings, /) -> Array:
+        """Returns each example's position f32[n] in the order from the easiest to the hardest.
+
+        Args:
+            student_embeddings: f32[n,ds].
+            teacher_embeddings: f32[n,dt], or ranked.
+        """
+
+
+class Mine(Protocol):
+    """The mining of the training set by a distiller."""
+
+    def __call__(
+        self, state: TrainState, student_embeddings: Array, teacher_embeddings: Array | rdx.RankedEmbeddings, /
+    ) -> TrainState:
+        """Returns the state with the mined table. Arguments as of `Score`."""
+
+
+def make_rank() -> Rank:
+    """Makes the ranking, whose rows are split over the devices."""
+    return devices.data_parallel(
+        lambda embeddings: rdx.rank_embeddings(embeddings, axis_name=devices.AXIS), in_axes=(None,)
+    )
+
+
+def make_score() -> Score:
+    """Makes the scoring, whose rows are split over the devices."""
+
+    def score(student_embeddings: Array, teacher_embeddings: Array | rdx.RankedEmbeddings) -> Array:
         order = rdx.difficulty_order(student_embeddings, teacher_embeddings, axis_name=devices.AXIS)
         return jnp.zeros(len(order)).at[order].set(jnp.arange(len(order), dtype=jnp.float32))
 
     return devices.data_parallel(score, in_axes=(None, None))
 
 
-def make_refresh(distiller: Distiller) -> Callable[[TrainState, Array, Array | rdx.RankedEmbeddings], TrainState]:
-    """-> (state, student embeddings f32[n,ds], teacher's f32[n,dt] or ranked) -> state, rows split over the devices."""
+def make_mine(refresh: Refresh) -> Mine:
+    """Makes the mining by the `refresh` of a distiller, whose rows are split over the devices."""
 
-    def mine(state, seed, step, student_embeddings, teacher_embeddings):
+    def mine_rows(
+        distiller_state: State,
+        seed: Array,
+        step: Array,
+        student_embeddings: Array,
+        teacher_embeddings: Array | rdx.RankedEmbeddings,
+    ) -> State:
         rng = jax.random.fold_in(jax.random.key(seed), step)
-        return distiller.refresh(state, student_embeddings, teacher_embeddings, rng, axis_name=devices.AXIS)
+        return refresh(distiller_state, student_embeddings, teacher_embeddings, rng, axis_name=devices.AXIS)
 
-    mine = devices.data_parallel(mine, in_axes=(None,) * 5)
+    mine_on_devices = devices.data_parallel(mine_rows, in_axes=(None,) * 5)
 
-    def refresh(state, student_embeddings, teacher_embeddings):
-        mined = mine(state.distiller, state.seed, state.step, student_embeddings, teacher_embeddings)
-        return state._replace(distiller=mined)
+    def mine(
+        state: TrainState, student_embeddings: Array, teacher_embeddings: Array | rdx.RankedEmbeddings, /
+    ) -> TrainState:
+        mined = mine_on_devices(state.distiller_state, state.seed, state.step, student_embeddings, teacher_embeddings)
+        return state._replace(distiller_state=mined)
 
-    return refresh
+    return mine

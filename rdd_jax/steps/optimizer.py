@@ -1,4 +1,4 @@
-"""The optimizer of the recipe: SGD with momentum, coupled weight decay and a stepped learning rate."""
+"""Stochastic gradient descent with momentum, coupled weight decay and a stepped learning rate."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,12 +49,20 @@ class OptimizerOptions:
 def stepped_schedule(
     learning_rate: float, *, milestones: Sequence[int], factor: float = 0.1, warmup_steps: int = 0
 ) -> optax.Schedule:
-    """step i32[] -> learning rate f32[]: times `factor` from each milestone (in steps) on, after a linear warm-up.
+    """Makes a learning rate that falls at milestones, after a linear warm-up.
 
-    A milestone that stands twice counts twice, as in torch's MultiStepLR and unlike optax's piecewise schedules.
+    Args:
+        learning_rate: before the first milestone.
+        milestones: the steps from each of which on the learning rate is multiplied by `factor`. A milestone that is
+            named twice counts twice, as in torch's MultiStepLR and unlike optax's piecewise schedules.
+        factor: of each milestone.
+        warmup_steps: the number of steps over which the learning rate rises from 0.
+
+    Returns:
+        step i32[] -> learning rate f32[].
     """
 
-    def schedule(step):
+    def schedule(step: Array) -> Array:
         passed = jnp.sum(step >= jnp.array(milestones, jnp.int32))
         return learning_rate * factor**passed * jnp.minimum(1.0, (step + 1) / max(warmup_steps, 1))
 
@@ -62,10 +70,10 @@ def stepped_schedule(
 
 
 def sgd(schedule: optax.Schedule, *, momentum: float, weight_decay: float) -> optax.GradientTransformation:
-    """torch.optim.SGD: the decay joins the gradient before the momentum, and spares no parameter."""
+    """Makes torch.optim.SGD: the decay of all parameters is added to the gradient before the momentum."""
     return optax.chain(optax.add_decayed_weights(weight_decay), optax.sgd(schedule, momentum=momentum))
 
 
-def at_step(state: optax.OptState, step: Array) -> optax.OptState:
-    """The state of an optimizer, with its schedule at update `step` i32[]: of updates passed over it knows nothing."""
+def set_schedule_count(state: optax.OptState, step: Array) -> optax.OptState:
+    """Sets the number of updates i32[] by which the learning rate goes, which does not count skipped updates itself."""
     return optax.tree_utils.tree_set(state, count=step)

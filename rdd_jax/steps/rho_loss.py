@@ -1,29 +1,38 @@
-"""Which candidates of a large batch a step trains on."""
+"""The choice of the examples of a large batch that a step trains on, by their reducible loss."""
 
 import flax.linen as nn
 import jax
 import optax
 
 from rdd_jax.core.collectives import all_gather, global_row_indices, keys_for_rows
-from rdd_jax.steps.train_step import Preprocess, Select
+from rdd_jax.core.types import Array, Batch
+from rdd_jax.steps.train_state import TrainState
+from rdd_jax.steps.train_step import Augment, Select
 
 
-def reducible_loss(student: nn.Module, preprocess: Preprocess, *, keep: int) -> Select:
-    """Keeps the `keep` candidates a device with the largest reducible loss (RHO-LOSS, Mindermann et al. 2022, alg. 1).
+def reducible_loss(student: nn.Module, augment: Augment, *, keep: int) -> Select:
+    """Makes the function that keeps the examples of largest reducible loss (RHO-LOSS, Mindermann et al. 2022, alg. 1).
 
-    That is the student's present cross-entropy less the irreducible one, which `state.scores` holds: of a network that
-    did not train on the example. What is learnt already, cannot be learnt or is mislabelled is passed over. The choice
-    is made among the candidates of all devices.
+    The reducible loss is the student's present cross-entropy less the irreducible one in `state.scores`, which is the
+    cross-entropy of a network that did not train on the example. Examples that are learnt already, cannot be learnt or
+    are mislabelled have a small one. The choice is made among the candidates of all devices.
+
+    Args:
+        student: the network that is trained.
+        augment: the augmentation of the training images.
+        keep: the number of examples that each device keeps.
     """
 
-    def select(state, images, labels, candidates, view_rng, axis_name):
-        places = global_row_indices(len(candidates), axis_name)
-        pixels = preprocess(images[candidates], keys_for_rows(view_rng, places))
-        logits = student.apply(state.student, pixels, train=False).logits
-        losses = optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels[candidates])
-        reducible, candidates = all_gather((losses - state.scores[candidates], candidates), axis_name)
-        best = jax.lax.top_k(reducible, keep * (len(reducible) // len(places)))[1]
+    def select(
+        state: TrainState, candidates: Batch, rng: Array, axis_name: str | None = None, /
+    ) -> tuple[Batch, Array]:
+        rows = global_row_indices(len(candidates.indices), axis_name)
+        inputs = augment(candidates.inputs, keys_for_rows(rng, rows))
+        logits = student.apply(state.student, inputs, train=False).logits
+        losses = optax.losses.softmax_cross_entropy_with_integer_labels(logits, candidates.labels)
+        reducible, every = all_gather((losses - state.scores[candidates.indices], candidates), axis_name)
+        best = jax.lax.top_k(reducible, keep * (len(reducible) // len(rows)))[1]
         kept = best[global_row_indices(keep, axis_name)]
-        return candidates[kept], kept
+        return jax.tree.map(lambda leaf: leaf[kept], every), kept
 
     return select

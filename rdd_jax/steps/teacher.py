@@ -1,32 +1,72 @@
-"""Where a step has the teacher's outputs from: the network itself, or what it said of the same views before."""
+"""The teacher's outputs for a batch: from a forward pass in every step, or from a table computed before an epoch."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import flax.linen as nn
+import numpy as np
 
-from rdd_jax.core.types import Array, ModelOutput
-
-# (what it teaches from, pixels f32[b,h,w,c], indices i32[b]) -> the teacher's outputs for these views
-Teach = Callable[[Any, Array, Array], ModelOutput]
+from rdd_jax.core.types import Array, Batch, ModelOutput, OnBatch
 
 
-class Lessons(NamedTuple):
-    """A teacher's outputs for the one view of each image that an epoch shows: f32[n,classes] and f32[n,d]."""
+class TeacherOutputs(NamedTuple):
+    """The teacher's outputs for the augmented images of one epoch, by position in the training set.
+
+    logits: f32[n,classes].
+    embeddings: f32[n,d].
+    """
 
     logits: Array
     embeddings: Array
 
 
-def live(teacher: nn.Module) -> Teach:
-    """A teacher that looks at every view anew; it teaches from its variables."""
+class TeacherFn(Protocol):
+    """The part of a training step that finds the teacher's output."""
 
-    def teach(variables, pixels, indices):
-        return teacher.apply(variables, pixels, train=False)
+    def __call__(self, teacher: Any, batch: Batch, /) -> ModelOutput:
+        """Returns the teacher's output for the rows of this device.
 
-    return teach
+        Args:
+            teacher: the variables of `online_teacher`, or the `TeacherOutputs` of `cached_teacher`; replicated.
+            batch: with augmented inputs.
+        """
 
 
-def remembered(lessons: Lessons, pixels: Array, indices: Array) -> ModelOutput:
-    """A teacher that looks at nothing; it teaches from the epoch's lessons."""
-    return ModelOutput(lessons.logits[indices], lessons.embeddings[indices])
+class PrepareTeacher(Protocol):
+    """Is called before each epoch."""
+
+    def __call__(
+        self, first_step: int, batches: np.ndarray, on_batch: OnBatch | None = None, /
+    ) -> tuple[Any, dict[str, float]]:
+        """Prepares the first argument of `TeacherFn` for an epoch.
+
+        Args:
+            first_step: the first update of the epoch.
+            batches: i32[steps,b], the positions of the images of each update.
+            on_batch: is called after each batch that the teacher computes.
+
+        Returns:
+            (the argument, replicated; costs for the log).
+        """
+
+
+def online_teacher(model: nn.Module) -> TeacherFn:
+    """Makes the function that runs the teacher's forward pass in every step."""
+
+    def teacher_outputs(variables: Any, batch: Batch, /) -> ModelOutput:
+        return model.apply(variables, batch.inputs, train=False)
+
+    return teacher_outputs
+
+
+def cached_teacher(outputs: TeacherOutputs, batch: Batch, /) -> ModelOutput:
+    """Looks up the teacher's outputs in the table of the epoch; there are no feature maps."""
+    return ModelOutput(outputs.logits[batch.indices], outputs.embeddings[batch.indices])
+
+
+def same_teacher(teacher: Any) -> PrepareTeacher:
+    """Makes the preparation of a teacher that is the same in every epoch."""
+
+    def prepare(first_step: int, batches: np.ndarray, on_batch: OnBatch | None = None, /) -> tuple[Any, dict]:
+        return teacher, {}
+
+    return prepare

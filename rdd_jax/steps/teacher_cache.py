@@ -1,18 +1,22 @@
-"""What a fixed teacher says of the views of the training images, each computed once and kept in a file.
+"""The on-disk cache of a fixed teacher's outputs for augmented training images.
 
-Padding by 4 and mirroring give an image of CIFAR 162 views, and 240 epochs meet about 125 of them: a second seed, or
-another method, then finds three quarters of what its teacher has to say, and a third nearly all of it.
+With 4-pixel padding and flips a CIFAR image has 162 distinct augmentations, of which 240 epochs sample about 125. A
+second run therefore finds about three quarters of the teacher's outputs in the cache, a third run nearly all.
 """
 
 import contextlib
+import hashlib
+import json
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from rdd_jax.core.errors import UserError, unknown_name_message
+from rdd_jax.core.fingerprints import fingerprint
 from rdd_jax.core.options import check_numbers
 
 CACHES = ("none", "views")
@@ -44,33 +48,59 @@ class TeacherCacheOptions:
             raise ValueError(unknown_name_message("teacher.cache_dtype", self.cache_dtype, DTYPES))
 
 
-class ViewCache:
-    """Rows of `num_values` numbers for every view of every image, in one file, sparse until it fills.
+class TeacherOutputCache:
+    """A file of one row of numbers for every augmentation of every image; it is sparse until it fills.
 
-    A row stands there with its checksum: what was never written, or only half, or has been damaged since, is not known.
-    Several processes may use a file at once, as its name says all that what they write depends on.
+    Each row has a checksum, by which rows that were never written, half written or damaged are recognised as missing.
+    Several processes may use a file at once, because `cache_path` names it by all that its rows depend on.
+
+    Args:
+        path: the file; it is made where there is none.
+        num_examples: the number of training images.
+        num_augmentations: the number of augmentations of each.
+        num_values: the numbers in a row.
+        dtype: of these numbers, one of DTYPES.
+
+    Raises:
+        UserError: where the file cannot be made.
     """
 
-    def __init__(self, path: Path, *, num_examples: int, num_views: int, num_values: int, dtype: str):
+    def __init__(self, path: Path, *, num_examples: int, num_augmentations: int, num_values: int, dtype: str):
         self._path = path
         self._record = _record(num_values, dtype)
-        self._shape = (num_examples, num_views)
-        with _named(path):
+        self._shape = (num_examples, num_augmentations)
+        with _naming_file(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("ab") as file:  # Makes it where there is none, and never cuts another's.
-                file.truncate(nbytes(num_examples, num_views, num_values, dtype))
+            with path.open("ab") as file:  # Append mode creates the file and never truncates another process's.
+                file.truncate(nbytes(num_examples, num_augmentations, num_values, dtype))
 
-    def read(self, images: np.ndarray, views: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """-> (values f32[n,num_values], known bool[n]) of those views i32[n] of those images i32[n]."""
-        with _named(self._path):
-            records = np.memmap(self._path, self._record, "r", shape=self._shape)[images, views]
-        return records["values"].astype(np.float32), _checksums(records["values"]) == records["checksum"]
+    def read(self, images: np.ndarray, augmentations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Reads the rows of some augmentations.
 
-    def write(self, images: np.ndarray, views: np.ndarray, values: np.ndarray) -> None:
-        """Keeps values f32[n,num_values].
+        Args:
+            images: i32[n], positions in the training set.
+            augmentations: i32[n].
+
+        Returns:
+            (values f32[n,num_values], known bool[n]); the values of a row that is not known are arbitrary.
 
         Raises:
-            UserError: where the disk is full, or a value too large for the file's dtype.
+            UserError: where the file cannot be read.
+        """
+        with _naming_file(self._path):
+            records = np.memmap(self._path, self._record, "r", shape=self._shape)[images, augmentations]
+        return records["values"].astype(np.float32), _checksums(records["values"]) == records["checksum"]
+
+    def write(self, images: np.ndarray, augmentations: np.ndarray, values: np.ndarray) -> None:
+        """Writes the rows of some augmentations.
+
+        Args:
+            images: i32[n], positions in the training set.
+            augmentations: i32[n].
+            values: f32[n,num_values].
+
+        Raises:
+            UserError: where the disk is full, or a value is too large for the file's dtype.
         """
         records = np.empty(len(values), self._record)
         with np.errstate(over="ignore"):
@@ -81,16 +111,29 @@ class ViewCache:
                 "--workdir"
             )
         records["checksum"] = _checksums(records["values"])
-        places = np.ravel_multi_index((images, views), self._shape) * self._record.itemsize
-        with _named(self._path), self._path.open("r+b") as file:
-            for place, record in zip(places, records, strict=True):
-                file.seek(place)
+        offsets = np.ravel_multi_index((images, augmentations), self._shape) * self._record.itemsize
+        with _naming_file(self._path), self._path.open("r+b") as file:
+            for offset, record in zip(offsets, records, strict=True):
+                file.seek(offset)
                 file.write(record.tobytes())
 
 
-def nbytes(num_examples: int, num_views: int, num_values: int, dtype: str) -> int:
-    """The size of a full file."""
-    return num_examples * num_views * _record(num_values, dtype).itemsize
+def nbytes(num_examples: int, num_augmentations: int, num_values: int, dtype: str) -> int:
+    """Returns the size of a full file."""
+    return num_examples * num_augmentations * _record(num_values, dtype).itemsize
+
+
+def cache_path(folder: Path, name: str, arrays: Any, **settings: Any) -> Path:
+    """Returns the file for the outputs of one network.
+
+    Args:
+        folder: holds all caches.
+        name: of the network.
+        arrays: a pytree of the arrays that the outputs depend on.
+        settings: all else that they depend on, as JSON has it.
+    """
+    depended_on = json.dumps(settings, sort_keys=True) + fingerprint(arrays)
+    return folder / f"{name}-{hashlib.sha256(depended_on.encode()).hexdigest()[:16]}.bin"
 
 
 def _record(num_values: int, dtype: str) -> np.dtype:
@@ -102,10 +145,11 @@ def _checksums(values: np.ndarray) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
+def _naming_file(path: Path) -> Iterator[None]:
+    """Turns the errors of reading and writing into a UserError that names the file."""
     try:
         yield
-    except (OSError, ValueError) as error:  # The latter where it was cut short under our hands.
+    except (OSError, ValueError) as error:  # ValueError where another process has cut the file short.
         reason = getattr(error, "strerror", None) or error
         mend = "make room, or delete it, and run the same command again"
-        raise UserError(f"{path}, the cache of the teacher's views: {reason}; {mend}") from error
+        raise UserError(f"{path}, the cache of the teacher's outputs: {reason}; {mend}") from error

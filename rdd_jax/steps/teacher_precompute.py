@@ -1,11 +1,7 @@
-"""Before an epoch: what the teacher says of the views that it will show, from the cache or, once, from the network."""
+"""Precomputes the teacher's outputs for an epoch's augmented images, with the on-disk cache."""
 
 import functools
-import hashlib
-import json
 import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -16,68 +12,106 @@ import numpy as np
 from rdd_jax.core import devices
 from rdd_jax.core.collectives import all_gather, keys_for_local_rows
 from rdd_jax.core.errors import UserError
-from rdd_jax.core.fingerprints import fingerprint
-from rdd_jax.core.types import Array
-from rdd_jax.data.augmentation import Views
-from rdd_jax.steps.teacher import Lessons
-from rdd_jax.steps.teacher_cache import ViewCache
+from rdd_jax.core.types import Array, OnBatch
+from rdd_jax.data.augmentation import Augmentation
+from rdd_jax.data.pipeline import DeviceDataset
+from rdd_jax.steps.teacher import TeacherOutputs
+from rdd_jax.steps.teacher_cache import TeacherOutputCache
 from rdd_jax.steps.train_step import step_keys
 
-# (first step of an epoch, its batches i32[steps,b], on_batch=None) -> (what its steps are taught from, replicated; what
-# to log of it)
-GiveLessons = Callable[..., tuple[Any, dict[str, float]]]
 
+class TeacherPrecompute:
+    """Finds the teacher's outputs for the images of an epoch before it begins; a `PrepareTeacher`.
 
-def make_lessons(
-    teacher: nn.Module, variables: dict[str, Any], images: Array, views: Views, cache: ViewCache, seed: int
-) -> GiveLessons:
-    """The lessons of any epoch of the run with that seed, over the replicated training images uint8[n,h,w,c].
+    Outputs are computed in batches of the run's own size, so that they are equal to the bit to those of a forward pass
+    in the training step.
 
-    Views are computed in batches of the run's own size, so that a step's teacher would have said the same to the bit.
+    Args:
+        model: the teacher's network.
+        variables: its variables, replicated.
+        train: the training images.
+        augmentation: the augmentation of the training images.
+        cache: keeps the outputs on disk.
+        seed: of the run, by which its augmentations are drawn.
     """
 
-    def look(variables, images, indices, drawn):
-        outputs = teacher.apply(variables, views.show(images[indices], drawn), train=False)
-        return all_gather(jnp.concatenate([outputs.logits, outputs.embedding], axis=1), devices.AXIS)
+    def __init__(
+        self,
+        model: nn.Module,
+        variables: dict[str, Any],
+        train: DeviceDataset,
+        augmentation: Augmentation,
+        cache: TeacherOutputCache,
+        seed: int,
+    ):
+        self._num_classes = model.num_classes
+        self._variables, self._train, self._cache, self._seed = variables, train, cache, seed
+        self._sample = jax.jit(functools.partial(_sample, augmentation), static_argnames="rows")
+        self._forward = devices.data_parallel(
+            functools.partial(_forward, model, augmentation), in_axes=(None, None, 0, 0)
+        )
 
-    look = devices.data_parallel(look, in_axes=(None, None, 0, 0))
+    def __call__(
+        self, first_step: int, batches: np.ndarray, on_batch: OnBatch | None = None, /
+    ) -> tuple[TeacherOutputs, dict[str, float]]:
+        """See `PrepareTeacher`.
 
-    @functools.partial(jax.jit, static_argnames="rows")
-    def draw(step, rows):
-        return views.draw(keys_for_local_rows(step_keys(seed, step)[0], rows, axis_name=None))
+        Raises:
+            UserError: where the cache cannot be read or written.
+        """
+        started = time.perf_counter()
+        positions, rows = batches.ravel(), batches.shape[1]
+        sampled = [self._sample(self._seed, np.int32(first_step + step), rows=rows) for step in range(len(batches))]
+        augmentations = np.concatenate(sampled)
+        values, known = self._cache.read(positions, augmentations)
+        if not known.all():
+            values[~known] = self._fill_cache(positions[~known], augmentations[~known], rows, on_batch)
+        table = np.zeros((len(self._train), values.shape[1]), np.float32)
+        table[positions] = values
+        logits, embeddings = np.split(table, [self._num_classes], axis=1)
+        costs = {"teacher_outputs_computed": int(np.sum(~known)), "teacher_seconds": time.perf_counter() - started}
+        return devices.replicate(TeacherOutputs(logits, embeddings)), costs
 
-    def compute(positions, drawn, batch_size, on_batch):
-        """The teacher's words, f32[n,classes+d], on views i32[n] of the images at positions i32[n]."""
+    def _fill_cache(
+        self, positions: np.ndarray, augmentations: np.ndarray, batch_size: int, on_batch: OnBatch | None
+    ) -> np.ndarray:
+        """Computes outputs, writes them to the cache and returns them, f32[n,classes+d].
+
+        They are read back, so that the first run uses the numbers that later runs read, rounded to the cache's dtype.
+        """
+        computed = self._compute(positions, augmentations, batch_size, on_batch)
+        self._cache.write(positions, augmentations, computed)
+        values, known = self._cache.read(positions, augmentations)
+        if not known.all():
+            raise UserError("the teacher's outputs cannot be read back from their cache: check the disk")
+        return values
+
+    def _compute(
+        self, positions: np.ndarray, augmentations: np.ndarray, batch_size: int, on_batch: OnBatch | None
+    ) -> np.ndarray:
+        """Runs the teacher on augmentations i32[n] of the images at positions i32[n]; returns f32[n,classes+d]."""
         total, parts = len(positions), []
         for rows in np.resize(np.arange(total), (-(-total // batch_size), batch_size)):
-            indices, shown = (devices.split_over_devices(values[rows]) for values in (positions, drawn))
-            parts.append(np.asarray(look(variables, images, indices, shown)))
+            split = (devices.split_over_devices(values[rows]) for values in (positions, augmentations))
+            parts.append(np.asarray(self._forward(self._variables, self._train.images, *split)))
             if on_batch:
                 on_batch(min(len(parts) * batch_size, total), total)
         return np.concatenate(parts)[:total]
 
-    def give(first_step, batches, on_batch=None):
-        started = time.perf_counter()
-        positions, rows = batches.ravel(), batches.shape[1]
-        drawn = np.concatenate([draw(np.int32(first_step + step), rows) for step in range(len(batches))])
-        values, known = cache.read(positions, drawn)
-        if not known.all():
-            new = ~known
-            cache.write(positions[new], drawn[new], compute(positions[new], drawn[new], rows, on_batch))
-            # Read back, so that the first run to meet a view sees it as all others will, rounded as the file rounds it.
-            values[new], written = cache.read(positions[new], drawn[new])
-            if not written.all():
-                raise UserError("what was written to the cache of views does not come back: is its disk all right?")
-        table = np.zeros((len(images), values.shape[1]), np.float32)
-        table[positions] = values
-        logits, embeddings = np.split(table, [teacher.num_classes], axis=1)
-        lessons = devices.replicate(Lessons(logits, embeddings))
-        return lessons, {"views_computed": int(np.sum(~known)), "views_seconds": time.perf_counter() - started}
 
-    return give
+def _sample(augmentation: Augmentation, seed: int, step: Array, rows: int) -> Array:
+    """Draws the augmentations i32[rows] of the images of update `step`, as the training step does."""
+    return augmentation.sample(keys_for_local_rows(step_keys(seed, step).augmentation, rows, axis_name=None))
 
 
-def cache_path(folder: Path, name: str, arrays: Any, **settings: Any) -> Path:
-    """The file for a network of that name, by all that its words depend on: arrays and settings (as JSON has them)."""
-    depended_on = json.dumps(settings, sort_keys=True) + fingerprint(arrays)
-    return folder / f"{name}-{hashlib.sha256(depended_on.encode()).hexdigest()[:16]}.bin"
+def _forward(
+    model: nn.Module,
+    augmentation: Augmentation,
+    variables: dict[str, Any],
+    images: Array,
+    indices: Array,
+    augmentations: Array,
+) -> Array:
+    """Computes logits and embeddings of this device's rows i32[b]; returns those of all devices, f32[n,classes+d]."""
+    output = model.apply(variables, augmentation.apply(images[indices], augmentations), train=False)
+    return all_gather(jnp.concatenate([output.logits, output.embedding], axis=1), devices.AXIS)

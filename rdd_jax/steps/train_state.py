@@ -1,4 +1,4 @@
-"""All that evolves in a run, as one immutable pytree."""
+"""The train state: all that changes in a run, as one immutable pytree."""
 
 from typing import Any, NamedTuple
 
@@ -10,32 +10,33 @@ import optax
 from clu.metrics import Average
 
 from rdd_jax import models
-from rdd_jax.core.types import Array, Batch, Distiller, Metrics, ModelOutput
+from rdd_jax.core.types import Array, Batch, Distiller, Metrics, ModelOutput, Params, State
 from rdd_jax.rdx import drift
 
-# Of the epoch's updates, the percentage that would have made the state not finite and were left out.
+# The metric: the percentage of the epoch's updates that were skipped, as the state would not have been finite.
 SKIPPED = "skipped_percent"
 
 
 class TrainState(NamedTuple):
-    """What a checkpoint holds.
+    """The state of a run between two updates, as a checkpoint holds it.
 
-    step: i32[], updates done.
-    seed: i32[], of every random draw; data and not a constant, so that seeds share one compiled program.
+    step: i32[], the number of updates done.
+    seed: i32[], of every random draw; an array and not a constant, so that all seeds share one compiled program.
     student: {"params", "batch_stats"}.
-    heads: the distiller's params, trained with the student.
-    distiller: the distiller's state.
-    optimizer: the state of optax.
-    metrics: {name: Average} over the steps of the present epoch, and the drift before it, where that was measured.
-    scores: f32[n], by which the sampler knows the examples; None where it needs none.
-    probe: f32[p,d], the student's embeddings of the drift's probe when the table was mined; None where none is kept.
+    distiller_params: the distiller's params, which are trained with the student.
+    distiller_state: the distiller's state, such as a memory bank and the mined table.
+    optimizer: the state of the optax optimizer.
+    metrics: {name: Average} over the updates of the present epoch, and the drift that was measured before it.
+    scores: f32[n], by which the sampler ranks the training images; None where it ranks none.
+    probe: f32[p,d], the student's embeddings of the probe images at the last mining, from which drift is measured; None
+        unless `mining.kind` is "adaptive".
     """
 
     step: Array
     seed: Array
     student: dict[str, Any]
-    heads: Any
-    distiller: Any
+    distiller_params: Params
+    distiller_state: State
     optimizer: optax.OptState
     metrics: dict[str, Average]
     scores: Array | None = None
@@ -44,68 +45,85 @@ class TrainState(NamedTuple):
 
 def create(
     seed: Array,
-    image_shape: tuple[int, int, int],
+    image_shape: tuple[int, ...],
     student: nn.Module,
     teacher: nn.Module,
     distiller: Distiller,
     optimizer: optax.GradientTransformation,
     num_scores: int = 0,
     num_probes: int = 0,
-    skips: bool = False,
+    counts_skipped: bool = False,
 ) -> TrainState:
-    """A fresh state for images of that (height, width, channels); works under `jax.eval_shape` and jit."""
-    student_rng, heads_rng = jax.random.split(jax.random.key(seed))
+    """Creates the state before the first update; works under `jax.eval_shape` and jit.
+
+    Args:
+        seed: i32[].
+        image_shape: height, width and channels.
+        student: the network to train.
+        teacher: the teacher's network; without a teacher the student's.
+        distiller: the loss.
+        optimizer: of the parameters of student and distiller.
+        num_scores: the number of training images, if the sampler ranks them, else 0.
+        num_probes: the number of probe images, if drift is measured, else 0.
+        counts_skipped: whether the percentage of skipped updates is among the metrics.
+    """
+    student_rng, distiller_rng = jax.random.split(jax.random.key(seed))
     variables = models.init(student, student_rng, image_shape)
     shapes = [output_shapes(model, image_shape) for model in (student, teacher)]
-    heads, distiller_state = distiller.init(heads_rng, *shapes)
-    names = ["loss", "accuracy", *_metric_shapes(distiller, heads, distiller_state, *shapes)]
+    distiller_params, distiller_state = distiller.init(distiller_rng, *shapes)
+    names = ["loss", "accuracy", *_metric_shapes(distiller, distiller_params, distiller_state, *shapes)]
     names += drift.METRIC_NAMES if num_probes else ()
-    names += [SKIPPED] if skips else []
+    names += [SKIPPED] if counts_skipped else []
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         seed=jnp.asarray(seed, jnp.int32),
         student=variables,
-        heads=heads,
-        distiller=distiller_state,
-        optimizer=optimizer.init((variables["params"], heads)),
+        distiller_params=distiller_params,
+        distiller_state=distiller_state,
+        optimizer=optimizer.init((variables["params"], distiller_params)),
         metrics={name: Average.empty() for name in names},
         scores=jnp.zeros((num_scores,)) if num_scores else None,
         probe=jnp.zeros((num_probes, shapes[0].embedding.shape[-1])) if num_probes else None,
     )
 
 
-def start_epoch(state: TrainState) -> TrainState:
-    """The same state with nothing counted yet."""
-    # NumPy's, of which each is placed by itself: the next call takes all of them over, and they must not be one array.
+def reset_metrics(state: TrainState) -> TrainState:
+    """Returns the state with empty metrics, as at the start of an epoch."""
+    # NumPy scalars, each of which becomes a buffer of its own: all of them are donated to the next call.
     return state._replace(metrics={name: Average(np.float32(0), np.int32(0)) for name in state.metrics})
 
 
 def with_metrics(state: TrainState, values: dict[str, Array]) -> TrainState:
-    """The same state with these values f32[] among the epoch's metrics; a resumed epoch still has them."""
+    """Returns the state with values f32[] as metrics of the epoch; they are saved with it."""
     new = {name: Average.empty().merge(Average.from_model_output(value)) for name, value in values.items()}
     return state._replace(metrics=state.metrics | new)
 
 
 def is_finite(state: TrainState) -> Array:
-    """Whether all that an update changes, and the epoch's loss so far, are finite: bool[]."""
-    changed = (state.student, state.heads, state.distiller, state.optimizer, state.metrics["loss"].total)
+    """Returns bool[]: all that an update changes, and the epoch's loss so far, are finite."""
+    loss = state.metrics["loss"].total
+    changed = (state.student, state.distiller_params, state.distiller_state, state.optimizer, loss)
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(changed)]).all()
 
 
-def output_shapes(model: nn.Module, image_shape: tuple[int, int, int]) -> ModelOutput:
-    """The shapes of what a network returns for one image of that (height, width, channels)."""
+def output_shapes(model: nn.Module, image_shape: tuple[int, ...]) -> ModelOutput:
+    """Returns the `jax.ShapeDtypeStruct`s of a network's output for one image of that (height, width, channels)."""
 
-    def outputs(rng):
+    def outputs(rng: Array) -> ModelOutput:
         variables = models.init(model, rng, image_shape)
         return model.apply(variables, jnp.zeros((1, *image_shape)), train=False)
 
     return jax.eval_shape(outputs, jax.random.key(0))
 
 
-def _metric_shapes(distiller: Distiller, heads: Any, state: Any, student: ModelOutput, teacher: ModelOutput) -> Metrics:
-    def metrics(heads, state, student, teacher):
+def _metric_shapes(
+    distiller: Distiller, params: Params, state: State, student: ModelOutput, teacher: ModelOutput
+) -> Metrics:
+    """Returns the shapes of the metrics of the distiller's loss, by name."""
+
+    def metrics(params: Params, state: State, student: ModelOutput, teacher: ModelOutput) -> Metrics:
         rows = len(student.logits)
         batch = Batch(jnp.zeros((rows, 1, 1, 1)), jnp.zeros((rows,), jnp.int32), jnp.zeros((rows,), jnp.int32))
-        return distiller.loss(heads, state, student, teacher, batch, rng=jax.random.key(0), axis_name=None)[1][1]
+        return distiller.loss(params, state, student, teacher, batch, rng=jax.random.key(0), axis_name=None)[1][1]
 
-    return jax.eval_shape(metrics, heads, state, student, teacher)
+    return jax.eval_shape(metrics, params, state, student, teacher)

@@ -1,6 +1,10 @@
-"""One update, written for one device with explicit collectives, and many updates in one call."""
+"""One training step, from a batch to the next state: `make_train_step`; and many steps in one call.
 
-from collections.abc import Callable
+The step is written for one device, with explicit collectives: it takes this device's rows of the global batch, and
+every device returns the same state.
+"""
+
+from typing import Any, NamedTuple, Protocol
 
 import flax.linen as nn
 import jax
@@ -9,86 +13,135 @@ import optax
 from clu.metrics import Average
 
 from rdd_jax.core.collectives import global_row_indices, keys_for_rows, mean_over_devices
-from rdd_jax.core.types import Array, Batch, Distiller
-from rdd_jax.data.pipeline import Feed, Resident
-from rdd_jax.steps.optimizer import at_step
-from rdd_jax.steps.teacher import Teach
+from rdd_jax.core.types import Array, Batch, Distiller, ModelOutput
+from rdd_jax.data.pipeline import Batches
+from rdd_jax.steps.optimizer import set_schedule_count
+from rdd_jax.steps.teacher import TeacherFn
 from rdd_jax.steps.train_state import SKIPPED, TrainState, is_finite
 
-# (images uint8[b,h,w,c], keys key[b]) -> f32[b,h,w,c]
-Preprocess = Callable[[Array, Array], Array]
-# (state, images, labels, candidates i32[c], key of the views, axis_name) -> (indices i32[b], their places among all)
-Select = Callable[..., tuple[Array, Array]]
-# (state, teaching, images as the feed gives them, training labels i32[n], indices i32[b]) -> state
-TrainStep = Callable[..., TrainState]
+
+class Augment(Protocol):
+    """The augmentation of training images, with normalisation; as `data.augmentation.Augmentation`."""
+
+    def __call__(self, images: Array, keys: Array, /) -> Array:
+        """Returns f32[b,h,w,c] of images uint8[b,h,w,c], each by its own typed key [b]."""
 
 
-def step_keys(seed: Array, step: Array) -> tuple[Array, Array]:
-    """Two keys of update `step`: of the views that it sees, and of what its losses draw."""
-    views, losses = jax.random.split(jax.random.fold_in(jax.random.key(seed), step))
-    return views, losses
+class Select(Protocol):
+    """The choice of the examples to train on among a larger batch of candidates."""
+
+    def __call__(
+        self, state: TrainState, candidates: Batch, rng: Array, axis_name: str | None = None, /
+    ) -> tuple[Batch, Array]:
+        """Returns the chosen rows, not augmented, and their rows i32[b] in the global batch of candidates.
+
+        Args:
+            state: before the update.
+            candidates: this device's candidates, not augmented.
+            rng: the key of the step's augmentations.
+            axis_name: the mapped axis of the devices, or None outside a mapped function.
+        """
+
+
+class TrainStep(Protocol):
+    """One update of the student."""
+
+    def __call__(self, state: TrainState, batch: Batch, teacher: Any, /) -> TrainState:
+        """Returns the state after the update.
+
+        Args:
+            state: before the update; replicated.
+            batch: this device's rows, not augmented: inputs uint8[b,h,w,c], labels i32[b], indices i32[b].
+            teacher: the first argument of the step's `TeacherFn`; replicated.
+        """
+
+
+class TrainCall(Protocol):
+    """Several updates in one call to the devices."""
+
+    def __call__(
+        self, state: TrainState, batches: Batches, teacher: Any, steps: Array | int, /
+    ) -> tuple[TrainState, dict[str, Array]]:
+        """Returns the state after `steps` updates and the epoch's {"loss", "accuracy"} so far.
+
+        The latter are in buffers of their own, which the next call does not take over.
+        """
+
+
+class StepKeys(NamedTuple):
+    """The keys of one update: of its augmentations, and of the random draws of its loss."""
+
+    augmentation: Array
+    loss: Array
+
+
+def step_keys(seed: Array | int, step: Array) -> StepKeys:
+    """Returns the keys of update `step` of the run with that seed."""
+    return StepKeys(*jax.random.split(jax.random.fold_in(jax.random.key(seed), step)))
 
 
 def make_train_step(
     student: nn.Module,
-    teach: Teach | None,
+    teacher_fn: TeacherFn | None,
     distiller: Distiller,
     optimizer: optax.GradientTransformation,
-    preprocess: Preprocess,
+    augment: Augment,
     *,
     select: Select | None = None,
-    feed: type[Feed] = Resident,
     axis_name: str | None = None,
 ) -> TrainStep:
-    """The update of one device: it sees its rows of the batch, and every device returns the same state.
+    """Makes the training step: augmentation, student, teacher, distillation loss, gradients, optimizer.
 
-    With `select` the rows are candidates, of which it trains on some; it wants a resident feed.
+    Every random draw is keyed by (seed, step, row in the global batch), so that the number of devices changes none.
 
-    Every random draw is keyed by (seed, step, place in the global batch). Without a teacher the student's own outputs
-    stand in for its: there is nothing to distil, and only a loss that ignores the teacher makes sense.
+    Args:
+        student: the network to train.
+        teacher_fn: finds the teacher's output. None without a teacher: the student's own output then stands in for it,
+            which makes sense only for a loss that ignores the teacher.
+        distiller: the loss.
+        optimizer: updates the parameters of the student and of the distiller.
+        augment: augments and normalises the batch.
+        select: chooses the rows to train on; the batches then hold candidates. None trains on all rows.
+        axis_name: the mapped axis of the devices, or None outside a mapped function.
     """
 
-    def train_step(state, teaching, images, labels, indices):
-        view_rng, loss_rng = step_keys(state.seed, state.step)
-        places = global_row_indices(len(indices), axis_name)
+    def compute_loss(trained: Any, state: TrainState, batch: Batch, teacher: Any, rng: Array) -> tuple[Array, Any]:
+        params, distiller_params = trained
+        with jax.named_scope("student"):
+            variables = {**state.student, "params": params}
+            output, batch_stats = student.apply(variables, batch.inputs, train=True, mutable=["batch_stats"])
+        with jax.named_scope("teacher"):
+            teacher_output: ModelOutput = output if teacher_fn is None else teacher_fn(teacher, batch)
+            teacher_output = jax.lax.stop_gradient(teacher_output)
+        with jax.named_scope("distill"):
+            loss, (distiller_state, metrics) = distiller.loss(
+                distiller_params, state.distiller_state, output, teacher_output, batch, rng=rng, axis_name=axis_name
+            )
+        metrics = {"loss": loss, "accuracy": accuracy(output.logits, batch.labels), **metrics}
+        return loss, (batch_stats, distiller_state, metrics)
+
+    def train_step(state: TrainState, batch: Batch, teacher: Any, /) -> TrainState:
+        keys = step_keys(state.seed, state.step)
+        rows = global_row_indices(len(batch.indices), axis_name)
         if select:
             with jax.named_scope("select"):
-                indices, places = select(state, images, labels, indices, view_rng, axis_name)
+                batch, rows = select(state, batch, keys.augmentation, axis_name)
         with jax.named_scope("augment"):
-            pixels = preprocess(feed.rows(images, indices), keys_for_rows(view_rng, places))
-        batch = Batch(pixels, labels[indices], indices)
+            batch = batch._replace(inputs=augment(batch.inputs, keys_for_rows(keys.augmentation, rows)))
 
-        def loss_fn(trained):
-            params, heads = trained
-            variables = {**state.student, "params": params}
-            with jax.named_scope("student"):
-                outputs, updates = student.apply(variables, pixels, train=True, mutable=["batch_stats"])
-            with jax.named_scope("teacher"):
-                reference = outputs if teach is None else teach(teaching, pixels, indices)
-            with jax.named_scope("distill"):
-                loss, (distiller_state, metrics) = distiller.loss(
-                    heads,
-                    state.distiller,
-                    outputs,
-                    jax.lax.stop_gradient(reference),
-                    batch,
-                    rng=loss_rng,
-                    axis_name=axis_name,
-                )
-            metrics = {"loss": loss, "accuracy": percent_correct(outputs.logits, batch.labels), **metrics}
-            return loss, (updates, distiller_state, metrics)
-
-        trained = (state.student["params"], state.heads)
-        gradients, (updates, distiller_state, metrics) = jax.grad(loss_fn, has_aux=True)(trained)
+        trained = (state.student["params"], state.distiller_params)
+        gradients, (batch_stats, distiller_state, metrics) = jax.grad(compute_loss, has_aux=True)(
+            trained, state, batch, teacher, keys.loss
+        )
         gradients, metrics = mean_over_devices((gradients, metrics), axis_name)
         with jax.named_scope("optimizer"):
             changes, optimizer_state = optimizer.update(gradients, state.optimizer, trained)
-            params, heads = optax.apply_updates(trained, changes)
+            params, distiller_params = optax.apply_updates(trained, changes)
         return state._replace(
             step=state.step + 1,
-            student={**updates, "params": params},
-            heads=heads,
-            distiller=distiller_state,
+            student={**batch_stats, "params": params},
+            distiller_params=distiller_params,
+            distiller_state=distiller_state,
             optimizer=optimizer_state,
             metrics=state.metrics
             | {name: state.metrics[name].merge(Average.from_model_output(value)) for name, value in metrics.items()},
@@ -97,43 +150,41 @@ def make_train_step(
     return train_step
 
 
-def skip_poison(train_step: TrainStep) -> TrainStep:
-    """The same update, but for one that leaves a state that is not finite: of that only the step is counted."""
+def skip_nonfinite_updates(train_step: TrainStep) -> TrainStep:
+    """Makes a step that leaves out updates after which the state would not be finite; of these only the step counts."""
 
-    def guarded(state, *arguments):
-        new = train_step(state, *arguments)
-        good = is_finite(new)
-        kept = jax.tree.map(lambda after, before: jnp.where(good, after, before), new, state)
-        skipped = state.metrics[SKIPPED].merge(Average.from_model_output(jnp.where(good, 0.0, 100.0)))
-        optimizer = at_step(kept.optimizer, new.step)
+    def guarded(state: TrainState, batch: Batch, teacher: Any, /) -> TrainState:
+        new = train_step(state, batch, teacher)
+        finite = is_finite(new)
+        kept = jax.tree.map(lambda after, before: jnp.where(finite, after, before), new, state)
+        skipped = state.metrics[SKIPPED].merge(Average.from_model_output(jnp.where(finite, 0.0, 100.0)))
+        optimizer = set_schedule_count(kept.optimizer, new.step)
         return kept._replace(step=new.step, optimizer=optimizer, metrics=kept.metrics | {SKIPPED: skipped})
 
     return guarded
 
 
-def make_train_call(
-    train_step: TrainStep, steps_per_call: int, feed: type[Feed] = Resident
-) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
-    """-> (state, teaching, images, labels, indices i32[steps_per_call,b], steps i32[]) -> (state, progress).
+def make_train_call(train_step: TrainStep, steps_per_call: int) -> TrainCall:
+    """Makes the function of up to `steps_per_call` updates.
 
-    The number of steps is data, so that a call at the end of an epoch may do fewer without a second compilation.
-    `progress` holds the epoch's loss and accuracy so far, in buffers that the next call does not take over.
+    The number of steps is an argument, so that a call at the end of an epoch may do fewer without a second compilation.
     """
 
-    def train_call(state, teaching, images, labels, indices, steps):
-        def one(step, state):
-            return train_step(state, teaching, feed.of_step(images, step), labels, indices[step])
+    def train_call(
+        state: TrainState, batches: Batches, teacher: Any, steps: Array | int, /
+    ) -> tuple[TrainState, dict[str, Array]]:
+        def one_step(step: Array | int, state: TrainState) -> TrainState:
+            return train_step(state, batches.batch(step), teacher)
 
-        # Inside a loop XLA's CPU convolutions lose their threads: a single step is called as it is.
-        state = one(0, state) if steps_per_call == 1 else jax.lax.fori_loop(0, steps, one, state)
-        averages = [state.metrics[name] for name in ("loss", "accuracy")]
-        # All may have been left out so far.
-        loss, accuracy = (average.total / jnp.maximum(average.count, 1) for average in averages)
-        return state, {"loss": loss, "accuracy": accuracy}
+        # Inside a loop XLA's CPU convolutions run on a single thread: one step is therefore called without a loop.
+        state = one_step(0, state) if steps_per_call == 1 else jax.lax.fori_loop(0, steps, one_step, state)
+        averages = {name: state.metrics[name] for name in ("loss", "accuracy")}
+        # The count is 0 where all updates so far have been skipped.
+        return state, {name: average.total / jnp.maximum(average.count, 1) for name, average in averages.items()}
 
     return train_call
 
 
-def percent_correct(logits: Array, labels: Array) -> Array:
-    """Top-1 accuracy in percent, f32[]: of logits f32[b,classes] against labels i32[b]."""
+def accuracy(logits: Array, labels: Array) -> Array:
+    """Returns the top-1 accuracy in percent, f32[], of logits f32[b,classes] and labels i32[b]."""
     return 100.0 * jnp.mean(jnp.argmax(logits, axis=-1) == labels)

@@ -85,7 +85,7 @@ class EpochRecorder:
         ranking = None
         for split, data in (("validation", self._experiment.validation), ("test", self._experiment.test)):
             if data and split not in written:
-                metrics = self._evaluate(state.student, *data, self._runner.on_batch("evaluating"))
+                metrics = self._evaluate(state.student, data, self._runner.on_batch("evaluating"))
                 self._write(step, epoch, split, metrics)
                 ranking = metrics["accuracy"] if ranking is None else ranking
         return ranking

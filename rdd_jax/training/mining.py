@@ -8,6 +8,7 @@ import numpy as np
 
 from rdd_jax import rdx
 from rdd_jax.core.types import Array
+from rdd_jax.data.pipeline import DeviceDataset
 from rdd_jax.steps import train_state
 from rdd_jax.steps.train_state import TrainState
 from rdd_jax.training.interruptible import InterruptibleRunner
@@ -38,13 +39,13 @@ class TeacherEmbeddings:
         """Returns the embeddings f32[n,d] of the training images, with their ranks where those fit into memory."""
         if self._of_training_set is None:
             experiment, on_batch = self._experiment, self._runner.on_batch("embedding by the teacher")
-            embeddings = self._embed(experiment.teacher.variables, experiment.train.images, on_batch)
+            embeddings = self._embed(experiment.teacher.variables, experiment.train, on_batch)
             rank = experiment.rank
             self._of_training_set = self._runner.run("ranking", rank, embeddings) if rank else embeddings
         return self._of_training_set
 
-    def of_probe(self, images: Array) -> Array:
-        """Returns the embeddings f32[p,d] of the images uint8[p,h,w,c] by which drift is measured."""
+    def of_probe(self, images: DeviceDataset) -> Array:
+        """Returns the embeddings f32[p,d] of the p images by which drift is measured."""
         if self._of_probe is None:
             self._of_probe = self._embed(self._experiment.teacher.variables, images)
         return self._of_probe
@@ -68,8 +69,8 @@ class Miner:
         self._teacher = TeacherEmbeddings(experiment, runner)
         self._probe: DriftProbe | None = None
         if self._schedule and self._schedule.num_probes:
-            images, count = experiment.train.images, self._schedule.num_probes
-            self._probe = DriftProbe(images, count, self._embed_student, self._teacher.of_probe)
+            count = self._schedule.num_probes
+            self._probe = DriftProbe(experiment.train, count, self._embed_student, self._teacher.of_probe)
         self._computed_at: dict[str, int] = {}  # The step at which this process last computed each result.
         self._lost: set[str] = set()
 
@@ -142,7 +143,7 @@ class Miner:
         """Returns the embeddings of the training images by the student and by the teacher."""
         teacher = self._teacher.of_training_set()
         on_batch = self._runner.on_batch("embedding by the student")
-        return self._embed_student(state.student, self._experiment.train.images, on_batch), teacher
+        return self._embed_student(state.student, self._experiment.train, on_batch), teacher
 
     def _mine(
         self, state: TrainState, embeddings: tuple[Array, Array | rdx.RankedEmbeddings], epoch: int, step: int
@@ -151,7 +152,7 @@ class Miner:
         state = self._runner.run("mining", self._experiment.mine, state, *embeddings)
         if self._probe:
             state = state._replace(probe=self._probe.embed(state.student, self._runner.on_batch("measuring drift")))
-        for name, values in self._experiment.histograms(state.distiller).items():
+        for name, values in self._experiment.histograms(state.distiller_state).items():
             self._log.write_histogram(step, epoch, name, np.asarray(values))
         return state
 

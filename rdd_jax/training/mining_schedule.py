@@ -5,9 +5,8 @@ from typing import Any
 
 import jax
 
-from rdd_jax.core import devices
 from rdd_jax.core.types import Array, OnBatch
-from rdd_jax.data.streaming import Stream
+from rdd_jax.data.pipeline import DeviceDataset, PipelineDataset
 from rdd_jax.rdx import drift
 from rdd_jax.steps.embedding import Embed
 from rdd_jax.steps.mining import MiningOptions
@@ -55,20 +54,20 @@ class DriftProbe:
     """Measures the student's drift since the last mining on a few training images, spread evenly.
 
     Args:
-        images: the training images, uint8[n,h,w,c].
+        train: the training images.
         num_probes: the number of them to measure on.
         embed_student: embeds images by the student.
-        embed_teacher: returns the teacher's embeddings f32[p,dt] of images uint8[p,h,w,c].
+        embed_teacher: returns the teacher's embeddings f32[p,dt] of p images.
     """
 
     def __init__(
         self,
-        images: Array | Stream,
+        train: PipelineDataset,
         num_probes: int,
         embed_student: Embed,
-        embed_teacher: Callable[[Array], Array],
+        embed_teacher: Callable[[DeviceDataset], Array],
     ):
-        self._images = devices.replicate(images[drift.probe_indices(len(images), num_probes)])
+        self._images = train.take(drift.probe_indices(len(train), num_probes))
         self._embed_student = embed_student
         self._embed_teacher = embed_teacher
         self._measure = drift.make_drift_measure(num_probes)

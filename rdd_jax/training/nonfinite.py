@@ -8,7 +8,7 @@ from rdd_jax.core.processes import warn
 from rdd_jax.runs.checkpointing import Checkpoints
 from rdd_jax.runs.config import NonFinitePolicy
 from rdd_jax.steps import train_state
-from rdd_jax.steps.optimizer import at_step
+from rdd_jax.steps.optimizer import set_schedule_count
 from rdd_jax.steps.train_state import TrainState
 
 
@@ -76,4 +76,5 @@ def continue_at(state: TrainState, step: int) -> TrainState:
     """
     # Two arrays, as both are donated to the next call.
     state_step, schedule_step = (devices.replicate(np.int32(step)) for _ in range(2))
-    return train_state.start_epoch(state)._replace(step=state_step, optimizer=at_step(state.optimizer, schedule_step))
+    optimizer = set_schedule_count(state.optimizer, schedule_step)
+    return train_state.reset_metrics(state)._replace(step=state_step, optimizer=optimizer)

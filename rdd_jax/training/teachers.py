@@ -67,7 +67,7 @@ def _evaluate(experiment: Experiment, stop_signal: StopSignal) -> dict[str, floa
             if stop_signal.stop_requested():
                 raise StopRequested
 
-        return accuracies(experiment.evaluate(model)(variables, *experiment.test, on_batch))
+        return accuracies(experiment.evaluate(model)(variables, experiment.test, on_batch))
 
 
 def near_chance(num_classes: int) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 from rdd_jax.core.compilation import CompilationTimer
 from rdd_jax.core.errors import DataReadError
 from rdd_jax.core.progress import Progress
-from rdd_jax.data import pipeline
+from rdd_jax.data.pipeline import TimedIterator
 from rdd_jax.runs.checkpointing import Checkpoints
 from rdd_jax.runs.config import RunConfig
 from rdd_jax.steps import train_state
@@ -36,8 +36,8 @@ class _Epoch(NamedTuple):
     begin: the step at which the epoch begins.
     first: the step of the first update to be done.
     end: the step at which the epoch ends.
-    batches: i32[steps,rows], the positions of the images of all the epoch's batches.
-    teacher: the inputs from which the train step computes the teacher's outputs.
+    indices: i32[steps,rows], the positions of the images of all the epoch's batches.
+    teacher: the teacher's variables or outputs, as `TeacherFn` takes them.
     costs: seconds and speeds for the epoch's line in the log; more are added while it is trained.
     """
 
@@ -45,7 +45,7 @@ class _Epoch(NamedTuple):
     begin: int
     first: int
     end: int
-    batches: np.ndarray
+    indices: np.ndarray
     teacher: Any
     costs: dict[str, float]
 
@@ -142,13 +142,14 @@ class Trainer:
         begin, end = self._epoch_starts[number], self._epoch_starts[number + 1]
         costs: dict[str, float] = {}
         if step == begin:
-            state = train_state.start_epoch(state)
+            state = train_state.reset_metrics(state)
         if step == begin or self._miner.must_repeat:
             state, costs = self._miner.prepare(state, number, step, starts_epoch=step == begin)
         scores, labels = jax.device_get((state.scores, self._experiment.train.labels))
-        batches = self._experiment.sampler.batches(number, scores, labels)
-        teacher, cache_costs = self._experiment.lessons(begin, batches, self._runner.on_batch("teacher outputs"))
-        return state, _Epoch(number, begin, step, end, batches, teacher, costs | cache_costs)
+        indices = self._experiment.sampler.batches(number, scores, labels)
+        on_batch = self._runner.on_batch("teacher outputs")
+        teacher, cache_costs = self._experiment.prepare_teacher(begin, indices, on_batch)
+        return state, _Epoch(number, begin, step, end, indices, teacher, costs | cache_costs)
 
     def _updates(self, state: TrainState, epoch: _Epoch) -> Iterator[tuple[int, TrainState]]:
         """Does an epoch's updates; adds their speed to its costs.
@@ -160,19 +161,20 @@ class Trainer:
             NonFiniteError: for a loss that is not finite.
         """
         started, step = time.perf_counter(), epoch.first
-        calls = [epoch.batches[start - epoch.begin : stop - epoch.begin] for start, stop in self._calls(epoch)]
-        images = pipeline.Clocked(self._experiment.shown(step, calls))
+        train, train_call = self._experiment.train, self._experiment.train_call
+        calls = [epoch.indices[start - epoch.begin : stop - epoch.begin] for start, stop in self._calls(epoch)]
+        batches_of_calls = TimedIterator(train.train_batches(calls, step, self._experiment.steps_per_call))
         title = f"{epoch.number + 1}/{self._config.epochs}"
-        for call, call_images in zip(calls, images, strict=True):
-            state, running = self._experiment.update(state, epoch.teacher, call_images, call)
+        for call, batches in zip(calls, batches_of_calls, strict=True):
+            state, running = train_call(state, batches, epoch.teacher, np.int32(len(call)))
             self._progress.add(title, len(call) * self._config.batch_size, running)
             step += len(call)
             self._check_loss(step)
             yield step, state
         self._progress.flush()
         self._check_loss(step)
-        if pipeline.is_streamed(self._experiment.train.images):
-            epoch.costs["data_seconds"] = images.seconds
+        if train.is_streamed:
+            epoch.costs["data_seconds"] = batches_of_calls.seconds
         num_images = (epoch.end - epoch.first) * self._config.batch_size
         epoch.costs["images_per_second"] = num_images / (time.perf_counter() - started)
 

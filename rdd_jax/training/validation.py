@@ -80,9 +80,9 @@ def _check_cache(config: RunConfig, labels: np.ndarray, teacher: ModelOutput) ->
     if not config.teacher.name:
         raise ValueError("teacher.cache keeps what a teacher says: set --config.teacher.name")
     if loading.is_streamed(config.data):
-        raise ValueError("a cache of views is for images in memory: set --config.teacher.cache=none")
+        raise ValueError("a cache of teacher outputs is for images in memory: set --config.teacher.cache=none")
     if jax.process_count() > 1:
-        raise ValueError("a cache of views is for one process: set --config.teacher.cache=none")
+        raise ValueError("a cache of teacher outputs is for one process: set --config.teacher.cache=none")
     if config.sampler.kind == "rho":
         raise ValueError(
             "sampler.kind=rho trains on few of its candidates, and a cache would ask the teacher about all: set "
@@ -91,16 +91,17 @@ def _check_cache(config: RunConfig, labels: np.ndarray, teacher: ModelOutput) ->
     for name, options in config.distill.items():
         if options["weight"] and methods.from_options({name: options}, labels).needs_feature_maps:
             raise ValueError(
-                f"{name} needs the teacher's maps, and a cache of views holds its logits and embeddings alone: "
+                f"{name} needs the teacher's maps, and a cache of its outputs holds logits and embeddings alone: "
                 "set --config.teacher.cache=none"
             )
-    views = augmentation.num_views(config.augment.pad, config.augment.flip)
+    augmentations = augmentation.num_augmentations(config.augment.pad, config.augment.flip)
     values = teacher.logits.shape[-1] + teacher.embedding.shape[-1]
-    size = teacher_cache.nbytes(len(labels), views, values, config.teacher.cache_dtype) / 1e9
+    size = teacher_cache.nbytes(len(labels), augmentations, values, config.teacher.cache_dtype) / 1e9
     if size > config.teacher.cache_gigabytes:
         raise ValueError(
-            f"the cache may grow to {size:.1f} GB ({len(labels):,} images x {views} views x {values} numbers): set "
-            f"--config.teacher.cache_gigabytes={math.ceil(size)}, cache_dtype=float16 for half of it, or cache=none"
+            f"the cache may grow to {size:.1f} GB ({len(labels):,} images x {augmentations} augmentations x {values} "
+            f"numbers): set --config.teacher.cache_gigabytes={math.ceil(size)}, cache_dtype=float16 for half of it, or "
+            "cache=none"
         )
 
 

@@ -97,7 +97,7 @@ def refusal(capsys, *arguments):
         ((RDD, "--config.teacher.cache=views", "--config.distill.at.weight=1"), ["at needs", "maps", "cache=none"]),
         (
             (RDD, "--config.teacher.cache=views", "--config.augment.pad=60"),
-            ["6.3 GB", "1,437 images x 14641 views x 74", "cache_gigabytes=7"],
+            ["6.3 GB", "1,437 images x 14641 augmentations x 74", "cache_gigabytes=7"],
         ),
         ((RDD, "--mode=evaluate"), ["runs/rdd-digits-seed0"]),
         (("--mode=explain", "--workdir=nowhere", "--split=all"), ["split", "test", "train"]),

@@ -181,7 +181,7 @@ def test_a_folder_of_another_layout_is_refused(folder, damage, message):
         ({"dataset": ""}, "which images.*--config.data.folder=DIR"),
         ({"data.validation": 1.0}, r"data.validation is a share in \[0, 1\)"),
         ({"sampler.kind": "rho"}, "sampler.kind=rho chooses among images on the devices"),
-        ({"teacher.cache": "views", "teacher.name": "resnet8"}, "a cache of views is for images in memory"),
+        ({"teacher.cache": "views", "teacher.name": "resnet8"}, "a cache of teacher outputs is for images in memory"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(keys, message, tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ import pytest
 from rdd_jax.core import devices
 from rdd_jax.core.types import ModelOutput
 from rdd_jax.data import samplers
+from rdd_jax.data.pipeline import IndexedBatches
 from rdd_jax.data.samplers import Sampler
 from rdd_jax.steps import rho_loss
 
@@ -133,20 +134,25 @@ def candidates():
 
 
 def select(images, labels, scores, rows, *, keep, axis_name=None):
+    """Returns the chosen examples, and their rows among all candidates."""
+
     def apply(variables, pixels, train):
         return ModelOutput(pixels.reshape(len(pixels), 4), pixels)
 
-    student = SimpleNamespace(apply=apply)
-    choose = rho_loss.reducible_loss(student, lambda images, keys: images, keep=keep)
-    return choose(SimpleNamespace(student={}, scores=scores), images, labels, rows, jax.random.key(0), axis_name)
+    choose = rho_loss.reducible_loss(SimpleNamespace(apply=apply), lambda images, keys: images, keep=keep)
+    candidates = IndexedBatches(images, labels, rows[None]).batch(0)
+    return choose(SimpleNamespace(student={}, scores=scores), candidates, jax.random.key(0), axis_name)
 
 
 def test_the_largest_reducible_losses_are_kept(candidates):
     images, labels, scores, rows = candidates
-    kept, places = jax.jit(functools.partial(select, keep=8))(*candidates)
+    chosen, places = jax.jit(functools.partial(select, keep=8))(*candidates)
+    kept = np.asarray(chosen.indices)
     losses = -jax.nn.log_softmax(images.reshape(40, 4))[np.arange(40), labels] - scores
-    assert set(np.asarray(kept)) == set(rows[np.argsort(-losses[rows])[:8]])
+    assert set(kept) == set(rows[np.argsort(-losses[rows])[:8]])
     np.testing.assert_array_equal(rows[np.asarray(places)], kept)
+    np.testing.assert_array_equal(chosen.inputs, images[kept])
+    np.testing.assert_array_equal(chosen.labels, labels[kept])
 
 
 def test_the_choice_is_made_among_the_candidates_of_all_devices(candidates, num_devices):
@@ -161,4 +167,4 @@ def test_the_choice_is_made_among_the_candidates_of_all_devices(candidates, num_
         images, labels, scores, devices.split_over_devices(rows)
     )
     jax.tree.map(np.testing.assert_array_equal, together, alone)
-    assert jnp.unique(together[0]).size == 8
+    assert jnp.unique(together[0].indices).size == 8

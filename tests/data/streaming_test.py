@@ -1,5 +1,6 @@
 """Images that are read as they are needed: the same as those in memory, whoever reads them, in whatever parts."""
 
+import itertools
 import os
 import re
 import signal
@@ -9,11 +10,12 @@ import time
 from pathlib import Path
 from subprocess import PIPE
 
+import jax
 import numpy as np
 import pytest
 from program import ROOT
 
-from rdd_jax.core.devices import padded_index_batches, split_over_devices
+from rdd_jax.core import devices
 from rdd_jax.core.errors import DataReadError
 from rdd_jax.data import datasets, pipeline
 from rdd_jax.data.folders import Files
@@ -37,9 +39,9 @@ def stream(source=None, shape=(8, 8, 1), **options):
 
 @pytest.mark.parametrize("workers", ALL_WORKERS)
 def test_batches_are_those_of_the_array_in_order(workers):
-    batches = np.stack(list(stream(workers=workers).evaluated(BATCHES)))
+    batches = np.stack(list(stream(workers=workers).evaluation_batches(BATCHES)))
     np.testing.assert_array_equal(batches, DIGITS.train_images[BATCHES])
-    np.testing.assert_array_equal(np.stack(list(stream(workers=workers).trained(BATCHES, 7, PLACES))), batches)
+    np.testing.assert_array_equal(np.stack(list(stream(workers=workers).train_batches(BATCHES, 7, PLACES))), batches)
 
 
 def test_a_stream_is_indexed_as_an_array_is():
@@ -52,21 +54,21 @@ def test_a_stream_is_indexed_as_an_array_is():
 
 
 def test_the_places_behind_the_last_image_are_black():
-    batch = next(stream().evaluated(np.array([[4, -1]])))
+    batch = next(stream().evaluation_batches(np.array([[4, -1]])))
     np.testing.assert_array_equal(batch[0], DIGITS.train_images[4])
     assert not batch[1].any()
 
 
 @pytest.mark.parametrize("workers", ALL_WORKERS)
 def test_a_random_crop_depends_on_seed_update_and_place_alone(workers):
-    whole = np.stack(list(stream(resized_crop=True, seed=3).trained(BATCHES, 100, PLACES)))
+    whole = np.stack(list(stream(resized_crop=True, seed=3).train_batches(BATCHES, 100, PLACES)))
     images = stream(resized_crop=True, seed=3, workers=workers)
-    np.testing.assert_array_equal(np.stack(list(images.trained(BATCHES[2:], 102, PLACES))), whole[2:])
-    own_rows = images.trained(BATCHES[:, 16:], 100, PLACES[16:])
+    np.testing.assert_array_equal(np.stack(list(images.train_batches(BATCHES[2:], 102, PLACES))), whole[2:])
+    own_rows = images.train_batches(BATCHES[:, 16:], 100, PLACES[16:])
     np.testing.assert_array_equal(np.stack(list(own_rows)), whole[:, 16:])
     for other in (
-        stream(resized_crop=True, seed=4).trained(BATCHES, 100, PLACES),
-        images.trained(BATCHES, 101, PLACES),
+        stream(resized_crop=True, seed=4).train_batches(BATCHES, 100, PLACES),
+        images.train_batches(BATCHES, 101, PLACES),
     ):
         differ = (np.stack(list(other)) != whole).any(axis=(2, 3, 4))
         assert differ.mean() > 0.9
@@ -84,14 +86,14 @@ def test_an_image_that_cannot_be_read_is_named(folder, workers):
     files = Files(folder / "train", ("a", "b"))
     images = stream(files, (16, 16, 3), rule=ResizeRule(16, 16), workers=workers)
     with pytest.raises(DataReadError, match=f"{re.escape(str(damaged))} cannot be read .*replace it"):
-        list(images.evaluated(np.arange(10)[:, None]))
+        list(images.evaluation_batches(np.arange(10)[:, None]))
 
 
 def test_an_error_of_another_kind_is_not_blamed_on_the_image(monkeypatch):
     images = stream(Arrays("digits", DIGITS.train_images, DIGITS.train_labels), (16, 16, 1), rule=ResizeRule(16, 16))
     monkeypatch.setattr(ResizeRule, "apply", lambda *_: undefined_name)  # noqa: F821
     with pytest.raises(NameError):
-        list(images.evaluated(np.arange(10)[:, None]))
+        list(images.evaluation_batches(np.arange(10)[:, None]))
 
 
 class Deadly(Arrays):
@@ -107,28 +109,74 @@ class Deadly(Arrays):
 def test_a_worker_that_dies_is_reported_with_the_image_it_was_at():
     images = stream(Deadly("digits", DIGITS.train_images, DIGITS.train_labels), workers=2)
     with pytest.raises(DataReadError, match=r"died while at image 70 of digits .*exit code -9"):
-        list(images.evaluated(np.arange(128).reshape(8, 16)))
+        list(images.evaluation_batches(np.arange(128).reshape(8, 16)))
 
 
-# ---- The feed ----
+# ---- The pipeline ----
 
 
-def test_each_device_is_sent_the_rows_that_it_would_look_up(num_devices):
+def datasets_of(**options):
+    """The digits on the devices, and streamed."""
+    return pipeline.put(DIGITS.train_images, DIGITS.train_labels), pipeline.put(stream(**options), DIGITS.train_labels)
+
+
+def batch_of(batches, step, device):
+    """What a compiled function on that device reads."""
+    if isinstance(batches, pipeline.IndexedBatches):
+        batches = batches._replace(indices=batches.indices[device])
+    else:
+        batches = jax.tree.map(lambda leaf: leaf[device], batches)
+    return batches.batch(step)
+
+
+def test_streamed_batches_are_those_on_the_devices(num_devices):
+    resident, streamed = datasets_of()
     calls = [BATCHES[:3], BATCHES[3:5]]
-    for call, sent in zip(calls, pipeline.of(stream()).trained(0, calls, 3), strict=True):
-        own = split_over_devices(call)
-        assert sent.shape == (num_devices, 3, 32 // num_devices, 8, 8, 1)
-        np.testing.assert_array_equal(sent[:, : len(call)], DIGITS.train_images[own])
-        assert not sent[:, len(call) :].any()
-    places = padded_index_batches(90, 40)
-    for indices, sent in zip(places, pipeline.of(stream()).evaluated(places), strict=True):
-        np.testing.assert_array_equal(sent[indices >= 0], DIGITS.train_images[indices[indices >= 0]])
+    pairs = zip(resident.train_batches(calls, 0, 3), streamed.train_batches(calls, 0, 3), strict=True)
+    for call, (expected, read) in zip(calls, pairs, strict=True):
+        assert read.stacked.inputs.shape == (num_devices, 3, 32 // num_devices, 8, 8, 1)
+        for step, device in itertools.product(range(len(call)), range(num_devices)):
+            batch = batch_of(read, step, device)
+            np.testing.assert_array_equal(batch.indices, devices.split_over_devices(call)[device, step])
+            jax.tree.map(np.testing.assert_array_equal, batch, batch_of(expected, step, device))
+        assert not read.stacked.inputs[:, len(call) :].any()
+
+
+def test_evaluation_reads_every_image_once_in_order(num_devices, monkeypatch):
+    monkeypatch.setattr(pipeline, "EVALUATION_BATCH", 600)
+    reported = []
+    for dataset in datasets_of():
+        indices = []
+        for batches in dataset.evaluation_batches(lambda done, total: reported.append((done, total))):
+            for device in range(num_devices):
+                batch = batch_of(batches, 0, device)
+                real = batch.indices >= 0
+                indices += batch.indices[real].tolist()
+                np.testing.assert_array_equal(batch.inputs[real], DIGITS.train_images[batch.indices[real]])
+                np.testing.assert_array_equal(batch.labels[real], DIGITS.train_labels[batch.indices[real]])
+        assert indices == list(range(1437))
+    assert reported == 2 * [(479, 1437), (958, 1437), (1437, 1437)]
+
+
+def test_some_images_are_put_on_the_devices():
+    for dataset in datasets_of(resized_crop=True):
+        some = dataset.take(np.array([7, 3]))
+        np.testing.assert_array_equal(some.images, DIGITS.train_images[[7, 3]])
+        np.testing.assert_array_equal(some.labels, DIGITS.train_labels[[7, 3]])
+
+
+def test_only_streamed_images_limit_the_steps_of_a_call():
+    resident, streamed = datasets_of()
+    assert resident.limit_steps(5000, 1024) == 5000
+    assert streamed.limit_steps(5000, 1024) == 1024  # Of 64 KiB each: 64 MiB.
+    assert streamed.limit_steps(10, 1024) == 10
+    assert streamed.limit_steps(10, 2**22) == 1
 
 
 def test_random_crops_are_the_same_however_many_devices_there_are(num_devices):
     images = stream(resized_crop=True)
-    sent = next(pipeline.of(images).trained(7, [BATCHES[:1]], 1))
-    whole = next(images.trained(BATCHES[:1], 7, PLACES))
+    sent = next(pipeline.put(images, DIGITS.train_labels).train_batches([BATCHES[:1]], 7, 1)).stacked.inputs
+    whole = next(images.train_batches(BATCHES[:1], 7, PLACES))
     np.testing.assert_array_equal(sent.reshape(whole.shape), whole)
 
 
@@ -138,7 +186,7 @@ READS = """
 import sys, time, numpy as np
 from rdd_jax.data.resize import ResizeRule
 from rdd_jax.data.sources import Arrays
-from rdd_jax.data.stream import Stream
+from rdd_jax.data.streaming import Stream
 
 class Slow(Arrays):
     def __getitem__(self, position):
@@ -147,7 +195,7 @@ class Slow(Arrays):
 
 if __name__ == "__main__":
     source = Slow("x", np.zeros((1000, 2, 2, 1), np.uint8), np.zeros(1000, np.int32))
-    for batch in Stream(source, (2, 2, 1), workers=2).evaluated(np.arange(1000).reshape(100, 10)):
+    for batch in Stream(source, (2, 2, 1), workers=2).evaluation_batches(np.arange(1000).reshape(100, 10)):
         print("batch", flush=True)
 """
 

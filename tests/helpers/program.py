@@ -24,7 +24,7 @@ OPTIONS = {
 }
 # What may differ between two runs that compute the same.
 COSTS = {"seconds", "compile_seconds", "images_per_second", "embed_seconds", "mine_seconds"}
-COSTS |= {"views_computed", "views_seconds", "drift_seconds", "data_seconds"}
+COSTS |= {"teacher_outputs_computed", "teacher_seconds", "drift_seconds", "data_seconds"}
 
 
 def starter(folder):

@@ -23,8 +23,8 @@ def state_at(step):
             step=jnp.int32(step),
             seed=jnp.int32(0),
             student={"params": {"kernel": jnp.full((3, 2), float(step))}},
-            heads={},
-            distiller={"bank": jnp.full((4,), -float(step))},
+            distiller_params={},
+            distiller_state={"bank": jnp.full((4,), -float(step))},
             optimizer=(jnp.full((3, 2), 2.0 * step),),
             metrics={"loss": Average(jnp.float32(step), jnp.int32(1))},
         )
@@ -161,7 +161,7 @@ def test_whatever_file_is_damaged_the_state_is_the_one_that_was_saved_or_the_one
 def test_a_write_that_fails_is_told_before_the_next_and_the_one_before_is_whole(tmp_path):
     """No file may grow beyond 64 KB, which to a program is as a full disk, and the bank cannot be compressed."""
     bank = np.random.default_rng(0).integers(0, 256, 1_000_000, np.uint8)
-    large = state_at(2)._replace(distiller={"bank": devices.replicate(bank)})
+    large = state_at(2)._replace(distiller_state={"bank": devices.replicate(bank)})
     save(tmp_path, [50.0])
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     with Checkpoints(tmp_path) as checkpoints:

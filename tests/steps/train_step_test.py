@@ -12,11 +12,13 @@ from rdd_jax import methods
 from rdd_jax.core import devices
 from rdd_jax.core.collectives import all_gather
 from rdd_jax.core.types import Distiller, ModelOutput
+from rdd_jax.data import pipeline
+from rdd_jax.data.pipeline import IndexedBatches
 from rdd_jax.models import layers
 from rdd_jax.steps import optimizer as optimizers
-from rdd_jax.steps import teacher as teaching
 from rdd_jax.steps import train_state
-from rdd_jax.steps.train_step import make_train_call, make_train_step, percent_correct
+from rdd_jax.steps.teacher import online_teacher
+from rdd_jax.steps.train_step import accuracy, make_train_call, make_train_step
 
 SHAPE = (8, 8, 1)
 IMAGES = np.random.default_rng(0).integers(0, 256, size=(EXAMPLES, *SHAPE), dtype=np.uint8)
@@ -52,7 +54,7 @@ def scale(images, keys):
 
 
 def noisy(images, keys):
-    """A random view that, unlike crops, differs for any two keys."""
+    """An augmentation that, unlike crops, differs for any two keys."""
     return scale(images, keys) + jax.vmap(lambda key: jax.random.normal(key, SHAPE))(keys)
 
 
@@ -66,12 +68,16 @@ def fresh(network, distiller, optimizer=None):
     return jax.jit(lambda: train_state.create(jnp.int32(0), *arguments))()
 
 
-def train_call(network, distiller, *, optimizer=None, preprocess=scale, axis_name=None, steps_per_call=1):
+def train_call(network, distiller, *, optimizer=None, augment=scale, axis_name=None, steps_per_call=1):
     """The call of one device."""
     step = make_train_step(
-        network, teaching.live(network), distiller, optimizer or sgd(), preprocess, axis_name=axis_name
+        network, online_teacher(network), distiller, optimizer or sgd(), augment, axis_name=axis_name
     )
     return make_train_call(step, steps_per_call)
+
+
+def batches(indices):
+    return IndexedBatches(IMAGES, LABELS, indices)
 
 
 def recorder():
@@ -138,7 +144,7 @@ def test_updates_are_those_of_numpy():
     kernel, bias = (np.float64(state.student["params"]["Dense_0"][name]) for name in ("kernel", "bias"))
     velocities, losses, hits = [0.0, 0.0], [], []
     for step, indices in enumerate(INDICES):
-        state, progress = call(state, teacher, IMAGES, LABELS, indices[None], 1)
+        state, progress = call(state, batches(indices[None]), teacher, 1)
         pixels, labels = IMAGES[indices].reshape(ROWS, -1) / 255, LABELS[indices]
         logits = pixels @ kernel + bias
         probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
@@ -159,25 +165,25 @@ def test_updates_are_those_of_numpy():
 def test_a_new_epoch_counts_anew():
     state, call = fresh(Linear(), create("ce")), jax.jit(train_call(Linear(), create("ce")))
     teacher = state.student
-    state, first = call(state, teacher, IMAGES, LABELS, INDICES[:1], 1)
+    state, first = call(state, batches(INDICES[:1]), teacher, 1)
     assert state.metrics["loss"].count == 1
-    emptied = train_state.start_epoch(state)
+    emptied = train_state.reset_metrics(state)
     assert emptied.metrics["loss"].count == 0
     jax.tree.map(np.testing.assert_array_equal, emptied._replace(metrics=state.metrics), state)
-    _, second = call(emptied, teacher, IMAGES, LABELS, INDICES[1:2], 1)
+    _, second = call(emptied, batches(INDICES[1:2]), teacher, 1)
     assert second["loss"] != first["loss"]
 
 
 def test_without_a_teacher_the_student_is_its_own():
     state = fresh(Linear(), create("kd"))
     step = make_train_step(Linear(), None, create("kd"), sgd(), scale)
-    after = jax.jit(step)(state, None, IMAGES, LABELS, INDICES[0])
+    after = jax.jit(step)(state, batches(INDICES).batch(0), None)
     assert abs(after.metrics["loss"].compute()) < 1e-6
 
 
-def test_percent_correct():
+def test_accuracy_is_in_percent():
     logits = np.eye(4, dtype=np.float32)
-    assert percent_correct(logits, np.array([0, 1, 2, 0])) == 75.0
+    assert accuracy(logits, np.array([0, 1, 2, 0])) == 75.0
 
 
 def test_state_builds_without_computing():
@@ -185,8 +191,8 @@ def test_state_builds_without_computing():
     distiller = methods.weighted_sum({"ce": (1.0, create("ce")), "rdd": (0.8, create("rdd"))})
     shapes = jax.eval_shape(lambda seed: create_state(seed, SHAPE, Convolutional(), Convolutional(), distiller), 0)
     assert set(shapes.metrics) >= {"loss", "accuracy", "ce/loss", "rdd/loss"}
-    assert shapes.distiller["rdd"].bank.student.shape == (EXAMPLES, 4)
-    trained = jax.tree.leaves((shapes.student["params"], shapes.heads))
+    assert shapes.distiller_state["rdd"].bank.student.shape == (EXAMPLES, 4)
+    trained = jax.tree.leaves((shapes.student["params"], shapes.distiller_params))
     moved = [x for x in jax.tree.leaves(shapes.optimizer) if x.ndim]
     assert [x.shape for x in moved] == [x.shape for x in trained]
 
@@ -196,13 +202,13 @@ def test_state_builds_without_computing():
 
 def test_a_call_of_many_steps_is_as_many_calls():
     distiller = methods.weighted_sum({"ce": (1.0, create("ce")), "recorder": (1.0, recorder())})
-    one = jax.jit(train_call(Linear(), distiller, preprocess=noisy))
-    many = jax.jit(train_call(Linear(), distiller, preprocess=noisy, steps_per_call=3))
+    one = jax.jit(train_call(Linear(), distiller, augment=noisy))
+    many = jax.jit(train_call(Linear(), distiller, augment=noisy, steps_per_call=3))
     expected = state = fresh(Linear(), distiller)
     teacher = state.student
     for steps in (1, 2, 3):
-        expected, progress = one(expected, teacher, IMAGES, LABELS, INDICES[steps - 1 : steps], 1)
-        actual = many(state, teacher, IMAGES, LABELS, INDICES, steps)
+        expected, progress = one(expected, batches(INDICES[steps - 1 : steps]), teacher, 1)
+        actual = many(state, batches(INDICES), teacher, steps)
         assert actual[0].step == steps
         close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)  # The loop is fused otherwise.
         jax.tree.map(close, actual, (expected, progress))
@@ -210,20 +216,21 @@ def test_a_call_of_many_steps_is_as_many_calls():
 
 
 def test_devices_train_the_same_student(num_devices):
-    """Every method at once, random views, batch norm: three updates on all devices and on one; the state is donated."""
+    """Every method at once, random augmentations, batch norm: three updates on all devices and on one."""
     distiller = methods.weighted_sum({name: (0.5, create(name)) for name in methods.METHODS})
-    one = jax.jit(train_call(Convolutional(), distiller, preprocess=noisy))
-    each = train_call(Convolutional(devices.AXIS), distiller, preprocess=noisy, axis_name=devices.AXIS)
-    every = devices.data_parallel(each, in_axes=(None, None, None, None, 0, None), donated=(0,))
+    one = jax.jit(train_call(Convolutional(), distiller, augment=noisy))
+    each = train_call(Convolutional(devices.AXIS), distiller, augment=noisy, axis_name=devices.AXIS)
+    train = pipeline.put(IMAGES, LABELS)
+    every = devices.data_parallel(each, in_axes=(None, train.in_axes, None, None), donated=(0,))
     # Copies: a donated buffer must have no other user.
     one_state = fresh(Convolutional(), distiller)
     state, teacher = (devices.replicate(jax.tree.map(np.array, x)) for x in (one_state, one_state.student))
-    images, labels = devices.replicate((IMAGES, LABELS))
     one_teacher, earlier = one_state.student, None
     for indices in INDICES[:, None]:
-        one_state, expected = one(one_state, one_teacher, IMAGES, LABELS, indices, 1)
+        one_state, expected = one(one_state, batches(indices), one_teacher, 1)
         before = state
-        state, progress = every(before, teacher, images, labels, devices.split_over_devices(indices), 1)
+        (sent,) = train.train_batches([indices], 0, 1)
+        state, progress = every(before, sent, teacher, 1)
         assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before))
         if earlier is not None:  # What a call reports outlives the next one.
             np.testing.assert_allclose(*earlier, rtol=1e-5)
@@ -251,9 +258,9 @@ def recorded_step(axis_name=None):
         return noisy(jnp.zeros_like(images), keys)
 
     distiller = recorder()
-    call = train_call(Linear(), distiller, preprocess=noise, axis_name=axis_name)
+    call = train_call(Linear(), distiller, augment=noise, axis_name=axis_name)
     if axis_name is not None:
-        call = jax.vmap(call, in_axes=(None, None, None, None, 0, None), axis_name=axis_name)
+        call = jax.vmap(call, in_axes=(None, IndexedBatches(None, None, 0), None, None), axis_name=axis_name)
     return fresh(Linear(), distiller), jax.jit(call)
 
 
@@ -261,7 +268,7 @@ def recorded(step=0, seed=0, indices=INDICES[:1], axis_name=None):
     """What the recorder saw in that step of a run of that seed."""
     state, call = recorded_step(axis_name)
     state = state._replace(step=jnp.int32(step), seed=jnp.int32(seed))
-    return call(state, state.student, IMAGES, LABELS, indices, 1)[0].distiller
+    return call(state, batches(indices), state.student, 1)[0].distiller_state
 
 
 def test_draws_are_keyed_by_seed_step_and_place():

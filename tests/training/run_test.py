@@ -23,8 +23,9 @@ from rdd_jax.runs import trained_models
 from rdd_jax.training import setup
 
 
-def views_computed(workdir):
-    return [line["views_computed"] for line in read_json_lines(workdir / "metrics.jsonl") if line["split"] == "train"]
+def outputs_computed(workdir):
+    lines = read_json_lines(workdir / "metrics.jsonl")
+    return [line["teacher_outputs_computed"] for line in lines if line["split"] == "train"]
 
 
 def test_a_run_leaves_what_the_design_promises(straight):
@@ -150,20 +151,20 @@ def test_killed_again_and_again_it_ends_bit_for_bit_where_the_straight_run_ends(
     assert_same_to_the_bit(workdir, straight)
 
 
-def test_a_teacher_that_remembers_its_views_trains_the_same_student_to_the_bit(start, straight):
+def test_cached_teacher_outputs_train_the_same_student_to_the_bit(start, straight):
     workdir = finish(*start("views", "--config.teacher.cache=views"))
     assert_same_to_the_bit(workdir, straight)
-    first, *others = views_computed(workdir)
+    first, *others = outputs_computed(workdir)
     assert first == 5 * 256
     assert 0 < others[1] < others[0] < first
-    assert len(list((workdir.parent / ".views").iterdir())) == 1
+    assert len(list((workdir.parent / ".teacher_outputs").iterdir())) == 1
 
     # Another seed and another method find there what they share, and add the rest.
     kd = ("--config.distill.rdd.weight=0", "--config.distill.kd.weight=0.9")
     other = finish(*start("more", "--config.teacher.cache=views", "--config.seed=1", *kd))
-    seen = sum(views_computed(workdir))
-    assert sum(views_computed(other)) == pytest.approx(3 * 5 * 256 * (1 - seen / (9 * 1437)), rel=0.3)
-    assert len(list((workdir.parent / ".views").iterdir())) == 1
+    seen = sum(outputs_computed(workdir))
+    assert sum(outputs_computed(other)) == pytest.approx(3 * 5 * 256 * (1 - seen / (9 * 1437)), rel=0.3)
+    assert len(list((workdir.parent / ".teacher_outputs").iterdir())) == 1
 
 
 @pytest.mark.slow
@@ -204,9 +205,9 @@ def test_every_device_holds_the_same_state(tmp_path):
     state = devices.replicate(jax.jit(run.init)(0))
     batches = epoch_batches(len(run.train.labels), 64, 0, 0)
     for batch in batches[:3]:
-        rows = devices.split_over_devices(batch[None])
-        state, _ = run.train_call(state, {}, *run.train, rows, np.int32(1))
-    embeddings = run.embed(run.student)(state.student, run.train.images)
+        (sent,) = run.train.train_batches([batch[None]], 0, run.steps_per_call)
+        state, _ = run.train_call(state, sent, {}, np.int32(1))
+    embeddings = run.embed(run.student)(state.student, run.train)
     state = run.mine(state, embeddings, embeddings[:, ::-1])
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
         first, *others = devices.per_device_copies(leaf)

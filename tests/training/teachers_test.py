@@ -167,12 +167,12 @@ class Evaluations:
     def __init__(self, accuracy, num_classes=10):
         self.count = 0
         self.teacher = SimpleNamespace(num_classes=num_classes), {"params": {"kernel": np.ones(3)}}
-        self.test = ()
+        self.test = None
         self._accuracy = accuracy
 
     def evaluate(self, model):
         self.count += 1
-        return lambda variables, on_batch: {"accuracy": self._accuracy}
+        return lambda variables, dataset, on_batch: {"accuracy": self._accuracy}
 
 
 def test_the_teachers_accuracy_is_told_kept_and_measured_once(tmp_path, capsys):
@@ -280,7 +280,7 @@ def test_the_workdir_of_a_run_itself_is_not_waited_for(tmp_path):
 def test_a_stop_is_heard_while_the_teacher_is_evaluated(tmp_path):
     stop_signal = StopSignal()
 
-    def evaluate(variables, on_batch):
+    def evaluate(variables, dataset, on_batch):
         on_batch(1, 2)
         stop_signal.signal_name = "SIGTERM"
         on_batch(2, 2)

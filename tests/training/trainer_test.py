@@ -14,6 +14,7 @@ from rdd_jax.core.compilation import CompilationTimer
 from rdd_jax.core.errors import TrainingDiverged
 from rdd_jax.core.io import read_json_lines
 from rdd_jax.core.progress import Progress
+from rdd_jax.data.pipeline import DeviceDataset
 from rdd_jax.data.samplers import Sampler
 from rdd_jax.runs.checkpointing import Checkpoints
 from rdd_jax.runs.config import RunConfig
@@ -24,7 +25,6 @@ from rdd_jax.training import trainer
 from rdd_jax.training.metric_log import MetricLog
 from rdd_jax.training.mining_schedule import MiningSchedule
 from rdd_jax.training.preemption import StopRequested, StopSignal
-from rdd_jax.training.setup import Split
 from rdd_jax.training.trainer import Trainer
 
 ROWS, EXAMPLES, EPOCHS, UPDATES = 4, 8, 3, 6
@@ -38,8 +38,8 @@ def state_at(step=0):
             step=np.int32(step),
             seed=np.int32(0),
             student={"params": {"updates": jnp.float32(step)}},
-            heads={},
-            distiller={"table": jnp.float32(-1)},
+            distiller_params={},
+            distiller_state={"table": jnp.float32(-1)},
             optimizer=(optax.ScaleByScheduleState(count=np.int32(step)),),
             metrics={"loss": Average(np.float32(step), np.int32(1))},
         )
@@ -57,7 +57,7 @@ class Run:
         self.poison, self.during, self.minings = {}, {}, []
 
     def experiment(self):
-        def update(state, teaching, shown, batches):
+        def train_call(state, batches, teacher, steps):
             step = int(state.step) + 1
             loss = np.float32(np.nan if self.poison.pop(step, False) else 1)
             weights = {"params": {"updates": state.student["params"]["updates"] + 1}}
@@ -73,25 +73,24 @@ class Run:
 
         def mine(state, student, teacher):
             self.minings.append((int(state.step), float(student)))
-            return state._replace(distiller={"table": student})
+            return state._replace(distiller_state={"table": student})
 
-        def evaluate(variables, images, labels, on_batch):
+        def evaluate(variables, dataset, on_batch):
             on_batch(1, 1)
             return {"loss": 0.5, "accuracy": float(variables["params"]["updates"])}
 
         images, labels = np.zeros((EXAMPLES, 1, 1, 1), np.uint8), np.zeros(EXAMPLES, np.int32)
         return SimpleNamespace(
-            train=Split(images, labels),
-            test=Split(images, labels),
+            train=DeviceDataset(images, labels),
+            test=DeviceDataset(images, labels),
             validation=None,
             student=None,
             epoch_starts=[0, 2, 4, 6],
             steps_per_call=1,
             sampler=Sampler("full", EXAMPLES, ROWS),
             schedule=lambda step: 0.1,
-            lessons=lambda first_step, batches, on_batch: ({}, {}),
-            shown=lambda step, calls: iter(calls),
-            update=update,
+            prepare_teacher=lambda first_step, batches, on_batch: ({}, {}),
+            train_call=train_call,
             evaluate=lambda model: evaluate,
             embed=lambda model: embed,
             teacher=TrainedModel(None, {"params": {"updates": np.float32(0)}}),
@@ -160,7 +159,7 @@ def test_a_rollback_across_a_mining_mines_again_with_the_restored_weights(tmp_pa
     run.train()
     assert "with the weights of update 2" in capsys.readouterr().err
     assert run.minings == [(2, 2.0), (3, 2.0)]
-    assert float(run.final().distiller["table"]) == 2.0
+    assert float(run.final().distiller_state["table"]) == 2.0
     assert run.mined_at() == [3]
 
 
@@ -182,7 +181,7 @@ def test_what_a_rollback_has_lost_is_not_saved_half_done(tmp_path):
     run.during = {}
     run.train()
     assert run.minings == [(2, 2.0), (2, 2.0)]
-    assert float(run.final().distiller["table"]) == 2.0
+    assert float(run.final().distiller_state["table"]) == 2.0
 
 
 @pytest.mark.parametrize("activity", ["embedding by the student 4", "mining", "evaluating"])
@@ -193,13 +192,13 @@ def test_a_stop_is_heard_in_long_work_between_updates_and_nothing_is_lost(tmp_pa
     made, interrupted = run.train()
     assert interrupted
     assert made.saved_step == 2
-    assert float(run.final().distiller["table"]) == -1.0
+    assert float(run.final().distiller_state["table"]) == -1.0
     assert run.lines() == ALL_LINES[: 1 if activity == "evaluating" else 2]
     run.during = {}
     run.train()
     assert run.lines() == ALL_LINES
     assert run.mined_at() == [2]
-    assert float(run.final().distiller["table"]) == float(straight.final().distiller["table"])
+    assert float(run.final().distiller_state["table"]) == float(straight.final().distiller_state["table"])
 
 
 def test_a_computation_that_was_asked_to_stop_is_left_behind(tmp_path):

@@ -12,10 +12,10 @@ import numpy as np
 from rdd_jax.analysis.explain.explanation import explain
 from rdd_jax.analysis.explain.page import Model, write
 from rdd_jax.analysis.explain.plots import Examples
-from rdd_jax.core import devices, io
+from rdd_jax.core import io
 from rdd_jax.core.errors import UserError, unknown_name_message
 from rdd_jax.core.progress import image_progress
-from rdd_jax.data import datasets, loading
+from rdd_jax.data import datasets, loading, pipeline
 from rdd_jax.runs import layout, naming, records
 from rdd_jax.runs.config import RunConfig
 from rdd_jax.runs.trained_models import TrainedModel, load_student, load_teacher, make_input_normalizer
@@ -176,7 +176,7 @@ def _see(sides: tuple[_Side, _Side], options: Options) -> _Seen:
     embeddings, models = [], []
     for side, network in zip(sides, networks, strict=True):
         own = loading.load(side.config.data)
-        shown = devices.replicate(images)
+        shown = pipeline.put(images, labels)
         with image_progress("embedding") as on_batch:
             embedded = make_embed(network.model, make_input_normalizer(own))(network.variables, shown, on_batch)
         embeddings.append(np.asarray(embedded, np.float32))
@@ -187,7 +187,7 @@ def _see(sides: tuple[_Side, _Side], options: Options) -> _Seen:
         accuracy = None
         if (own.name, own.class_names) == (dataset.name, dataset.class_names):
             evaluate = make_evaluate(network.model, make_input_normalizer(own))
-            accuracy = evaluate(network.variables, shown, devices.replicate(labels))["accuracy"]
+            accuracy = evaluate(network.variables, shown)["accuracy"]
         models.append(Model(side.title, side.network, str(side.place), accuracy))
     about = {"dataset": dataset.name, "split": options.split, "classes": class_names, "positions": positions.tolist()}
     return _Seen(tuple(embeddings), tuple(models), Examples(images, labels, dataset.class_names), about)
