@@ -17,8 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from rdd_jax import methods, models
-from rdd_jax.core.types import Batch, Distiller, ModelOutput
+from rdd_jax import Batch, Distiller, ModelOutput, methods, models
 from rdd_jax.data import augmentation, datasets
 
 BATCH_SIZE, MINING_EPOCHS = 64, 3

@@ -21,8 +21,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from rdd_jax import models
-from rdd_jax.core.types import ModelOutput
+from rdd_jax import ModelOutput, models
 from rdd_jax.runs import presets
 from rdd_jax.runs.config import RunConfig
 from rdd_jax.training.run import train

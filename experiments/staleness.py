@@ -24,9 +24,9 @@ from matplotlib.figure import Figure
 from experiments.compare.runner import MINING_SECONDS
 from experiments.compare.tables import format_mean
 from rdd_jax.analysis import plots
+from rdd_jax.cli.exit_codes import exit_code, leave
 from rdd_jax.core import io
 from rdd_jax.core.errors import UserError
-from rdd_jax.main import exit_code, leave
 from rdd_jax.rdx import ContrastTable
 from rdd_jax.runs import layout, records
 from rdd_jax.runs.checkpointing import Checkpoints
