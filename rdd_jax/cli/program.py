@@ -24,10 +24,11 @@ def main(arguments: list[str]) -> int:
 def _run(command: Command) -> int:
     workdir = _workdir(command)
     if command.mode == "train":
-        processes.initialize(command.place, command.join_seconds)
+        assert command.config is not None
+        processes.initialize(command.process, command.join_seconds)
         _train(command.config, workdir)
         return 0
-    if command.place != processes.ProcessSpec():
+    if command.process != processes.ProcessSpec():
         raise UserError(f"--coordinator, --processes and --process are for training, not for --mode={command.mode}")
     print(_read(command, workdir))
     return 0

@@ -2,7 +2,6 @@
 
 import time
 from pathlib import Path
-from typing import Any
 
 import jax
 
@@ -12,7 +11,7 @@ _EVENTS = "/jax/core/compile/"
 
 def enable_compilation_cache(folder: Path) -> None:
     """Caches compiled programs in a folder, unless JAX has been given another (JAX_COMPILATION_CACHE_DIR)."""
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.jax_compilation_cache_dir is None:  # pyrefly: ignore[missing-attribute], as JAX makes it at run time
         jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
@@ -39,11 +38,11 @@ class CompilationTimer:
     def __exit__(self, *exception: object) -> None:
         jax.monitoring.unregister_event_duration_listener(self._on_event)
 
-    def _on_event(self, event: str, seconds: float, **_: Any) -> None:
+    def _on_event(self, event: str, duration_secs: float, **_: str | int) -> None:
         if not event.startswith(_EVENTS):
             return
         end = time.perf_counter()
-        start = end - seconds
+        start = end - duration_secs
         # A function's trace contains those of the functions it calls, which were reported before it.
         while self._spans and self._spans[-1][1] > start:
             start = min(start, self._spans.pop()[0])

@@ -17,5 +17,5 @@ def fingerprint(variables: Any) -> str:
     for name, leaf in sorted((jax.tree_util.keystr(path), leaf) for path, leaf in leaves):
         array = np.ascontiguousarray(leaf)
         digest.update(f"{name} {array.shape} {array.dtype} ".encode())
-        digest.update(array)
+        digest.update(array.data)
     return digest.hexdigest()

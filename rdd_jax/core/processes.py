@@ -53,13 +53,15 @@ def initialize(spec: ProcessSpec, seconds: float = JOIN_SECONDS) -> None:
     _check(spec)
     if not seconds > 0:
         raise UserError(f"--join_seconds must be above 0; got {seconds}")
-    ids = {"num_processes": spec.processes, "process_id": spec.process} if spec.coordinator else {}
     timer = threading.Timer(seconds, _give_up, (spec, seconds))
     timer.daemon = True
     timer.start()
     try:
         jax.distributed.initialize(
-            spec.coordinator or None, initialization_timeout=math.ceil(seconds) + _EXTRA_SECONDS, **ids
+            spec.coordinator or None,
+            num_processes=spec.processes if spec.coordinator else None,
+            process_id=spec.process if spec.coordinator else None,
+            initialization_timeout=math.ceil(seconds) + _EXTRA_SECONDS,
         )
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]

@@ -3,11 +3,13 @@
 import collections
 import contextlib
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import tqdm
+from tqdm.std import Bar  # pyrefly: ignore[missing-module-attribute], which the stubs of tqdm lack
 
 from rdd_jax.core import processes
 from rdd_jax.core.types import OnBatch
@@ -42,15 +44,15 @@ class ImageBar(tqdm.tqdm):
         meter = self.format_dict
         return format_line(self.label, self.extras, meter, meter["ncols"] or _LOG_COLUMNS)
 
-    def display(self, *args: Any, **kwargs: Any) -> bool:
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
         """Draws the bar, as tqdm does, and notes the time."""
-        self._shown_at = self._time()
-        return super().display(*args, **kwargs)
+        self._shown_at = time.monotonic()
+        super().display(msg, pos)
 
     def set_label(self, label: str) -> None:
         """Replaces the label and removes the extras. Draws the bar unless it was drawn very recently."""
         self.label, self.extras = label, ()
-        if not self.disable and self._time() - self._shown_at >= self.mininterval:
+        if not self.disable and time.monotonic() - self._shown_at >= self.mininterval:
             self.refresh()
 
 
@@ -80,8 +82,8 @@ def format_line(label: str, extras: Sequence[str], meter: Mapping[str, Any], col
             break
         behind += f", {extra}"
         room -= len(extra) + 2
-    charset = tqdm.std.Bar.ASCII if meter["ascii"] else tqdm.std.Bar.UTF
-    bar = format(tqdm.std.Bar(share, max(_MIN_BAR_COLUMNS, columns - len(label) - len(percent) - len(behind)), charset))
+    charset = Bar.ASCII if meter["ascii"] else Bar.UTF
+    bar = format(Bar(share, max(_MIN_BAR_COLUMNS, columns - len(label) - len(percent) - len(behind)), charset))
     return f"{label}{percent}{bar}{behind}"
 
 
