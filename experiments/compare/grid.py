@@ -85,7 +85,7 @@ def _check_shared(points: Sequence[Point]) -> None:
     """Raises a UserError where two runs share the workdir of a teacher but need different ones."""
     needed: dict[Path, RunConfig] = {}
     for point in points:
-        for config, workdir in naming.prerequisites(point.config, point.workdir):
+        for config, workdir in naming.required_runs(point.config, point.workdir):
             changed = differences(needed.setdefault(workdir, config), config)
             if changed and not records.is_finished(workdir):
                 raise UserError(

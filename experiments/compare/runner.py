@@ -45,7 +45,7 @@ def run(points: Sequence[Point], shard: tuple[int, int] = (1, 1)) -> None:
     own = points[shard[0] - 1 :: shard[1]]
     # All teachers of the grid, because a run that needs none reports the accuracy of a teacher that it finds.
     shared = {
-        workdir: config for point in points for config, workdir in naming.prerequisites(point.config, point.workdir)
+        workdir: config for point in points for config, workdir in naming.required_runs(point.config, point.workdir)
     }
     work = {workdir: config for workdir, config in shared.items() if not _is_over(workdir)}
     work |= {point.workdir: point.config for point in own if not _is_over(point.workdir)}

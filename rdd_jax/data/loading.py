@@ -1,4 +1,7 @@
-"""The data that options ask for: in memory or streamed, from the embedded sets, TFDS or a folder of images."""
+"""Loading of the data set that `DataOptions` name, in memory or streamed.
+
+It is one of `datasets`, a data set that TFDS has prepared, or a folder of image files.
+"""
 
 import functools
 import hashlib
@@ -24,38 +27,38 @@ _MOST_BYTES = 2 * 10**9  # Of decoded images in memory.
 
 
 def dataset_name(options: DataOptions) -> str:
-    """What the data set is called: by TFDS, here, or by its folder."""
+    """Returns the name of a data set, or of a folder, with "_" for characters that do not fit into file names."""
     folder = options.folder
     return re.sub(r"[^\w.-]", "_", Path(folder).name if folder else options.dataset)
 
 
 def describe(options: DataOptions) -> DatasetInfo:
-    """The sizes of the data, from a table, a description or the list of files; no image is decoded.
+    """Returns the sizes of a data set, without decoding an image.
 
     Raises:
-        UserError: where the data cannot be found, or the images differ in size and no size is asked for.
+        UserError: if the data cannot be found, or images differ in size and `image_size` is 0.
         ValueError: for an unknown name.
     """
     share = options.validation
-    if _is_tabled(options):
+    if _is_built_in(options):
         info = datasets.describe(options.dataset)
-        return info._replace(num_train=len(_division(options.dataset, share)[0])) if share else info
+        return info._replace(num_train=len(_hold_out(options.dataset, share)[0])) if share else info
     origin = _origin(options)
     return DatasetInfo(len(origin.train), len(origin.test), _image_shape(options, origin), len(origin.class_names))
 
 
 def class_names(options: DataOptions, info: DatasetInfo) -> tuple[str, ...]:
-    """The classes, as far as they can be told without reading a set that is kept in memory."""
+    """Returns the class names; for `datasets`, which are not read for it, the set's name and number of classes."""
     named = options.folder or options.dataset not in datasets.NAMES
     return _origin(options).class_names if named else (options.dataset, str(info.num_classes))
 
 
 def fingerprint(options: DataOptions) -> dict[str, Any]:
-    """Makes the record by which data are told from others, and from themselves after images were added or removed.
+    """Makes the record by which a run recognises its data, and notices images that were added or removed.
 
-    A folder that is moved or renamed keeps it. Of sets whose versions are fixed nothing needs to be told: {}.
+    A folder that is moved or renamed keeps its fingerprint. Data sets of a fixed version have none: {}.
     """
-    if _is_tabled(options):
+    if _is_built_in(options):
         return {}
     origin = _origin(options)
     files = [path.removeprefix(origin.place) for path in origin.files]
@@ -71,7 +74,7 @@ def fingerprint(options: DataOptions) -> dict[str, Any]:
 
 
 def check(options: DataOptions, augment: AugmentOptions) -> None:
-    """Raises UserError or ValueError for data that cannot be had, or options that do not go together."""
+    """Raises UserError or ValueError for data that cannot be found, or options that do not fit together."""
     if not (options.folder or options.dataset):
         raise UserError(f"which images? {origins.LAYOUT}")
     check_name(options)
@@ -81,13 +84,21 @@ def check(options: DataOptions, augment: AugmentOptions) -> None:
 
 
 def has_validation(options: DataOptions) -> bool:
-    """Tells whether images are held out besides those to test on, as never of a folder without a test split."""
-    return bool(options.validation) and (_is_tabled(options) or _origin(options).validation is not None)
+    """Returns True where there are validation images besides the test images.
+
+    A folder without a test split has none: there the images that are held out are the test images.
+    """
+    return bool(options.validation) and (_is_built_in(options) or _origin(options).validation is not None)
 
 
 def check_name(options: DataOptions, path: Path | None = None) -> None:
-    """Raises UserError for an unknown data set; `path` is the file that names it, if not the command line."""
-    if _is_tabled(options) and options.dataset not in datasets.NAMES:
+    """Raises UserError for an unknown data set.
+
+    Args:
+        options: of the data.
+        path: the file that names the data set, for the message; None for the command line.
+    """
+    if _is_built_in(options) and options.dataset not in datasets.NAMES:
         where = f"{path}: " if path else ""
         raise UserError(
             f"{where}{unknown_name_message('data set', options.dataset, datasets.NAMES)}; images of your own come from "
@@ -98,12 +109,12 @@ def check_name(options: DataOptions, path: Path | None = None) -> None:
 def _check_memory(options: DataOptions, augment: AugmentOptions) -> None:
     """Raises UserError or ValueError for data that cannot be kept in memory."""
     unread = {"data.workers": options.workers, "augment.resized_crop": augment.resized_crop}
-    if _is_tabled(options):
+    if _is_built_in(options):
         unread |= {f"data.{key}": getattr(options, key) for key in ("image_size", "crop_share", "test_split")}
     for key, value in unread.items():
         if value:
             raise ValueError(f"{key} is for streamed data: set --config.data.loading=stream")
-    if _is_tabled(options):
+    if _is_built_in(options):
         datasets.check(options.dataset)
         return
     info = describe(options)
@@ -124,11 +135,11 @@ def load(options: DataOptions, *, resized_crop: bool = False, seed: int = 0) -> 
         seed: of those parts.
 
     Raises:
-        UserError: where labels of what is streamed are none, as of test sets whose answers are kept back.
-        DataReadError: where the images are kept in memory and one cannot be read.
+        UserError: if images have no label, as in test sets whose labels are withheld.
+        DataReadError: if images are loaded into memory and one cannot be read.
     """
-    if _is_tabled(options):
-        return _without_validation(datasets.load(options.dataset), options.validation)
+    if _is_built_in(options):
+        return _with_validation(datasets.load(options.dataset), options.validation)
     origin = _origin(options)
     shape = _image_shape(options, origin)
     rule = resize_rule(options) if options.image_size else None
@@ -154,8 +165,8 @@ def load(options: DataOptions, *, resized_crop: bool = False, seed: int = 0) -> 
     )
 
 
-def _without_validation(dataset: Dataset, share: float) -> Dataset:
-    """The data set with a share of its training images held out."""
+def _with_validation(dataset: Dataset, share: float) -> Dataset:
+    """Returns the data set with a share of its training images held out."""
     if not share:
         return dataset
     train, validation = splits.hold_out(dataset.train_labels, share)
@@ -168,8 +179,8 @@ def _without_validation(dataset: Dataset, share: float) -> Dataset:
 
 
 @functools.lru_cache(maxsize=8)
-def _division(dataset: str, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """As `splits.hold_out` of the labels of a set that is kept in memory."""
+def _hold_out(dataset: str, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Returns `splits.hold_out` of the labels of a data set in memory."""
     return splits.hold_out(datasets.load(dataset).train_labels, share)
 
 
@@ -184,12 +195,12 @@ def _labels(origin: Origin, source: Source) -> np.ndarray:
 
 
 def is_streamed(options: DataOptions) -> bool:
-    """Whether the images are read as they are needed."""
+    """Returns True where images are read in every epoch, instead of once into memory."""
     return options.loading == "stream"
 
 
-def _is_tabled(options: DataOptions) -> bool:
-    """Tells whether the data are one of the sets that `datasets` describes and loads whole."""
+def _is_built_in(options: DataOptions) -> bool:
+    """Returns True where the data set is one of `datasets`, which load it whole."""
     held = options.dataset in datasets.NAMES or not tfds.newest(tfds.root(None) / options.dataset)
     return held and not options.folder and not is_streamed(options)
 

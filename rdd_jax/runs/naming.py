@@ -1,4 +1,4 @@
-"""The names and the places of runs, and the runs that a run depends on: its teacher and its holdout models."""
+"""The names and folders of runs, and the runs that a run requires: its teacher and its holdout models."""
 
 import dataclasses
 import os
@@ -9,8 +9,8 @@ from rdd_jax.data import loading, samplers
 from rdd_jax.runs import records
 from rdd_jax.runs.config import RunConfig, StudentOptions, differences
 
-RUNS = Path("runs")  # Where runs live whose workdir is not given; nothing else is looked for there.
-# The keys that make a trained teacher the one that a run asks for; the rest of its recipe is its own.
+RUNS = Path("runs")  # The folder of runs whose workdir is not given.
+# A trained teacher is the one that a run requires if it has these keys; the rest of its recipe may differ.
 TEACHER_KEYS = {
     *("dataset", "data.folder", "data.image_size", "data.crop_share", "data.validation"),
     *("student.name", "seed", "epochs", "learning_rate"),
@@ -18,15 +18,15 @@ TEACHER_KEYS = {
 
 
 def method_name(config: RunConfig) -> str:
-    """The methods of a run, joined by "+", and its sampler where that is not the plain one: "kd-curriculum"."""
+    """Names the methods of a run, joined by "+", and its sampler unless it is "full", as in "kd-curriculum"."""
     name, sampler = methods.label(config.distill), config.sampler.kind
     return name if sampler == "full" else f"{name}-{sampler}"
 
 
 def run_name(config: RunConfig) -> str:
-    """<method>-<preset>[-<pair>]-seed<seed>, or teacher-<preset>-<network>-seed<seed>."""
+    """Names a run: <method>-<preset>[-<pair>]-seed<seed>, or teacher-<preset>-<network>-seed<seed>."""
     dataset = loading.dataset_name(config.data)
-    # The preset `folder` is for whatever folder is given, whose name says more.
+    # The name of a folder says more than that of the preset `folder`.
     data = dataset if config.preset in (dataset, "folder") else f"{config.preset}-{dataset}"
     data = f"{data}-{config.pair}" if config.pair else data
     if not config.trains_teacher:
@@ -61,54 +61,54 @@ def teacher_config(config: RunConfig) -> RunConfig:
 
 
 def shared_folder(workdir: Path) -> Path:
-    """The folder that the workdir is in; it also has what runs share, such as teachers and their cached outputs."""
+    """Returns the folder around a workdir, with what runs share: teachers, cached outputs, compiled programs."""
     named = workdir if workdir.name not in ("", "..") else Path(os.path.abspath(workdir))
     return named.parent
 
 
 def needs_teacher(config: RunConfig) -> bool:
-    """Tells whether methods or sampler use a teacher: cross-entropy alone, of the usual batches, does not."""
+    """Returns True where a method or the sampler uses a teacher."""
     return methods.label(config.distill) != methods.CROSS_ENTROPY or config.sampler.kind in samplers.RANKED
 
 
-def teacher_place(config: RunConfig, workdir: Path) -> Path | None:
-    """The workdir or the file of weights of a run's teacher; None for a run that has none.
+def teacher_path(config: RunConfig, workdir: Path) -> Path | None:
+    """Returns the workdir, or the file of weights, of a run's teacher; None for a run without one.
 
-    This is `teacher.checkpoint` where it is set, and else the workdir of the run that trains the teacher, in the shared
-    folder. A run whose teacher is no longer there has it from the place in its teacher.json. A run that needs no
-    teacher has one only where that very teacher is trained already: its accuracy is reported.
+    It is `teacher.checkpoint` where that is set, and else the workdir of the run that trains the teacher, in the shared
+    folder. If the teacher is no longer there, it is the path in the run's teacher.json. A run that needs no teacher has
+    one only if that teacher is trained already: then its accuracy is reported.
     """
     if not config.teacher.name:
         return None
     if config.teacher.checkpoint:
         return Path(config.teacher.checkpoint)
-    usual, recorded = _usual_teacher_place(config, workdir), records.read_teacher(workdir).get("place")
+    default, recorded = _default_teacher_path(config, workdir), records.read_teacher(workdir).get("place")
     moved = recorded and (records.is_finished(Path(recorded)) or Path(recorded).is_file())
-    if not records.is_finished(usual) and moved:
+    if not records.is_finished(default) and moved:
         return Path(recorded)
-    return usual if needs_teacher(config) or _is_trained(teacher_config(config), usual) else None
+    return default if needs_teacher(config) or _is_trained(teacher_config(config), default) else None
 
 
 def _is_trained(wanted: RunConfig, workdir: Path) -> bool:
-    """Tells whether the teacher in a workdir is trained to its end, and is the one wanted."""
+    """Returns True where the run in a workdir is finished and has the `TEACHER_KEYS` of `wanted`."""
     return records.is_finished(workdir) and not TEACHER_KEYS & differences(records.read_config(workdir), wanted).keys()
 
 
-def _usual_teacher_place(config: RunConfig, workdir: Path) -> Path:
+def _default_teacher_path(config: RunConfig, workdir: Path) -> Path:
     return shared_folder(workdir) / run_name(teacher_config(config))
 
 
-def holdout_config(config: RunConfig, part: str) -> RunConfig:
+def holdout_model_config(config: RunConfig, part: str) -> RunConfig:
     """Returns the run that trains a holdout model: the run's own network on the "even" or "odd" images (RHO-LOSS)."""
     sampler = dataclasses.replace(RunConfig().sampler, kind=part)
     return dataclasses.replace(teacher_config(config), student=config.student, sampler=sampler)
 
 
-def prerequisites(config: RunConfig, workdir: Path) -> list[tuple[RunConfig, Path]]:
-    """The runs that have to be finished before the run in `workdir`, each with its own workdir in the shared folder."""
+def required_runs(config: RunConfig, workdir: Path) -> list[tuple[RunConfig, Path]]:
+    """Returns the runs that are trained before the run in `workdir`, each with its workdir in the shared folder."""
     needed = []
-    if not config.teacher.checkpoint and teacher_place(config, workdir) == _usual_teacher_place(config, workdir):
+    if not config.teacher.checkpoint and teacher_path(config, workdir) == _default_teacher_path(config, workdir):
         needed = [teacher_config(config)]
     if config.sampler.kind == "rho":
-        needed += [holdout_config(config, part) for part in ("even", "odd")]
+        needed += [holdout_model_config(config, part) for part in ("even", "odd")]
     return [(run, shared_folder(workdir) / run_name(run)) for run in needed]

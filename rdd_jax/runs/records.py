@@ -11,14 +11,14 @@ from rdd_jax.data.datasets import DatasetInfo
 from rdd_jax.runs import layout
 from rdd_jax.runs.config import RunConfig
 
-_WRITE_ANEW = "delete it, and the command of the run writes it again"
+_REWRITE_HINT = "delete it, and the command of the run writes it again"
 
 
 def read_config(workdir: Path) -> RunConfig:
-    """The configuration that a run left in its workdir.
+    """Reads a run's configuration.
 
     Raises:
-        UserError: where there is none, or it is damaged.
+        UserError: if there is none, or it is damaged.
     """
     path = workdir / layout.CONFIG
     if not path.exists():
@@ -34,7 +34,7 @@ def read_config(workdir: Path) -> RunConfig:
 
 
 def check_network(name: str, path: Path) -> None:
-    """Raises UserError for a network that a run's config.json, at that path, names and this program does not know."""
+    """Raises UserError for an unknown network in the config.json at `path`."""
     if name not in models.MODELS:
         raise UserError(
             f"{path}: {unknown_name_message('model', name, models.MODELS)}; one of your own is known where the "
@@ -43,26 +43,26 @@ def check_network(name: str, path: Path) -> None:
 
 
 def write_config(config: RunConfig, workdir: Path) -> None:
-    """Makes the workdir this run's own, and that of its data where those may change."""
+    """Writes a run's configuration, and the fingerprint of its data where they may change."""
     if data := loading.fingerprint(config.data):
         io.write_json(workdir / layout.DATA, data)
     io.write_json(workdir / layout.CONFIG, config.to_dict())
 
 
 def read_data(workdir: Path) -> dict[str, Any]:
-    """What `choice.fingerprint` told of the run's data when it began; {} where there is nothing to tell.
+    """Reads the `loading.fingerprint` of a run's data when it began; {} where there is none.
 
     Raises:
-        UserError: where it is damaged.
+        UserError: if the record is damaged.
     """
     return _read_record(workdir / layout.DATA)
 
 
 def read_teacher(workdir: Path) -> dict[str, Any]:
-    """The "name", "place", "fingerprint" and "accuracy" of the teacher that the run began with; {} without one.
+    """Reads the "name", "place", "fingerprint" and accuracies of a run's teacher; {} without one.
 
     Raises:
-        UserError: where the record is damaged.
+        UserError: if the record is damaged.
     """
     return _read_record(workdir / layout.TEACHER)
 
@@ -72,10 +72,10 @@ def _read_record(path: Path) -> dict[str, Any]:
 
 
 def described_data(workdir: Path) -> tuple[DatasetInfo, tuple[str, ...]]:
-    """The sizes and the classes of the data that the run began with, whether they are still in their place or not.
+    """Reads the sizes and the class names of a run's data, even if the data have been moved since.
 
     Raises:
-        UserError: where there is no run, or its record is damaged.
+        UserError: if there is no run, or its record is damaged.
     """
     config, data = read_config(workdir), read_data(workdir)
     if not data or (config.dataset in datasets.NAMES and not config.data.folder):
@@ -91,18 +91,18 @@ def described_data(workdir: Path) -> tuple[DatasetInfo, tuple[str, ...]]:
 
 
 def is_finished(workdir: Path) -> bool:
-    """Whether the run in that workdir came to its end."""
+    """Returns True where the run in a workdir has been trained to its end."""
     return (workdir / layout.SUMMARY).exists()
 
 
 def read_summary(workdir: Path) -> dict[str, Any]:
-    """Returns the results that a finished run left in its workdir.
+    """Reads the results of a finished run.
 
     Raises:
-        UserError: where they cannot be read, or are damaged.
+        UserError: if they cannot be read, or are damaged.
     """
     path = workdir / layout.SUMMARY
-    summary = io.read_json(path, _WRITE_ANEW)
+    summary = io.read_json(path, _REWRITE_HINT)
     if missing := {"student", "teacher", "steps", "wall_seconds"} - summary.keys():
-        raise UserError(f"{path} is damaged (it has no {min(missing)}): {_WRITE_ANEW}")
+        raise UserError(f"{path} is damaged (it has no {min(missing)}): {_REWRITE_HINT}")
     return summary

@@ -95,7 +95,7 @@ def load_teacher(config: RunConfig, workdir: Path) -> TrainedModel | None:
     Raises:
         UserError: where it is missing or damaged, or not the teacher that the run began with.
     """
-    path = naming.teacher_place(config, workdir)
+    path = naming.teacher_path(config, workdir)
     if path is None:
         return None
     teacher = _load_weights(path, config) if path.is_file() else load_student(path, config.dtype)

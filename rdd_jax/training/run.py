@@ -60,9 +60,9 @@ def train(config: RunConfig, workdir: Path, progress: Callable[..., Progress] = 
         return _finished_summary(config, workdir)
     if processes.is_main_process():
         io.check_writable(workdir)
-    for required_config, required_workdir in naming.prerequisites(config, workdir):
+    for required_config, required_workdir in naming.required_runs(config, workdir):
         train_shared(required_config, required_workdir, progress)
-    validation.check_prerequisites(config, workdir)  # Another process may have trained them by another recipe.
+    validation.check_required_runs(config, workdir)  # Another process may have trained them by another recipe.
     experiment = build(config, workdir)
     with locks.locked(workdir):
         # Another process may have finished it while this one read the data.

@@ -24,7 +24,7 @@ from rdd_jax.runs import layout, naming
 from rdd_jax.runs.config import RunConfig
 from rdd_jax.runs.trained_models import TrainedModel, create_model, load_student, load_teacher, make_input_normalizer
 from rdd_jax.steps import rho_loss, train_state
-from rdd_jax.steps.embedding import Embed, logits_of, make_embed
+from rdd_jax.steps.embedding import Embed, make_embed
 from rdd_jax.steps.evaluation import Evaluate, make_evaluate
 from rdd_jax.steps.mining import Mine, Rank, Score, make_mine, make_rank, make_score
 from rdd_jax.steps.optimizer import sgd, stepped_schedule
@@ -206,7 +206,7 @@ def _irreducible_losses(
     """The cross-entropy f32[n] of every training image by the network that was trained on the other half of them."""
     losses = {}
     for part in ("even", "odd"):
-        network = load_student(shared / naming.run_name(naming.holdout_config(config, part)), config.dtype)
+        network = load_student(shared / naming.run_name(naming.holdout_model_config(config, part)), config.dtype)
         judge = make_embed(network.model, normalize, logits_of)
         logits = judge(network.variables, train, on_batch)
         losses[part] = optax.losses.softmax_cross_entropy_with_integer_labels(logits, train.labels)

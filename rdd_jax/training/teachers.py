@@ -37,7 +37,7 @@ def record(config: RunConfig, workdir: Path, experiment: Experiment, stop_signal
     if not experiment.teacher:
         return None
     model, variables = experiment.teacher
-    place, recorded = naming.teacher_place(config, workdir).absolute(), records.read_teacher(workdir)
+    place, recorded = naming.teacher_path(config, workdir).absolute(), records.read_teacher(workdir)
     teacher = {"name": config.teacher.name, "place": str(place), "fingerprint": fingerprint(variables)}
     measured = accuracies(recorded) if recorded.get("fingerprint") == teacher["fingerprint"] else {}
     if processes.any_process(not measured):

@@ -38,7 +38,7 @@ def check(config: RunConfig, workdir: Path, mend: str = "choose another --workdi
             _check_same_run(config, workdir, mend)
             check_same_data(config, workdir)
         if not finished:
-            check_prerequisites(config, workdir)
+            check_required_runs(config, workdir)
     except UserError:
         raise
     except ValueError as error:
@@ -130,9 +130,9 @@ def _check_batch_size(config: RunConfig) -> None:
         raise ValueError(f"batch_size {batch_size} does not divide by the {devices} devices: choose a multiple of them")
 
 
-def check_prerequisites(config: RunConfig, workdir: Path) -> None:
+def check_required_runs(config: RunConfig, workdir: Path) -> None:
     """Raises UserError where a teacher or holdout model beside the workdir is not the one that this run would train."""
-    for wanted, place in naming.prerequisites(config, workdir):
+    for wanted, place in naming.required_runs(config, workdir):
         if place.absolute() == workdir.absolute():
             raise ValueError(f"{workdir} is where this run's teacher is trained first: give another --workdir")
         if records.is_finished(place):

@@ -189,7 +189,7 @@ def test_what_a_teacher_does_not_read_does_not_tell_it_apart():
 
 def test_rho_wants_a_judge_of_either_half():
     config = run_config(rdd.get_config("digits"), **{"sampler.kind": "rho"})
-    needed = naming.prerequisites(config, Path("runs/mine"))
+    needed = naming.required_runs(config, Path("runs/mine"))
     assert [place.name for _, place in needed[1:]] == [
         f"teacher-digits-resnet8-{part}-seed0" for part in ("even", "odd")
     ]

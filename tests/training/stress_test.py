@@ -198,7 +198,7 @@ def test_of_60_random_invalid_configurations_each_is_refused_in_a_line_or_accept
 ):
     def check_alone(config, workdir):
         validation.check(config, workdir)
-        for place in (workdir, *(place for _, place in naming.prerequisites(config, workdir))):
+        for place in (workdir, *(place for _, place in naming.required_runs(config, workdir))):
             os.stat(place.parent) if place.parent.exists() else os.fsencode(place)  # It can be made.
         return {"student": {"name": "", "accuracy": 0.0, "best_accuracy": 0.0}, "teacher": None}
 

@@ -71,8 +71,8 @@ def test_a_teacher_is_looked_for_beside_the_workdir_and_not_in_the_current_folde
     finished(tmp_path / "here" / "runs" / NAME)
     monkeypatch.chdir(tmp_path / "here")
     there = tmp_path / "there"
-    assert naming.teacher_place(config_of(), there / "kd") == there / NAME
-    assert [place for _, place in naming.prerequisites(config_of(), there / "kd")] == [there / NAME]
+    assert naming.teacher_path(config_of(), there / "kd") == there / NAME
+    assert [place for _, place in naming.required_runs(config_of(), there / "kd")] == [there / NAME]
 
 
 @pytest.mark.parametrize(("workdir", "folder"), [("runs/kd", "runs"), ("kd", "."), (".", ".."), ("a/..", "..")])
@@ -86,12 +86,12 @@ def test_what_runs_share_is_in_the_folder_that_has_the_workdir(tmp_path, monkeyp
 def test_a_teacher_that_is_gone_is_taken_from_the_place_on_record(tmp_path):
     workdir, kept = tmp_path / "kd", tmp_path / "kept"
     io.write_json(workdir / layout.TEACHER, {"place": str(kept)})
-    assert naming.teacher_place(config_of(), workdir) == tmp_path / NAME  # There is none: it is trained again.
+    assert naming.teacher_path(config_of(), workdir) == tmp_path / NAME  # There is none: it is trained again.
     finished(kept)
-    assert naming.teacher_place(config_of(), workdir) == kept
-    assert naming.prerequisites(config_of(), workdir) == []
+    assert naming.teacher_path(config_of(), workdir) == kept
+    assert naming.required_runs(config_of(), workdir) == []
     finished(tmp_path / NAME)
-    assert naming.teacher_place(config_of(), workdir) == tmp_path / NAME
+    assert naming.teacher_path(config_of(), workdir) == tmp_path / NAME
 
 
 def test_a_teacher_is_absolute_wherever_the_command_was_given(tmp_path, monkeypatch):
@@ -106,15 +106,15 @@ def test_a_teacher_is_absolute_wherever_the_command_was_given(tmp_path, monkeypa
 def test_cross_entropy_alone_needs_no_teacher_and_names_one_that_is_there(tmp_path):
     config, workdir = config_of(ce), tmp_path / "ce"
     assert not naming.needs_teacher(config)
-    assert naming.teacher_place(config, workdir) is None
-    assert naming.prerequisites(config, workdir) == []
+    assert naming.teacher_path(config, workdir) is None
+    assert naming.required_runs(config, workdir) == []
     assert load_teacher(config, workdir) is None
     finished(tmp_path / NAME)
     records.write_config(naming.teacher_config(config), tmp_path / NAME)
-    assert naming.teacher_place(config, workdir) == tmp_path / NAME
-    assert naming.teacher_place(config_of(ce, epochs=config.teacher.epochs + 1), workdir) is None
-    assert naming.teacher_place(config_of(ce, checkpoint="/asked/for"), workdir) == Path("/asked/for")
-    assert naming.teacher_place(config_of(ce, name=""), workdir) is None
+    assert naming.teacher_path(config, workdir) == tmp_path / NAME
+    assert naming.teacher_path(config_of(ce, epochs=config.teacher.epochs + 1), workdir) is None
+    assert naming.teacher_path(config_of(ce, checkpoint="/asked/for"), workdir) == Path("/asked/for")
+    assert naming.teacher_path(config_of(ce, name=""), workdir) is None
 
 
 def test_methods_and_samplers_that_go_by_a_teacher_need_one():

@@ -96,7 +96,7 @@ def _sides(workdir: Path, against: str, config: RunConfig) -> tuple[_Side, _Side
         if other.data.folder == records.read_config(workdir).data.folder:  # It has been moved for both.
             other = other.replaced({"data.folder": config.data.folder})
         return student, _student(Path(against), "other model", other)
-    place = naming.teacher_place(config, workdir)
+    place = naming.teacher_path(config, workdir)
     if place is None:
         raise UserError(f"the run in {workdir} has no teacher: name another run by --against=WORKDIR")
     records.check_network(config.teacher.name, workdir / layout.CONFIG)
