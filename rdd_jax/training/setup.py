@@ -24,7 +24,7 @@ from rdd_jax.runs import layout, naming
 from rdd_jax.runs.config import RunConfig
 from rdd_jax.runs.trained_models import TrainedModel, create_model, load_student, load_teacher, make_input_normalizer
 from rdd_jax.steps import rho_loss, train_state
-from rdd_jax.steps.embedding import Embed, make_embed
+from rdd_jax.steps.embedding import Embed, logits_of, make_embed
 from rdd_jax.steps.evaluation import Evaluate, make_evaluate
 from rdd_jax.steps.mining import Mine, Rank, Score, make_mine, make_rank, make_score
 from rdd_jax.steps.optimizer import sgd, stepped_schedule

@@ -71,7 +71,7 @@ def test_evaluation_takes_the_new_place_of_the_same_images(capsys, tmp_path, mov
 
 @pytest.mark.parametrize(("mode", "module", "name"), [("export", "export", "save"), ("explain", "explain_run", "run")])
 def test_export_and_explanation_are_given_the_new_place(capsys, monkeypatch, moved, mode, module, name):
-    monkeypatch.setattr(getattr(main, module), name, lambda *arguments: arguments[-1].data.folder)
+    monkeypatch.setattr(getattr(program, module), name, lambda *arguments: arguments[-1].data.folder)
     assert main.main(["rdd_jax", f"--mode={mode}", "--workdir=runs/mine", f"--config.data.folder={moved}"]) == 0
     assert capsys.readouterr().out.strip() == str(moved)
 
