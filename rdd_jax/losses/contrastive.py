@@ -1,7 +1,4 @@
-"""Contrastive losses: scores against a bank, noise-contrastive estimation, relational contrast, triplets.
-
-Computed in float32 whatever the inputs' dtype; NaN for an empty batch, and where an input is not a number.
-"""
+"""Contrastive losses: scores against a memory bank, noise-contrastive estimation, relational contrast, triplets."""
 
 import jax
 import jax.numpy as jnp
@@ -9,26 +6,26 @@ import jax.numpy as jnp
 from rdd_jax.core.types import Array
 
 _EPSILON = 1e-7
-# exp(q . v / 0.07) magnifies the rounding of q . v fourteenfold, and accelerators round products to 8 or 11 bits.
+# exp(q . v / 0.07) magnifies the rounding error of q . v by 14, and by default accelerators round to 8 or 11 bits.
 _PRECISION = jax.lax.Precision.HIGHEST
 
 
 def bank_scores(queries: Array, bank: Array, indices: Array, temperature: float) -> Array:
-    """exp(q . v / temperature) of each query and its own rows of the bank (Tian et al. 2020, eq. 19).
+    """Computes exp(q . v / temperature) of each query with its own rows of the bank (Tian et al. 2020, eq. 19).
 
-    Gathers b*(1+k) rows: for thousands of rows a query, count them in `all_scores` instead.
+    It gathers b*(1+k) rows. For thousands of rows per query, `all_scores` with weights is faster.
 
     Args:
         queries: f32[b,d], unit vectors.
-        bank: f32[N,d], unit vectors; no gradient flows through them.
-        indices: i32[b,1+k], rows of the bank, by convention the positive first.
+        bank: f32[N,d], unit vectors; no gradient flows to them.
+        indices: i32[b,1+k], rows of the bank; by convention the positive is first.
         temperature: > 0.
 
     Returns:
         f32[b,1+k].
 
     Raises:
-        ValueError: where the shapes do not fit.
+        ValueError: if the shapes do not match.
     """
     fits = queries.ndim == bank.ndim == indices.ndim == 2
     if not fits or queries.shape[1] != bank.shape[1] or queries.shape[0] != indices.shape[0]:
@@ -42,18 +39,20 @@ def bank_scores(queries: Array, bank: Array, indices: Array, temperature: float)
 
 
 def all_scores(queries: Array, bank: Array, temperature: float) -> Array:
-    """exp(q . v / temperature) of every query f32[b,d] and every row of the bank f32[N,d], f32[b,N]."""
+    """Computes exp(q . v / temperature) of each query f32[b,d] with each row of the bank f32[N,d]: f32[b,N]."""
     return jnp.exp(products(queries, bank) / temperature)
 
 
 def products(queries: Array, bank: Array) -> Array:
-    """q . v of every query f32[b,d] and every row of the bank f32[N,d], f32[b,N]; no gradient flows to the bank.
+    """Computes q . v of each query f32[b,d] with each row of the bank f32[N,d]: f32[b,N].
+
+    No gradient flows to the bank.
 
     Raises:
-        ValueError: where the shapes do not fit.
+        ValueError: if the shapes do not match.
     """
     if not queries.ndim == bank.ndim == 2 or queries.shape[1] != bank.shape[1]:
-        raise ValueError(f"needs queries [b,d] and a bank [N,d]; got {queries.shape} and {bank.shape}")
+        raise ValueError(f"products needs queries [b,d] and a bank [N,d]; got {queries.shape} and {bank.shape}")
     return jnp.matmul(queries.astype(jnp.float32), jax.lax.stop_gradient(bank).T, precision=_PRECISION)
 
 
@@ -67,25 +66,25 @@ def nce(
     anchor_weights: Array | None = None,
     axis_name: str | None = None,
 ) -> Array:
-    """Noise-contrastive estimation with uniform noise (Tian et al. 2020, eq. 11-12; anchor weights: RDD).
+    """Computes the loss of noise-contrastive estimation with uniform noise (Tian et al. 2020, eq. 11-12).
 
-    With q = num_negatives / num_examples, an anchor's loss is
+    With q = num_negatives / num_examples and eps = 1e-7, the loss of an anchor is
     -(log(p+ / (p+ + q + eps)) + sum_j w_j log(q / (p_j + q + eps))).
 
     Args:
-        positive: f32[b], normalised scores p+ = score / Z.
-        negatives: f32[b,k], normalised scores.
-        num_examples: N, the size of the set that the noise is uniform over.
-        num_negatives: m, a number or f32[b]; k unless given, as when one row stands for several draws.
-        negative_weights: w_j, f32[k] or f32[b,k]; 1 unless given.
-        anchor_weights: f32[b]; each anchor's loss is scaled by its weight over the mean weight; equal unless given.
+        positive: f32[b], p+ = score / Z with the partition constant Z.
+        negatives: f32[b,k], p_j = score / Z.
+        num_examples: N, the number of examples among which the noise is uniform.
+        num_negatives: m, a number or f32[b]; by default k. It differs from k if a negative stands for several draws.
+        negative_weights: w_j, f32[k] or f32[b,k]; by default 1.
+        anchor_weights: f32[b]; the loss of an anchor is multiplied by its weight over the mean weight (RDD).
         axis_name: the mapped axis over which the mean weight is taken.
 
     Returns:
-        f32[], mean over the anchors.
+        f32[], the mean over anchors.
 
     Raises:
-        ValueError: where the shapes do not fit.
+        ValueError: if the shapes do not match.
     """
     if negatives.ndim != 2 or positive.shape != negatives.shape[:1]:
         raise ValueError(f"nce needs positive [b] and negatives [b,k]; got {positive.shape} and {negatives.shape}")
@@ -110,19 +109,19 @@ def nce(
 def relational_contrast(
     student_similarities: Array, teacher_similarities: Array, student_temperature: float, teacher_temperature: float
 ) -> Array:
-    """Cross-entropy between the softened similarities to the same q examples (RRD, Giakoumoglou & Stathaki 2024).
+    """Computes the cross-entropy between softened similarities to the same q vectors (Giakoumoglou & Stathaki 2024).
 
     Args:
-        student_similarities: f32[b,q], cosines of the student's embeddings with the queue.
-        teacher_similarities: f32[b,q], cosines of the teacher's; no gradient flows through them.
-        student_temperature: > 0.
-        teacher_temperature: > 0; a sharper teacher than student.
+        student_similarities: f32[b,q], cosines of the student's embeddings with the vectors.
+        teacher_similarities: f32[b,q], cosines of the teacher's embeddings; no gradient flows to them.
+        student_temperature: by which the student's cosines are divided, > 0.
+        teacher_temperature: by which the teacher's cosines are divided, > 0.
 
     Returns:
-        f32[], mean over the batch; least where the softened similarities are equal.
+        f32[], the mean over rows; minimal where the softened similarities are equal.
 
     Raises:
-        ValueError: where the shapes differ.
+        ValueError: if the shapes differ.
     """
     if student_similarities.shape != teacher_similarities.shape:
         raise ValueError(
@@ -136,20 +135,20 @@ def relational_contrast(
 def rdx_triplet(
     anchor: Array, positive: Array, negative: Array, weights: Array, *, axis_name: str | None = None
 ) -> Array:
-    """Softplus of how much farther the positive is than the negative, anchors weighted by affinity (RDD's release).
+    """Computes softplus(|anchor - positive| - |anchor - negative|), weighted by anchor (Irakiza & Mugisha's release).
 
     Args:
         anchor: f32[b,d].
         positive: f32[b,d], embeddings of the teacher-unique neighbours.
         negative: f32[b,d], embeddings of the student-unique neighbours.
-        weights: f32[b]; each anchor's loss is scaled by its weight over the mean weight.
+        weights: f32[b]; the loss of an anchor is multiplied by its weight over the mean weight.
         axis_name: the mapped axis over which the mean weight is taken.
 
     Returns:
-        f32[], mean over the anchors.
+        f32[], the mean over anchors.
 
     Raises:
-        ValueError: where the shapes do not fit.
+        ValueError: if the shapes do not match.
     """
     if not anchor.shape == positive.shape == negative.shape or weights.shape != anchor.shape[:1]:
         raise ValueError(
@@ -162,10 +161,12 @@ def rdx_triplet(
 
 
 def _over_mean(weights: Array, axis_name: str | None) -> Array:
+    """Divides weights f32[b] by their mean over the global batch."""
     mean = jnp.mean(weights)
     return weights / (mean if axis_name is None else jax.lax.pmean(mean, axis_name))
 
 
 def _distance(a: Array, b: Array) -> Array:
+    """Computes the Euclidean distances f32[b] of rows f32[b,d]."""
     # The epsilon keeps the slope finite where two rows are equal.
     return jnp.sqrt(jnp.sum(jnp.square(a - b), axis=-1) + 1e-12)

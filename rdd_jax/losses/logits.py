@@ -1,4 +1,4 @@
-"""Losses between the logits of student and teacher, in float32 whatever their dtype; NaN for an empty batch."""
+"""Losses of logits: cross-entropy with labels and KL divergence from a teacher."""
 
 import jax
 import jax.numpy as jnp
@@ -7,30 +7,48 @@ import optax
 from rdd_jax.core.types import Array
 
 
-def cross_entropy(logits: Array, labels: Array) -> Array:
-    """Cross-entropy of logits f32[b,c] with labels i32[b], mean over the batch: f32[].
-
-    Raises:
-        ValueError: where the shapes do not fit.
-    """
-    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
-        raise ValueError(f"cross_entropy needs logits [b,c] and labels [b]; got {logits.shape} and {labels.shape}")
-    return jnp.mean(optax.losses.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), labels))
-
-
-def distillation_kl(student: Array, teacher: Array, temperature: float) -> Array:
-    """KL(teacher || student) of the softened predictions, times temperature squared (Hinton et al. 2015).
+def cross_entropy(student: Array, labels: Array, smoothing: float = 0.0, weights: Array | None = None) -> Array:
+    """Computes the cross-entropy with labels, which are smoothed by the uniform distribution over the classes.
 
     Args:
         student: f32[b,c], logits.
-        teacher: f32[b,c], logits; no gradient flows through them.
-        temperature: what both are divided by, > 0.
+        labels: i32[b].
+        smoothing: s in [0, 1]: the target is (1 - s) * onehot(label) + s / c (Szegedy et al. 2016, section 7).
+        weights: f32[b], of the rows in the mean; equal by default.
 
     Returns:
-        f32[]: sum over classes, mean over the batch.
+        f32[], the (weighted) mean over rows.
 
     Raises:
-        ValueError: where the shapes differ.
+        ValueError: if the shapes do not match, or `smoothing` is outside of [0, 1].
+    """
+    if student.ndim != 2 or labels.shape != student.shape[:1]:
+        raise ValueError(f"cross_entropy needs student [b,c] and labels [b]; got {student.shape} and {labels.shape}")
+    if weights is not None and weights.shape != labels.shape:
+        raise ValueError(f"cross_entropy needs weights [b]; got {weights.shape} for labels {labels.shape}")
+    if not 0 <= smoothing <= 1:
+        raise ValueError(f"cross_entropy needs smoothing in [0, 1]; got {smoothing}")
+    student = student.astype(jnp.float32)
+    losses = optax.losses.softmax_cross_entropy_with_integer_labels(student, labels)
+    if smoothing:
+        uniform = -jnp.mean(jax.nn.log_softmax(student), axis=-1)
+        losses = (1.0 - smoothing) * losses + smoothing * uniform
+    return jnp.mean(losses) if weights is None else jnp.sum(weights * losses) / jnp.sum(weights)
+
+
+def distillation_kl(student: Array, teacher: Array, temperature: float) -> Array:
+    """Computes KL(teacher || student) of the softened predictions, times temperature squared (Hinton et al. 2015).
+
+    Args:
+        student: f32[b,c], logits.
+        teacher: f32[b,c], logits; no gradient flows to them.
+        temperature: by which both logits are divided, > 0.
+
+    Returns:
+        f32[], the sum over classes, averaged over rows.
+
+    Raises:
+        ValueError: if the shapes are not equal and [b,c].
     """
     if student.shape != teacher.shape or student.ndim != 2:
         raise ValueError(f"distillation_kl needs two arrays [b,c]; got {student.shape} and {teacher.shape}")

@@ -1,4 +1,4 @@
-"""Numerically safe building blocks of the losses."""
+"""Building blocks of the losses with safe values and gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -9,11 +9,11 @@ from rdd_jax.core.types import Array
 def l2_normalize(vectors: Array) -> Array:
     """Scales each row of f32[...,d] to unit length.
 
-    A row shorter than 1e-6 has no direction and becomes zeros, as does one whose squares overflow (from 1.8e19 on); one
-    that is not finite becomes NaN.
+    A row shorter than 1e-6, whose direction would be noise, becomes zeros, with zero gradient. So does a row whose
+    squares overflow (components from 1.8e19). A row with NaN or infinity has NaN.
     """
     squared = jnp.sum(jnp.square(vectors), axis=-1, keepdims=True)
-    # Two wheres: the slope is without bound at 0, and one dead row must not carry the others away.
-    # And not >, which would make zeros of NaN.
-    apart = ~(squared <= 1e-12)
-    return jnp.where(apart, vectors * jax.lax.rsqrt(jnp.where(apart, squared, 1.0)), 0.0)
+    # Two wheres, because the slope is infinite at 0 and 0 * inf in the unused branch would be NaN. The comparison is
+    # negated, so that NaN is not taken for a short row.
+    has_direction = ~(squared <= 1e-12)
+    return jnp.where(has_direction, vectors * jax.lax.rsqrt(jnp.where(has_direction, squared, 1.0)), 0.0)

@@ -243,9 +243,37 @@ def test_batches_of_unequal_size_are_refused_with_both_shapes(loss, student, tea
     assert str(teacher) in told
 
 
-def test_labels_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match=r"\(4, 3\)"):
-        logits.cross_entropy(jnp.zeros((4, 3)), jnp.zeros(5, jnp.int32))
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"labels": np.zeros(5, np.int32)}, r"got \(4, 3\) and \(5,\)"),
+        ({"weights": np.ones(3)}, r"weights \[b\]; got \(3,\)"),
+        ({"smoothing": -0.1}, "smoothing in .* got -0.1"),
+        ({"smoothing": 1.1}, "smoothing in .* got 1.1"),
+    ],
+)
+def test_cross_entropy_refuses_impossible_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        logits.cross_entropy(jnp.zeros((4, 3)), **({"labels": np.zeros(4, np.int32)} | arguments))
+
+
+def test_cross_entropy_with_smoothing_is_that_with_the_smoothed_target():
+    rows = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+    labels = np.array([0, 3, 1, 2, 2, 0], np.int32)
+    log_probabilities = rows - np.log(np.exp(rows).sum(axis=1, keepdims=True))
+    for smoothing in (0.1, 1.0):
+        target = (1 - smoothing) * np.eye(4)[labels] + smoothing / 4
+        expected = -np.mean(np.sum(target * log_probabilities, axis=1))
+        np.testing.assert_allclose(logits.cross_entropy(rows, labels, smoothing=smoothing), expected, rtol=1e-5)
+
+
+def test_cross_entropy_with_weights_is_the_weighted_mean_over_rows():
+    rows = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    labels = np.array([0, 3, 1, 2, 2], np.int32)
+    masked = logits.cross_entropy(rows, labels, 0.1, weights=np.array([1.0, 0.0, 1.0, 1.0, 0.0], np.float32))
+    np.testing.assert_allclose(masked, logits.cross_entropy(rows[[0, 2, 3]], labels[[0, 2, 3]], 0.1), rtol=1e-6)
+    twice = logits.cross_entropy(rows[:2], labels[:2], weights=np.array([2.0, 1.0], np.float32))
+    np.testing.assert_allclose(twice, logits.cross_entropy(rows[[0, 0, 1]], labels[[0, 0, 1]]), rtol=1e-6)
 
 
 @few
