@@ -1,4 +1,4 @@
-"""Networks by name, their variables and their cost, and weights of PyTorch."""
+"""Networks by name, their variables and cost, and weights from and to PyTorch."""
 
 from rdd_jax.models.flops import count_multiply_adds, count_parameters
 from rdd_jax.models.registry import DTYPES, MODELS, create, init, variable_shapes

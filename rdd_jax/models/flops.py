@@ -1,4 +1,4 @@
-"""What a network costs: parameters and multiply-adds."""
+"""The cost of a network: parameters and multiply-adds."""
 
 import math
 from functools import partial
@@ -11,26 +11,33 @@ import jax.numpy as jnp
 
 
 def count_parameters(variables: dict[str, Any]) -> int:
-    """How many numbers are trained."""
+    """Counts the trained parameters."""
     return sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
 
 
 def count_multiply_adds(model: nn.Module, variables: dict[str, Any], image_shape: tuple[int, int, int]) -> int:
-    """Multiply-adds of the convolutions and matrix products of one image's forward pass.
+    """Counts the multiply-adds of the convolutions and matrix products in the forward pass of one image.
 
-    Padding counts, as in the literature; XLA's own estimate leaves it out. Nothing is computed or compiled.
+    Products with padding count, as in the literature; XLA's own estimate leaves them out. Nothing is compiled.
+
+    Args:
+        model: as of `create`.
+        variables: arrays or shapes.
+        image_shape: (height, width, channels).
     """
     image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
     return _multiply_adds(jax.make_jaxpr(partial(model.apply, train=False))(variables, image).jaxpr)
 
 
-def _multiply_adds(jaxpr) -> int:
+def _multiply_adds(jaxpr: jax.extend.core.Jaxpr) -> int:
+    """Sums the cost of the equations, with those of inner functions."""
     return sum(_equation_cost(equation) for equation in jaxpr.eqns) + sum(
         _multiply_adds(inner) for inner in jax.extend.core.subjaxprs(jaxpr)
     )
 
 
-def _equation_cost(equation) -> int:
+def _equation_cost(equation: jax.extend.core.JaxprEqn) -> int:
+    """Counts the multiply-adds of a convolution or matrix product; 0 for other operations."""
     if equation.primitive.name == "conv_general_dilated":
         kernel = equation.invars[1].aval.shape
         outputs = kernel[equation.params["dimension_numbers"].rhs_spec[0]]

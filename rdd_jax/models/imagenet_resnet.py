@@ -1,42 +1,42 @@
-"""The residual networks of ImageNet (He et al. 2016), with torchvision's names, and their kin for small images.
+"""Residual networks for ImageNet (He et al. 2016), with torchvision's names, and their variants for small images.
 
-From 64 pixels on they are torchvision's, parameter by parameter. Below, a 3x3 stem takes the place of ImageNet's, which
-would leave a quarter of each side, as in kuangliu's networks for CIFAR; resnet50 then has RepDistiller's names.
+From 64 pixels on they equal torchvision's, parameter by parameter. For smaller images the stem, which would reduce each
+side to a quarter, is a 3x3 convolution, as in kuangliu's networks for CIFAR; resnet50 then has RepDistiller's names.
 """
 
 from functools import partial
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from rdd_jax.core.types import ModelOutput
 from rdd_jax.models.layers import batch_norm, classifier, conv
 from rdd_jax.models.resnet import BasicBlock, add_shortcut
 
-_LARGE = 64  # The height in pixels from which an image gets ImageNet's stem.
+_LARGE = 64  # The height in pixels from which the stem is that of ImageNet.
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 to four times the width, and a shortcut, which is projected where the shape changes.
+    """Residual block of 1x1, 3x3 and 1x1 convolutions, the last to four times the width.
 
-    shortcut: what the names of the projection begin with.
+    shortcut: the prefix of the names of the projection, which is applied where the shape changes.
     """
 
     width: int
     stride: int
     axis_name: str | None
-    dtype: Any
+    dtype: DTypeLike
     shortcut: str
 
     @nn.compact
     def __call__(self, inputs: jax.Array, train: bool) -> jax.Array:
-        """f[b,h,w,c] -> f[b,h/stride,w/stride,4*width]."""
+        """Maps f[b,h,w,c] to f[b,h/stride,w/stride,4*width]."""
         norm = partial(batch_norm, train, self.axis_name, dtype=self.dtype)
         x = conv(self.width, 1, dtype=self.dtype, name="conv1")(inputs)
         x = nn.relu(norm(name="bn1")(x))
-        # The stride is here and not in conv1, where the paper has it: so do torchvision ("v1.5") and RepDistiller.
+        # As in torchvision ("v1.5") and RepDistiller, the stride is here; in the paper it is in conv1.
         x = conv(self.width, 3, self.stride, dtype=self.dtype, name="conv2")(x)
         x = nn.relu(norm(name="bn2")(x))
         x = conv(4 * self.width, 1, dtype=self.dtype, name="conv3")(x)
@@ -45,28 +45,29 @@ class Bottleneck(nn.Module):
 
 
 class ImageNetResNet(nn.Module):
-    """A stem by the height of the images and four stages of blocks; takes images of any size and channel count.
+    """ImageNet ResNet: a stem and four stages of blocks, for images of any size and number of channels.
 
-    From 64 pixels on it is a 7x7 convolution and a pooling, each of stride 2; below, a 3x3 convolution.
+    The stem is a 7x7 convolution and a max-pooling, both of stride 2, for a height of at least 64 pixels; otherwise it
+    is a 3x3 convolution.
 
     num_classes: of the logits.
-    blocks: of each stage.
-    bottlenecks: of which the stages are made, instead of basic blocks.
-    axis_name: the mapped axis over which batch norm is synchronised in training; None where there is but one device.
-    dtype: of the computation; parameters, statistics, embedding and logits stay float32.
+    blocks: the number of blocks of each stage.
+    bottlenecks: whether the blocks are bottlenecks instead of basic blocks.
+    axis_name: the mapped axis over which batch norm is synchronised in training, or None for one device.
+    dtype: of the computation; parameters, statistics, embedding and logits are float32.
     """
 
     num_classes: int
     blocks: tuple[int, int, int, int]
     bottlenecks: bool = False
     axis_name: str | None = None
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> ModelOutput:
-        """f[b,h,w,c] -> ModelOutput, with the maps of the stem, pooled, and of each stage."""
+        """Applies the network to f[b,h,w,c]. The feature maps are those of the stem, pooled, and of each stage."""
         is_large = images.shape[1] >= _LARGE
-        as_repdistiller = self.bottlenecks and not is_large  # It has a resnet50, for small images, but no resnet18.
+        as_repdistiller = self.bottlenecks and not is_large  # It has no resnet18.
         shortcut, last = ("shortcut", "linear") if as_repdistiller else ("downsample", "fc")
         make_block = partial(Bottleneck, shortcut=shortcut) if self.bottlenecks else BasicBlock
 

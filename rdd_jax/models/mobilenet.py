@@ -1,16 +1,16 @@
-"""MobileNetV2 (Sandler et al. 2018) at half its width, as RepDistiller has it for small images."""
+"""MobileNetV2 (Sandler et al. 2018) at half width, in RepDistiller's variant for small images."""
 
 from functools import partial
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from rdd_jax.core.types import ModelOutput
 from rdd_jax.models.layers import batch_norm, classifier, conv
 
-# Of each stage: expansion, channels (half the paper's), blocks, stride of the first block.
+# For each stage: expansion, channels (half the paper's), blocks, stride of the first block.
 _STAGES = (
     (1, 8, 1, 1),
     (6, 12, 2, 1),
@@ -20,21 +20,24 @@ _STAGES = (
     (6, 80, 3, 2),
     (6, 160, 1, 1),
 )
-_SHOWN = (1, 2, 4, 6)  # The stages whose outputs are maps.
+_FEATURE_STAGES = (1, 2, 4, 6)  # The stages whose outputs are feature maps.
 
 
 class InvertedResidual(nn.Module):
-    """1x1 to more channels, 3x3 on each channel, 1x1 to `width`, not rectified; added to inputs of the same shape."""
+    """Inverted residual block: 1x1 to more channels, depthwise 3x3, 1x1 to `width` without ReLU.
+
+    The inputs are added if they have the shape of the output.
+    """
 
     expansion: int
     width: int
     stride: int
     axis_name: str | None
-    dtype: Any
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, inputs: jax.Array, train: bool) -> jax.Array:
-        """f[b,h,w,c] -> f[b,h/stride,w/stride,width]."""
+        """Maps f[b,h,w,c] to f[b,h/stride,w/stride,width]."""
         norm = partial(batch_norm, train, self.axis_name, dtype=self.dtype)
         wide = self.expansion * inputs.shape[-1]
         x = conv(wide, 1, dtype=self.dtype, name="conv_0")(inputs)
@@ -47,22 +50,22 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """A stem of stride 2, seven stages of inverted residuals and a 1x1 convolution; takes images of any kind.
+    """MobileNetV2: a stem of stride 2, seven stages of inverted residuals and a 1x1 convolution, for any images.
 
     num_classes: of the logits.
-    axis_name: the mapped axis over which batch norm is synchronised in training; None where there is but one device.
-    dtype: of the computation; parameters, statistics, embedding and logits stay float32.
+    axis_name: the mapped axis over which batch norm is synchronised in training, or None for one device.
+    dtype: of the computation; parameters, statistics, embedding and logits are float32.
     """
 
     num_classes: int
     axis_name: str | None = None
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> ModelOutput:
-        """f[b,h,w,c] -> ModelOutput, with the maps of the stem and of four stages.
+        """Applies the network to f[b,h,w,c].
 
-        Only the stem's map is rectified.
+        The feature maps are those of the stem, after its ReLU, and of four stages, which have none.
         """
         norm = partial(batch_norm, train, self.axis_name, dtype=self.dtype)
         x = conv(16, 3, 2, dtype=self.dtype, name="conv1_0")(images)
@@ -78,7 +81,7 @@ class MobileNetV2(nn.Module):
                     self.dtype,
                     name=f"blocks_{stage}_{block}",
                 )(x, train)
-            if stage in _SHOWN:
+            if stage in _FEATURE_STAGES:
                 maps.append(x)
         x = conv(1280, 1, dtype=self.dtype, name="conv2_0")(x)
         x = nn.relu(norm(name="conv2_1")(x))

@@ -1,29 +1,29 @@
-"""The residual networks of the CIFAR papers (He et al. 2016), with RepDistiller's names and widths."""
+"""Residual networks for CIFAR (He et al. 2016), with RepDistiller's names and widths."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from rdd_jax.core.types import ModelOutput
 from rdd_jax.models.layers import batch_norm, classifier, conv
 
 
 def add_shortcut(
-    x: jax.Array, inputs: jax.Array, stride: int, norm: Callable[..., nn.Module], *, dtype: Any, name: str
+    x: jax.Array, inputs: jax.Array, stride: int, norm: Callable[..., nn.Module], *, dtype: DTypeLike, name: str
 ) -> jax.Array:
-    """The end of a residual block: relu(x + inputs), f[b,h,w,c]. Call it inside a compact method.
+    """Ends a residual block: relu(x + inputs), f[b,h,w,c]. Call it inside a compact method.
 
     Args:
-        x: f[b,h,w,c], what the block's layers made of its inputs.
-        inputs: f[b,h*stride,w*stride,d], projected by a 1x1 convolution and batch norm where the shapes differ.
-        stride: of that convolution.
-        norm: the block's batch norm, but for the name.
+        x: f[b,h,w,c], the output of the block's layers.
+        inputs: f[b,h*stride,w*stride,d]; projected by a 1x1 convolution and batch norm if the shapes differ.
+        stride: of the projection.
+        norm: makes a batch norm, given a name.
         dtype: of the computation.
-        name: the two are called `<name>_0` and `<name>_1`.
+        name: the projection's submodules are `<name>_0` and `<name>_1`.
     """
     if inputs.shape != x.shape:
         inputs = conv(x.shape[-1], 1, stride, dtype=dtype, name=f"{name}_0")(inputs)
@@ -32,16 +32,16 @@ def add_shortcut(
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut, which is projected where the shape changes."""
+    """Residual block of two 3x3 convolutions. The shortcut is projected where the shape changes."""
 
     width: int
     stride: int
     axis_name: str | None
-    dtype: Any
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, inputs: jax.Array, train: bool) -> jax.Array:
-        """f[b,h,w,c] -> f[b,h/stride,w/stride,width]."""
+        """Maps f[b,h,w,c] to f[b,h/stride,w/stride,width]."""
         norm = partial(batch_norm, train, self.axis_name, dtype=self.dtype)
         x = conv(self.width, 3, self.stride, dtype=self.dtype, name="conv1")(inputs)
         x = nn.relu(norm(name="bn1")(x))
@@ -51,24 +51,24 @@ class BasicBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A stem and three stages of basic blocks; takes images of any size and channel count.
+    """CIFAR ResNet: a stem and three stages of basic blocks, for images of any size and number of channels.
 
     num_classes: of the logits.
-    depth: 6n + 2, with n blocks a stage.
+    depth: 6n + 2, for n blocks per stage.
     widths: channels of the stem and of the three stages.
-    axis_name: the mapped axis over which batch norm is synchronised in training; None where there is but one device.
-    dtype: of the computation; parameters, statistics, embedding and logits stay float32.
+    axis_name: the mapped axis over which batch norm is synchronised in training, or None for one device.
+    dtype: of the computation; parameters, statistics, embedding and logits are float32.
     """
 
     num_classes: int
     depth: int
     widths: tuple[int, int, int, int] = (16, 16, 32, 64)
     axis_name: str | None = None
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> ModelOutput:
-        """f[b,h,w,c] -> ModelOutput, with the maps of the stem and of each stage."""
+        """Applies the network to f[b,h,w,c]. The feature maps are those of the stem and of each stage."""
         x = conv(self.widths[0], 3, dtype=self.dtype, name="conv1")(images)
         x = nn.relu(batch_norm(train, self.axis_name, dtype=self.dtype, name="bn1")(x))
         maps = [x]

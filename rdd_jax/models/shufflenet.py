@@ -1,11 +1,11 @@
-"""ShuffleNet (Zhang et al. 2018) and ShuffleNet V2 (Ma et al. 2018), as RepDistiller has them for small images."""
+"""ShuffleNet (Zhang et al. 2018) and ShuffleNet V2 (Ma et al. 2018), in RepDistiller's variants for small images."""
 
 from functools import partial
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from rdd_jax.core.types import ModelOutput
 from rdd_jax.models.layers import batch_norm, classifier, conv
@@ -15,26 +15,29 @@ _GROUPS = 3
 
 
 def channel_shuffle(x: jax.Array, groups: int) -> jax.Array:
-    """f[b,h,w,c] -> f[b,h,w,c]: the first channel of every group, then the second of every group, and so on."""
+    """Reorders the channels of f[b,h,w,c]: the first of every group, then the second of every group, and so on."""
     split = x.reshape(*x.shape[:-1], groups, -1)
     return jnp.swapaxes(split, -1, -2).reshape(x.shape)
 
 
 class GroupBottleneck(nn.Module):
-    """1x1 in groups, 3x3 on each channel, 1x1 in groups; added to the inputs, at stride 2 put before their average."""
+    """ShuffleNet's block: grouped 1x1, depthwise 3x3, grouped 1x1.
+
+    The result is added to the inputs, or at stride 2 concatenated with their average.
+    """
 
     width: int
     stride: int
     axis_name: str | None
-    dtype: Any
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, inputs: jax.Array, train: bool) -> jax.Array:
-        """f[b,h,w,c] -> f[b,h/stride,w/stride,width]."""
+        """Maps f[b,h,w,c] to f[b,h/stride,w/stride,width]."""
         norm = partial(batch_norm, train, self.axis_name, dtype=self.dtype)
         features = self.width - (inputs.shape[-1] if self.stride == 2 else 0)
         narrow = features // 4
-        groups = 1 if inputs.shape[-1] == _STEM else _GROUPS  # The stem's channels are too few to divide.
+        groups = 1 if inputs.shape[-1] == _STEM else _GROUPS  # The stem has too few channels for groups.
         x = conv(narrow, 1, groups=groups, dtype=self.dtype, name="conv1")(inputs)
         x = channel_shuffle(nn.relu(norm(name="bn1")(x)), groups)
         x = conv(narrow, 3, self.stride, groups=narrow, dtype=self.dtype, name="conv2")(x)
@@ -43,30 +46,30 @@ class GroupBottleneck(nn.Module):
         x = norm(name="bn3")(x)
         if self.stride == 1:
             return nn.relu(x + inputs)
-        # As in torch, the zeros of the padding count in the average.
+        # As in PyTorch, the zeros of the padding count in the average.
         shortcut = nn.avg_pool(inputs, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
         return nn.relu(jnp.concatenate([x, shortcut], axis=-1))
 
 
 class ShuffleNet(nn.Module):
-    """A 1x1 stem and three stages, each of which begins with stride 2; takes images of any size and channel count.
+    """ShuffleNet: a 1x1 stem and three stages that begin with stride 2, for images of any size and number of channels.
 
     num_classes: of the logits.
     widths: channels of the three stages.
-    blocks: of each stage.
-    axis_name: the mapped axis over which batch norm is synchronised in training; None where there is but one device.
-    dtype: of the computation; parameters, statistics, embedding and logits stay float32.
+    blocks: the number of blocks of each stage.
+    axis_name: the mapped axis over which batch norm is synchronised in training, or None for one device.
+    dtype: of the computation; parameters, statistics, embedding and logits are float32.
     """
 
     num_classes: int
     widths: tuple[int, int, int] = (240, 480, 960)
     blocks: tuple[int, int, int] = (4, 8, 4)
     axis_name: str | None = None
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> ModelOutput:
-        """f[b,h,w,c] -> ModelOutput, with the maps of the stem and of each stage."""
+        """Applies the network to f[b,h,w,c]. The feature maps are those of the stem and of each stage."""
         x = conv(_STEM, 1, dtype=self.dtype, name="conv1")(images)
         x = nn.relu(batch_norm(train, self.axis_name, dtype=self.dtype, name="bn1")(x))
         maps = [x]
@@ -80,15 +83,15 @@ class ShuffleNet(nn.Module):
 
 
 class DownBlock(nn.Module):
-    """Two branches of stride 2, each to half of the width, shuffled together."""
+    """Two branches of stride 2, each to half of the width, concatenated and shuffled."""
 
     width: int
     axis_name: str | None
-    dtype: Any
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, inputs: jax.Array, train: bool) -> jax.Array:
-        """f[b,h,w,c] -> f[b,h/2,w/2,width]."""
+        """Maps f[b,h,w,c] to f[b,h/2,w/2,width]."""
         norm = partial(batch_norm, train, self.axis_name, dtype=self.dtype)
         channels, half = inputs.shape[-1], self.width // 2
         left = conv(channels, 3, 2, groups=channels, dtype=self.dtype, name="conv1")(inputs)
@@ -103,14 +106,14 @@ class DownBlock(nn.Module):
 
 
 class SplitBlock(nn.Module):
-    """1x1, 3x3 on each channel and 1x1 of the second half of the channels, shuffled with the first half."""
+    """1x1, depthwise 3x3 and 1x1 of the second half of the channels, shuffled with the first half."""
 
     axis_name: str | None
-    dtype: Any
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, inputs: jax.Array, train: bool) -> jax.Array:
-        """f[b,h,w,c] -> f[b,h,w,c]."""
+        """Maps f[b,h,w,c] to f[b,h,w,c]."""
         norm = partial(batch_norm, train, self.axis_name, dtype=self.dtype)
         left, x = jnp.split(inputs, 2, axis=-1)
         half = x.shape[-1]
@@ -123,24 +126,24 @@ class SplitBlock(nn.Module):
 
 
 class ShuffleNetV2(nn.Module):
-    """A 1x1 stem, three stages, each of which begins with stride 2, and a 1x1 convolution; takes images of any kind.
+    """ShuffleNet V2: a 1x1 stem, three stages that begin with stride 2, and a 1x1 convolution, for any images.
 
     num_classes: of the logits.
     widths: channels of the three stages and of the last convolution.
-    blocks: of each stage, after the one of stride 2.
-    axis_name: the mapped axis over which batch norm is synchronised in training; None where there is but one device.
-    dtype: of the computation; parameters, statistics, embedding and logits stay float32.
+    blocks: the number of blocks of each stage after the one of stride 2.
+    axis_name: the mapped axis over which batch norm is synchronised in training, or None for one device.
+    dtype: of the computation; parameters, statistics, embedding and logits are float32.
     """
 
     num_classes: int
     widths: tuple[int, int, int, int] = (116, 232, 464, 1024)
     blocks: tuple[int, int, int] = (3, 7, 3)
     axis_name: str | None = None
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> ModelOutput:
-        """f[b,h,w,c] -> ModelOutput, with the maps of the stem and of each stage."""
+        """Applies the network to f[b,h,w,c]. The feature maps are those of the stem and of each stage."""
         norm = partial(batch_norm, train, self.axis_name, dtype=self.dtype)
         x = conv(_STEM, 1, dtype=self.dtype, name="conv1")(images)
         x = nn.relu(norm(name="bn1")(x))

@@ -1,4 +1,7 @@
-"""Networks that PyTorch trained: RepDistiller's checkpoints, torchvision's and their like. Only this needs PyTorch."""
+"""Weights of networks trained with PyTorch, such as RepDistiller's and torchvision's checkpoints.
+
+Only files other than .safetensors need PyTorch.
+"""
 
 import argparse
 import pickle
@@ -19,7 +22,7 @@ from rdd_jax.models.torch_state_dict import from_state_dict
 
 _SAFETENSORS = ".safetensors"
 _PARALLEL = "module."
-# Raised by torch.load for damaged files: its unpickler executes whatever a damaged file makes of the instructions.
+# What torch.load raises for damaged files, whose instructions its unpickler executes as far as it can.
 _UNPICKLING_ERRORS = (
     *(pickle.UnpicklingError, zipfile.BadZipFile, struct.error, OSError, EOFError, RuntimeError, ValueError),
     *(LookupError, TypeError, AttributeError, AssertionError, ArithmeticError),
@@ -27,21 +30,26 @@ _UNPICKLING_ERRORS = (
 
 
 def load(
-    path: str | Path, name: str, num_classes: int, image_shape: tuple[int, int, int] = (32, 32, 3)
+    path: str | Path,
+    name: str,
+    num_classes: int,
+    image_shape: tuple[int, int, int] = (32, 32, 3),
+    **kwargs: Any,
 ) -> dict[str, Any]:
-    """The variables {"params", "batch_stats"} of a network, f32, from a file of PyTorch's.
+    """Loads the variables {"params", "batch_stats"} of a network, in float32, from PyTorch's weights.
 
     Args:
-        path: a .safetensors file, which needs no PyTorch; or what `torch.save` wrote: a state dict, bare or as "model"
-            or "state_dict" of a checkpoint. Names may begin with "module.", as DataParallel has it.
+        path: a .safetensors file, or a file of `torch.save` with a state dict, by itself or as "model" or "state_dict"
+            of a checkpoint. All names may begin with "module.", as those of DataParallel do.
         name: a key of models.MODELS.
         num_classes: of the logits.
-        image_shape: (height, width, channels) of the images: some networks' variables depend on it.
+        image_shape: (height, width, channels) of the images, on which the variables of some networks depend.
+        **kwargs: the network's sizes, as of models.create.
 
     Raises:
         Mismatch: if the file holds another network.
-        UserError: if the file is missing, damaged or more than plain weights, or needs PyTorch, which is missing.
-        ValueError: for an unknown name.
+        UserError: if the file is missing, is damaged, holds more than weights, or needs PyTorch, which is missing.
+        ValueError: for an unknown name or size.
     """
     path = Path(path)
     if not path.is_file():
@@ -49,10 +57,11 @@ def load(
     arrays = _read_safetensors(path) if path.suffix == _SAFETENSORS else _read_checkpoint(path)
     while arrays and all(key.startswith(_PARALLEL) for key in arrays):
         arrays = {key.removeprefix(_PARALLEL): array for key, array in arrays.items()}
-    return from_state_dict(arrays, name, num_classes, image_shape, source=str(path))
+    return from_state_dict(arrays, name, num_classes, image_shape, source=str(path), **kwargs)
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    """Reads a .safetensors file."""
     try:
         return safetensors.numpy.load_file(path)
     except (safetensors.SafetensorError, OSError) as error:
@@ -62,6 +71,7 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_checkpoint(path: Path) -> dict[str, np.ndarray]:
+    """Reads a file of `torch.save` with PyTorch, as float32."""
     try:
         import torch
     except ImportError:
@@ -69,7 +79,7 @@ def _read_checkpoint(path: Path) -> dict[str, np.ndarray]:
     if not hasattr(torch.serialization, "safe_globals"):
         raise UserError(f"{path} is read by PyTorch 2.5 or later, and {torch.__version__} is installed: update it")
     try:
-        # Only tensors, plain values and the options in RepDistiller's `_last.pth` are unpickled: no file's code runs.
+        # `weights_only` unpickles tensors, plain values and RepDistiller's options, and runs no code of the file.
         with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings(action="ignore"):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except _UNPICKLING_ERRORS as error:

@@ -1,7 +1,7 @@
-"""Variables by the names and in the layout of RepDistiller's and torchvision's PyTorch networks, in both directions.
+"""Conversion of variables to and from the state dicts of RepDistiller's and torchvision's PyTorch networks.
 
-A Flax submodule bears the name of its PyTorch twin with "_" for ".": `layer2_0/downsample_0/kernel` here is
-`layer2.0.downsample.0.weight` there.
+A Flax submodule has the name of its PyTorch counterpart with "_" for ".": `layer2_0/downsample_0/kernel` corresponds to
+`layer2.0.downsample.0.weight`.
 """
 
 from collections.abc import Mapping
@@ -10,25 +10,28 @@ from typing import Any
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from rdd_jax import models
 from rdd_jax.core.errors import UserError
+from rdd_jax.models.registry import create, variable_shapes
 
 _LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
 # By rank: vectors; linear layers [in,out] -> [out,in]; convolutions [h,w,in,out] -> [out,in,h,w]; and back.
 _TORCH_AXES = {1: (0,), 2: (1, 0), 4: (3, 2, 0, 1)}
 _FLAX_AXES = {1: (0,), 2: (1, 0), 4: (2, 3, 1, 0)}
-# Batch norm counts its updates there and has no use for it; nothing counts here.
+# PyTorch's batch norm counts its updates but does not use the count; Flax's has no count.
 _IGNORED = "num_batches_tracked"
-# Below this side no network's variables depend on the size of the images, but some cannot look at smaller ones.
-_SMALLEST = 32
+# Shapes are computed for images of at least this side: some networks do not accept smaller ones, and below it no
+# network's variables depend on the size.
+_MIN_SIDE = 32
+
+Shapes = dict[str, tuple[int, ...]]
 
 
 class Mismatch(UserError):
-    """The arrays are those of another network."""
+    """The arrays belong to another network."""
 
 
 def to_state_dict(variables: dict[str, Any]) -> dict[str, np.ndarray]:
-    """{"params", "batch_stats"} -> f32 arrays by torch's names, in torch's layout."""
+    """Converts {"params", "batch_stats"} to float32 arrays with PyTorch's names and layout."""
     return {
         _torch_name(path): np.ascontiguousarray(np.asarray(leaf, np.float32).transpose(_TORCH_AXES[leaf.ndim]))
         for path, leaf in flatten_dict(variables).items()
@@ -42,24 +45,26 @@ def from_state_dict(
     image_shape: tuple[int, int, int] = (32, 32, 3),
     *,
     source: str = "the state dict",
+    **kwargs: Any,
 ) -> dict[str, Any]:
-    """The variables {"params", "batch_stats"} of the network `name`, f32, from arrays by torch's names.
+    """Converts a state dict to the variables {"params", "batch_stats"} of a network, in float32.
 
     Args:
-        arrays: as `to_state_dict` returns them; `num_batches_tracked` is ignored.
+        arrays: by PyTorch's names, in its layout; `num_batches_tracked` is ignored.
         name: a key of models.MODELS.
         num_classes: of the logits.
-        image_shape: (height, width, channels) of the images: some networks' variables depend on it.
-        source: what errors call the arrays, such as the path of their file.
+        image_shape: (height, width, channels) of the images, on which the variables of some networks depend.
+        source: the name of the arrays in error messages, such as the path of their file.
+        **kwargs: the network's sizes, as of models.create.
 
     Raises:
-        Mismatch: if a parameter is missing, is none of the network's, or has another shape.
-        UserError: if a number is not finite, or a variance negative.
-        ValueError: for an unknown name.
+        Mismatch: if a parameter is missing, superfluous or of another shape.
+        UserError: if a number is not finite, or a variance is negative.
+        ValueError: for an unknown name or size.
     """
-    network = models.create(name, num_classes)
+    network = create(name, num_classes, **kwargs)
     height, width, channels = image_shape
-    template = flatten_dict(models.variable_shapes(network, (max(height, _SMALLEST), max(width, _SMALLEST), channels)))
+    template = flatten_dict(variable_shapes(network, (max(height, _MIN_SIDE), max(width, _MIN_SIDE), channels)))
     paths = {_torch_name(path): path for path in template}
     shapes = {key: _torch_shape(template[path].shape) for key, path in paths.items()}
     found = {key: np.asarray(array) for key, array in arrays.items() if key.rpartition(".")[2] != _IGNORED}
@@ -77,26 +82,27 @@ def from_state_dict(
 
 
 def _torch_name(path: tuple[str, ...]) -> str:
-    """("params", "layer1_0", "conv1", "kernel") -> "layer1.0.conv1.weight"."""
+    """Converts a path: ("params", "layer1_0", "conv1", "kernel") to "layer1.0.conv1.weight"."""
     _, *modules, leaf = path
     return ".".join([*"_".join(modules).split("_"), _LEAVES[leaf]])
 
 
 def _torch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Permutes the shape of a Flax variable to PyTorch's layout."""
     return tuple(shape[axis] for axis in _TORCH_AXES[len(shape)])
 
 
-def _first_difference(found: dict[str, tuple], wanted: dict[str, tuple], network: str) -> str:
-    """In words, or "" where names and shapes are the same."""
-    # Convolutions first: of all parameters theirs say most about the architecture.
-    ours, theirs = (sorted(shapes, key=lambda key: -len(shapes[key])) for shapes in (wanted, found))
+def _first_difference(found: Shapes, expected: Shapes, network: str) -> str:
+    """Describes the first difference between the names and shapes, or returns "" if there is none."""
+    # Convolutions come first, because they tell most about the architecture.
+    expected_keys, found_keys = (sorted(shapes, key=lambda key: -len(shapes[key])) for shapes in (expected, found))
     differences = [
-        *(f"it lacks {key}" for key in ours if key not in found),
-        *(f"it has {key}, which {network} has not" for key in theirs if key not in wanted),
+        *(f"it lacks {key}" for key in expected_keys if key not in found),
+        *(f"it has {key}, which {network} has not" for key in found_keys if key not in expected),
         *(
-            f"{key} is {found[key]} there and {wanted[key]} in {network}"
-            for key in ours
-            if key in found and found[key] != wanted[key]
+            f"{key} is {found[key]} there and {expected[key]} in {network}"
+            for key in expected_keys
+            if key in found and found[key] != expected[key]
         ),
     ]
     return differences[0] if differences else ""

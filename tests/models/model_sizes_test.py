@@ -11,6 +11,7 @@ from networks import CIFAR, ONE_OF_EACH, PARAMETERS, variables_of
 
 from rdd_jax import models
 from rdd_jax.models import layers
+from rdd_jax.models.resnet import ResNet
 
 WIDE = ("resnet8x4", "resnet32x4")
 IMAGENET_RESNETS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3)}
@@ -189,3 +190,23 @@ def test_the_dtype_is_that_of_the_maps_alone(name):
 def test_unknown_names_are_refused(name, message):
     with pytest.raises(ValueError, match=message):
         models.create(name, 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "message"),
+    [
+        ("resnet8", "depths", 'model resnet8 has no argument "depths"; it has widths$'),
+        ("resnet8", "depth", 'model resnet8 has no argument "depth"; it has widths$'),  # Fixed by the name.
+        ("mobilenetv2", "widths", 'model mobilenetv2 has no argument "widths"; it has none$'),
+    ],
+)
+def test_unknown_sizes_are_refused(name, size, message):
+    with pytest.raises(ValueError, match=message):
+        models.create(name, 10, **{size: 3})
+
+
+def test_sizes_are_passed_to_the_network(monkeypatch):
+    widths = (4, 4, 8, 8)
+    assert models.create("resnet8", 10, widths=widths) == ResNet(num_classes=10, depth=8, widths=widths)
+    monkeypatch.setitem(models.MODELS, "mine", lambda **kwargs: kwargs)
+    assert models.create("mine", 10, anything=3)["anything"] == 3

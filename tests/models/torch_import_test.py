@@ -62,6 +62,17 @@ def test_repdistillers_weights_give_repdistillers_outputs(name):
         np.testing.assert_allclose(value, expected[key], rtol=0, atol=tolerance, err_msg=key)
 
 
+def test_sizes_of_the_network_are_arguments(tmp_path):
+    widths = (4, 4, 8, 8)
+    shapes = models.variable_shapes(models.create("resnet8", 10, widths=widths), (8, 8, 1))
+    variables = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), shapes)
+    safetensors.numpy.save_file(to_state_dict(variables), tmp_path / "narrow.safetensors")
+    loaded = torch_import.load(tmp_path / "narrow.safetensors", "resnet8", 10, (8, 8, 1), widths=widths)
+    jax.tree.map(np.testing.assert_array_equal, loaded, variables)
+    with pytest.raises(Mismatch, match=r"conv1\.weight"):
+        load_digits(tmp_path / "narrow.safetensors")
+
+
 def test_repdistillers_own_file_holds_the_same_weights(torch):
     ours = torch_import.load(GOLDENS / "resnet8.pth", "resnet8", num_classes=100)
     theirs = torch_import.load(GOLDENS / "resnet8.safetensors", "resnet8", num_classes=100)
