@@ -1,6 +1,6 @@
 """Measures how stale a mined contrast table becomes: the share of its hard negatives that would be mined again.
 
-    python -m experiments.compare --preset=cifar100_small --methods=rdd --vary=mining.kind=every,once,adaptive \
+    python -m experiments.compare --preset=cifar100_small --methods=rdd --vary=mining.kind=every,once,adaptive \\
         --seeds=3 --config.keep_all_checkpoints=True --out=DIR
     python -m experiments.staleness DIR/runs/rdd-* --out=DIR/staleness
 
