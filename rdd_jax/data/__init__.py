@@ -1,1 +1,1 @@
-"""Image data: whole sets in memory (`datasets`), augmentation on the device (`augment`), epoch order (`sampling`)."""
+"""Image data: data sets in memory and streamed, augmentation on the devices, samplers, and the input pipeline."""

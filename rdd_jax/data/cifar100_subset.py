@@ -1,27 +1,27 @@
-"""`cifar100_small`: 20 confusable classes of CIFAR-100, so few images that a CPU can learn them."""
+"""`cifar100_small`: 20 similar classes of CIFAR-100, with few enough images to train on a CPU."""
 
 import numpy as np
 
-# The classes of the superclasses fish, flowers, people and trees, in that order, alphabetical within each. The position
-# of a class here is its label.
+# The classes of the superclasses fish, flowers, people and trees, alphabetical within each. The position of a class in
+# this tuple is its label.
 CLASSES = (
     *("aquarium_fish", "flatfish", "ray", "shark", "trout"),
     *("orchid", "poppy", "rose", "sunflower", "tulip"),
     *("baby", "boy", "girl", "man", "woman"),
     *("maple_tree", "oak_tree", "palm_tree", "pine_tree", "willow_tree"),
 )
-IMAGES_PER_CLASS = 250  # Of the training images; of the test images it has all.
+IMAGES_PER_CLASS = 250  # In training; all test images are kept.
 
 
-def part(
+def subset_indices(
     class_names: tuple[str, ...], labels: np.ndarray, images_per_class: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which images of `cifar100` these are, in the order there, and what they are called.
+    """Selects the images of the subset from one split of `cifar100`, in their order there.
 
     Args:
         class_names: of `cifar100`.
         labels: i32[n], of one of its splits.
-        images_per_class: the first so many; None for all.
+        images_per_class: keeps the first so many of each class; None keeps all.
 
     Returns:
         (positions i64[m], labels i32[m], positions in CLASSES).

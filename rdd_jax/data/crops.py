@@ -1,4 +1,4 @@
-"""Random crops of images of any size: on the host, before they travel to the devices."""
+"""Random crops of images of any size, on the host."""
 
 import math
 
@@ -7,18 +7,20 @@ from PIL import Image
 
 from rdd_jax.data.resize import ResizeRule, resample
 
-_SCALE = (0.08, 1.0)  # Of the area that a random crop keeps.
-_RATIO = (3 / 4, 4 / 3)  # Of its width to its height.
+_SCALE = (0.08, 1.0)  # The range of the crop's area, as a share of the image's.
+_RATIO = (3 / 4, 4 / 3)  # The range of the crop's width divided by its height.
 _TRIES = 10
 
 
 def random_crop(image: Image.Image, rule: ResizeRule, generator: np.random.Generator) -> np.ndarray:
-    """A random part of an image (Szegedy et al. 2015): 8 to 100 % of its area, 3:4 to 4:3, scaled to one size.
+    """Crops a random part of an image and scales it to one size (Szegedy et al. 2015).
+
+    The part has 8 to 100 % of the image's area and an aspect ratio from 3:4 to 4:3.
 
     Args:
         image: of mode "L" or "RGB".
         rule: the size of the result, and the filter.
-        generator: what is drawn comes from it.
+        generator: draws the part.
 
     Returns:
         uint8[height,width,c].
@@ -30,7 +32,7 @@ def random_crop(image: Image.Image, rule: ResizeRule, generator: np.random.Gener
         rows, columns = round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio))
         if 0 < rows <= height and 0 < columns <= width:
             break
-    else:  # A very long image: its middle, as square as allowed.
+    else:  # In a very long image: the widest allowed crop of the middle.
         rows = min(height, round(width / _RATIO[0]))
         columns = min(width, round(height * _RATIO[1]))
         return resample(image, rule, (height - rows) / 2, (width - columns) / 2, rows, columns)

@@ -1,50 +1,51 @@
-"""Image data sets, whole and in memory, as uint8.
+"""The data sets that are known by name and loaded whole into memory, as uint8.
 
-`digits` is embedded in scikit-learn. `mnist` and `cifar100` are read, without TensorFlow, from what TensorFlow Datasets
-(TFDS) has prepared in the array_record format; decoding takes seconds, so the arrays are then cached in one .npz file
-that is enough by itself from there on. Their TFDS versions are pinned: the order of a data set is part of what a seed
-means. `cifar100_small` is cut from `cifar100`.
+`digits` is part of scikit-learn. `mnist` and `cifar100` are read, without TensorFlow, from files that TensorFlow
+Datasets (TFDS) has prepared in the array_record format. Decoding takes seconds, so the arrays are then cached in one
+.npz file, which is sufficient from then on. The TFDS versions are pinned, because the order of a data set is part of
+what a seed determines. `cifar100_small` is a part of `cifar100`.
 """
 
-import logging
-import os
-import struct
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from rdd_jax.core.errors import UserError, unknown_name_message
-from rdd_jax.core.io import atomic_write
-from rdd_jax.data import cifar100_subset, tfds
+from rdd_jax.data import array_cache, cifar100_subset, digits, tfds
 from rdd_jax.data.streaming import Stream
 from rdd_jax.data.tfds import PathLike
 
 
 class DataNotPrepared(UserError):
-    """The data set is on this machine neither as a cache nor as a prepared TFDS data set."""
+    """The data set is neither cached nor prepared by TFDS on this machine."""
 
 
 class DatasetInfo(NamedTuple):
-    """What can be said of a data set without reading it."""
+    """The sizes of a data set.
+
+    num_train, num_test: the numbers of images.
+    image_shape: height, width and channels.
+    num_classes: the number of classes.
+    """
 
     num_train: int
     num_test: int
-    image_shape: tuple[int, int, int]  # Height, width, channels.
+    image_shape: tuple[int, int, int]
     num_classes: int
 
 
 class Dataset(NamedTuple):
-    """A data set, in memory or with images that are read as they are needed.
+    """A data set, with images in memory or streamed.
 
-    train_images, test_images: uint8[n,h,w,c], or a `stream.Stream` of such.
+    name: of the data set.
+    train_images, test_images: uint8[n,h,w,c], or a `streaming.Stream` of such images.
     train_labels, test_labels: i32[n], positions in class_names.
+    class_names: the names of the classes.
     mean, std: per channel, of training pixels scaled to [0, 1].
-    validation_images, validation_labels: as those, held out of the training images; None without such.
+    validation_images, validation_labels: likewise, held out of the training images; None where none are held out.
     """
 
     name: str
@@ -59,15 +60,12 @@ class Dataset(NamedTuple):
     validation_labels: np.ndarray | None = None
 
 
-# Raised for damaged .npz files, by zipfile and by NumPy's parser of headers; KeyError where an array is missing.
-_DAMAGED_ARCHIVE = (
-    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError, struct.error),
-    *(OSError, EOFError, KeyError, RuntimeError, ValueError),
-)
-_ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")  # What a cache holds, besides names.
+_ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")  # A cache holds these and class_names.
 
 
 class _Spec(NamedTuple):
+    """The table's row of a data set; without a `tfds_name` it needs no files."""
+
     info: DatasetInfo
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -84,7 +82,7 @@ _SPECS = {
     "cifar100": _Spec(
         DatasetInfo(50_000, 10_000, (32, 32, 3), 100), _CIFAR100_MEAN, _CIFAR100_STD, "cifar100", "3.0.2"
     ),
-    # Normalised as its parent is, so that a network trained on the one can be tried on the other.
+    # Normalised like cifar100, so that a network trained on one can be evaluated on the other.
     "cifar100_small": _Spec(
         DatasetInfo(5_000, 2_000, (32, 32, 3), 20), _CIFAR100_MEAN, _CIFAR100_STD, "cifar100", "3.0.2"
     ),
@@ -103,16 +101,16 @@ def describe(name: str) -> DatasetInfo:
 
 
 def is_prepared(name: str, data_dir: PathLike | None = None, cache_dir: PathLike | None = None) -> bool:
-    """Returns whether `load` would find the data, without reading it. Arguments and errors are those of `load`."""
+    """Returns True where `load` would find the data, without reading it. Arguments and errors are those of `load`."""
     spec = _spec(name)
     if spec.tfds_name is None:
         return True
-    # A zip file's directory is at its end, so this also sees through a cache that was cut short.
-    return zipfile.is_zipfile(_cache_path(spec, cache_dir)) or tfds.holds_array_records(_tfds_folder(spec, data_dir))
+    folder = _tfds_folder(spec, data_dir)
+    return array_cache.is_complete(_cache_path(spec, cache_dir)) or tfds.holds_array_records(folder)
 
 
 def check(name: str, data_dir: PathLike | None = None, cache_dir: PathLike | None = None) -> None:
-    """Raises DataNotPrepared, with the way to prepare it, if `load` would not find the data. Takes milliseconds.
+    """Raises DataNotPrepared, with the command that prepares the data, if `load` would not find it; reads nothing.
 
     Arguments and errors are those of `load`.
     """
@@ -121,23 +119,26 @@ def check(name: str, data_dir: PathLike | None = None, cache_dir: PathLike | Non
 
 
 def prepared_folder(name: str) -> Path:
-    """Where TFDS keeps the data set that `name` is, or is cut from. Errors are those of `describe`."""
+    """Returns the folder of TFDS that holds the data set, or the data set of which it is a part.
+
+    Errors are those of `describe`.
+    """
     return _tfds_folder(_spec(name), None)
 
 
 def normalization(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation of each channel, as `Dataset` has them. Errors are those of `describe`."""
+    """Returns (mean, std) of each channel, as `Dataset` has them. Errors are those of `describe`."""
     return _spec(name).mean, _spec(name).std
 
 
 def load(name: str, data_dir: PathLike | None = None, cache_dir: PathLike | None = None) -> Dataset:
-    """Returns a data set, whole and in memory; the same arrays in the same order every time.
+    """Loads a data set into memory: the same arrays in the same order every time.
 
     Args:
         name: one of NAMES.
-        data_dir: where TFDS keeps its data sets; by default $TFDS_DATA_DIR, or else ~/tensorflow_datasets.
-        cache_dir: where decoded arrays are kept; by default $RDD_JAX_CACHE, or else ~/.cache/rdd_jax. A cache that
-            cannot be read is replaced, and one that cannot be written is done without; both are logged as warnings.
+        data_dir: the folder of TFDS's data sets; by default $TFDS_DATA_DIR, or else ~/tensorflow_datasets.
+        cache_dir: the folder of caches; by default $RDD_JAX_CACHE, or else ~/.cache/rdd_jax. A cache that cannot be
+            read is replaced. Both that and a cache that cannot be written are logged as warnings.
 
     Raises:
         ValueError: if `name` is not one of NAMES.
@@ -146,19 +147,20 @@ def load(name: str, data_dir: PathLike | None = None, cache_dir: PathLike | None
     """
     spec = _spec(name)
     if name == "digits":
-        return _load_digits()
+        return _assemble(name, digits.load_arrays())
     if name == "cifar100_small":
-        return _cut_small(load("cifar100", data_dir, cache_dir))
+        return _cut_cifar100_small(load("cifar100", data_dir, cache_dir))
 
     cache = _cache_path(spec, cache_dir)
-    dataset = _read_cache(name, cache)
+    dataset = array_cache.read(cache, partial(_assemble, name))
     if dataset is None:
         folder = _tfds_folder(spec, data_dir)
         if not tfds.holds_array_records(folder):
             raise DataNotPrepared(_how_to_prepare(name, data_dir, cache_dir))
-        with tfds.naming_damage(folder):
+        with tfds.reporting_damage(folder):
             dataset = _assemble(name, tfds.read(folder, name))
-        _write_cache(dataset, cache)
+        arrays = {field: getattr(dataset, field) for field in _ARRAYS}
+        array_cache.write(cache, name, arrays | {"class_names": np.array(dataset.class_names)})
     return dataset
 
 
@@ -169,23 +171,18 @@ def _spec(name: str) -> _Spec:
 
 
 def _tfds_folder(spec: _Spec, data_dir: PathLike | None) -> Path:
-    return tfds.root(data_dir) / spec.tfds_name / spec.tfds_version
-
-
-def cache_root(cache_dir: PathLike | None = None) -> Path:
-    """Where decoded arrays are kept: `cache_dir`, or else $RDD_JAX_CACHE, or else ~/.cache/rdd_jax."""
-    return Path(cache_dir or os.environ.get("RDD_JAX_CACHE") or "~/.cache/rdd_jax").expanduser()
+    return tfds.data_root(data_dir) / spec.tfds_name / spec.tfds_version
 
 
 def _cache_path(spec: _Spec, cache_dir: PathLike | None) -> Path:
-    return cache_root(cache_dir) / f"{spec.tfds_name}-{spec.tfds_version}.npz"
+    return array_cache.cache_root(cache_dir) / f"{spec.tfds_name}-{spec.tfds_version}.npz"
 
 
 def _how_to_prepare(name: str, data_dir: PathLike | None, cache_dir: PathLike | None) -> str:
-    """One line: what is missing, where it was looked for, and the commands that mend it."""
+    """Returns one line: the missing data set, the folders that were searched, and the commands that prepare it."""
     spec = _spec(name)
-    root, folder = tfds.root(data_dir), _tfds_folder(spec, data_dir)
-    # TFDS refuses to prepare a data set again in another format where it finds one already.
+    root, folder = tfds.data_root(data_dir), _tfds_folder(spec, data_dir)
+    # TFDS does not prepare a data set in another format where one exists.
     clear = f"move away {folder}, which is incomplete or in another file format, then " if folder.exists() else ""
     builder = (
         f"tfds.builder('{spec.tfds_name}:{spec.tfds_version}', data_dir={str(root)!r}, file_format='array_record')"
@@ -198,36 +195,11 @@ def _how_to_prepare(name: str, data_dir: PathLike | None, cache_dir: PathLike | 
     )
 
 
-def _load_digits() -> Dataset:
-    """The digits of scikit-learn; a fifth of every class, drawn by a fixed permutation, is the test set."""
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    images = np.round(digits.images[..., None] * (255 / 16)).astype(np.uint8)
-    labels = digits.target.astype(np.int32)
-
-    # RandomState and not Generator: NumPy promises that its stream never changes.
-    shuffled = np.random.RandomState(0).permutation(len(labels))
-    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
-    in_test = np.zeros(len(labels), bool)
-    in_test[by_class[::5]] = True
-    return _assemble(
-        "digits",
-        {
-            "train_images": images[~in_test],
-            "train_labels": labels[~in_test],
-            "test_images": images[in_test],
-            "test_labels": labels[in_test],
-            "class_names": tuple(str(name) for name in digits.target_names),
-        },
-    )
-
-
-def _cut_small(cifar100: Dataset) -> Dataset:
-    """The part of `cifar100` that `small` describes."""
+def _cut_cifar100_small(cifar100: Dataset) -> Dataset:
+    """Returns the part of `cifar100` that `cifar100_subset` describes."""
     names = cifar100.class_names
-    train, train_labels = cifar100_subset.part(names, cifar100.train_labels, cifar100_subset.IMAGES_PER_CLASS)
-    test, test_labels = cifar100_subset.part(names, cifar100.test_labels, None)
+    train, train_labels = cifar100_subset.subset_indices(names, cifar100.train_labels, cifar100_subset.IMAGES_PER_CLASS)
+    test, test_labels = cifar100_subset.subset_indices(names, cifar100.test_labels, None)
     return _assemble(
         "cifar100_small",
         {
@@ -241,7 +213,12 @@ def _cut_small(cifar100: Dataset) -> Dataset:
 
 
 def _assemble(name: str, arrays: Mapping[str, Any]) -> Dataset:
-    """Returns the data set of these arrays, or raises if one is missing (KeyError) or not as described (ValueError)."""
+    """Makes a data set of arrays by name.
+
+    Raises:
+        KeyError: if an array is missing.
+        ValueError: if an array is not as described in the table.
+    """
     spec = _SPECS[name]
     info = spec.info
     expected = {
@@ -258,25 +235,3 @@ def _assemble(name: str, arrays: Mapping[str, Any]) -> Dataset:
     if len(class_names) != info.num_classes:
         raise ValueError(f"{name} has {len(class_names)} class names, not {info.num_classes}")
     return Dataset(name=name, **fields, class_names=class_names, mean=spec.mean, std=spec.std)
-
-
-def _read_cache(name: str, path: Path) -> Dataset | None:
-    """Returns the data set, or None if there is no cache, or (with a warning) if it cannot be read."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return _assemble(name, arrays)
-    except FileNotFoundError:
-        return None
-    except _DAMAGED_ARCHIVE as error:
-        logging.warning("the cache %s cannot be read (%s); going back to the source", path, error)
-        return None
-
-
-def _write_cache(dataset: Dataset, path: Path) -> None:
-    """Writes the cache; without room or permission for it, a warning is all."""
-    arrays = {field: getattr(dataset, field) for field in _ARRAYS}
-    try:
-        with atomic_write(path) as file:
-            np.savez(file, **arrays, class_names=np.array(dataset.class_names))
-    except UserError as error:
-        logging.warning("%s is not cached, and will be decoded again next time: %s", dataset.name, error)

@@ -1,4 +1,4 @@
-"""Folders of image files: one folder for each class, and which files in it count."""
+"""Image files in one folder for each class."""
 
 import functools
 import os
@@ -11,7 +11,7 @@ from PIL import Image
 
 from rdd_jax.core.errors import UserError
 
-# Of Pillow: with 8 bits a channel, or a palette of such.
+# Pillow's modes of 8 bits a channel, or with a palette of such.
 _MODES = frozenset(("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"))
 _SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 SUFFIXES = ", ".join(_SUFFIXES)
@@ -20,17 +20,25 @@ _DAMAGES = (
     *(OSError, ValueError, SyntaxError, TypeError, LookupError, ArithmeticError, EOFError),
     *(struct.error, zlib.error, Image.DecompressionBombError),
 )
-_MOST_HEADERS = 10_000  # Some seconds on a local disk; of a larger folder every so many-th header is read.
+_MOST_HEADERS = 10_000  # Takes seconds on a local disk.
 
 
-class Files:
-    """The image files of a folder with one folder for each class, in the order of their paths, as RGB.
+class FileSource:
+    """The image files of a folder, as RGB: class by class, within a class in the order of their paths.
 
-    `paths` and `labels` are the files and their classes' positions in `class_names`.
+    Args:
+        folder: holds one folder for each class.
+        class_names: the names of these folders; a label is a position here.
+
+    Attributes:
+        paths: of all files, in order.
+
+    Raises:
+        UserError: if a class has no images.
     """
 
     def __init__(self, folder: Path, class_names: tuple[str, ...]):
-        self.paths, labels = [], []  # Of str, which travel to other processes ten times as fast as Path.
+        self.paths, labels = [], []  # str, which is pickled for worker processes ten times as fast as Path.
         for label, class_name in enumerate(class_names):
             paths = image_files(folder / class_name)
             if not paths:
@@ -57,9 +65,9 @@ class Files:
 
 
 def read_image(path: str | os.PathLike[str]) -> Image.Image:
-    """Decodes an image file, whatever its colours, into mode "RGB".
+    """Decodes an image file into mode "RGB".
 
-    Transparency is dropped, and what EXIF says of the orientation is ignored.
+    Transparency is dropped, and the orientation in EXIF data is ignored.
 
     Raises:
         ValueError: if the file is missing, damaged or no image, or a channel has other than 8 bits.
@@ -85,12 +93,13 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 @functools.lru_cache(maxsize=8)
 def common_size(paths: tuple[str, ...]) -> tuple[int, int]:
-    """Returns the height and width that all image files have, from their headers alone.
+    """Returns the common height and width of image files, from their headers alone.
 
-    Of more than 10,000 files a tenth thousand, evenly spread, is read; whoever decodes the others has to check them.
+    Of more than 10,000 files at most 10,000, evenly spread, are read. The size of the others must be checked when they
+    are decoded.
 
     Raises:
-        UserError: where two files differ, or one is no image.
+        UserError: if two files differ in size, or one cannot be read.
     """
     first = None
     for path in paths[:: -(-len(paths) // _MOST_HEADERS)]:
@@ -105,7 +114,7 @@ def common_size(paths: tuple[str, ...]) -> tuple[int, int]:
 
 
 def _header_size(path: str) -> tuple[int, int]:
-    """Width and height of an image file."""
+    """Returns the width and height of an image file."""
     try:
         with Image.open(path) as image:
             return image.size
@@ -114,20 +123,20 @@ def _header_size(path: str) -> tuple[int, int]:
 
 
 def image_files(folder: Path) -> list[str]:
-    """The images in a folder and in those within it, each once.
+    """Lists the image files in a folder and its subfolders, each file once.
 
-    Hidden files and folders are left out. Links to folders are not followed, as they may lead anywhere, or back here.
-    Links to files are: of several to one file, and that file itself where it is in this folder, one counts.
+    Hidden files and folders are left out. Links to folders are not followed, as they may form a circle. Links to files
+    are followed; a file that is reached several times, by links or directly, is listed once.
     """
 
     def refuse(error: OSError) -> None:
-        raise UserError(f"{error.filename} cannot be read ({error.strerror}): give this program the right to")
+        raise UserError(f"{error.filename} cannot be read ({error.strerror}): allow this program to read it")
 
     files, links = set(), []
-    for place, folders, names in os.walk(os.path.realpath(folder), onerror=refuse):
+    for parent, folders, names in os.walk(os.path.realpath(folder), onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in sorted(names):
-            path = os.path.join(place, name)
+            path = os.path.join(parent, name)
             if name.startswith(".") or os.path.splitext(name)[1].lower() not in _SUFFIXES or not os.path.isfile(path):
                 continue
             if os.path.islink(path):
@@ -143,5 +152,5 @@ def image_files(folder: Path) -> list[str]:
 
 
 def class_folders(folder: Path) -> tuple[str, ...]:
-    """The classes of a folder of images: the names of the folders in it, in alphabetical order."""
-    return tuple(sorted(place.name for place in folder.iterdir() if place.is_dir() and not place.name.startswith(".")))
+    """Returns the class names of a folder of images: the names of its subfolders, in alphabetical order."""
+    return tuple(sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")))

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from rdd_jax.core.errors import UserError, unknown_name_message
-from rdd_jax.data import datasets, origins, splits, tfds
+from rdd_jax.data import array_cache, datasets, origins, splits, tfds
 from rdd_jax.data.datasets import Dataset, DatasetInfo
 from rdd_jax.data.folders import common_size
 from rdd_jax.data.options import AugmentOptions, DataOptions
-from rdd_jax.data.origins import Origin
+from rdd_jax.data.origins import DatasetOrigin
 from rdd_jax.data.resize import ResizeRule, usual_crop_share
 from rdd_jax.data.sources import Source
 from rdd_jax.data.streaming import Stream
@@ -61,11 +61,11 @@ def fingerprint(options: DataOptions) -> dict[str, Any]:
     if _is_built_in(options):
         return {}
     origin = _origin(options)
-    files = [path.removeprefix(origin.place) for path in origin.files]
+    files = [path.removeprefix(origin.path) for path in origin.files]
     return {
         "images": len(origin.train),
         "test_images": len(origin.test),
-        "version": "" if origin.files else Path(origin.place).name,
+        "version": "" if origin.files else Path(origin.path).name,
         "resize": resize_rule(options)._asdict(),
         "image_shape": list(_image_shape(options, origin)),
         "class_names": list(origin.class_names),
@@ -184,7 +184,7 @@ def _hold_out(dataset: str, share: float) -> tuple[np.ndarray, np.ndarray]:
     return splits.hold_out(datasets.load(dataset).train_labels, share)
 
 
-def _labels(origin: Origin, source: Source) -> np.ndarray:
+def _labels(origin: DatasetOrigin, source: Source) -> np.ndarray:
     labels = source.labels()
     wrong = np.flatnonzero((labels < 0) | (labels >= len(origin.class_names)))
     if len(wrong):
@@ -201,7 +201,7 @@ def is_streamed(options: DataOptions) -> bool:
 
 def _is_built_in(options: DataOptions) -> bool:
     """Returns True where the data set is one of `datasets`, which load it whole."""
-    held = options.dataset in datasets.NAMES or not tfds.newest(tfds.root(None) / options.dataset)
+    held = options.dataset in datasets.NAMES or not tfds.latest_version(tfds.data_root(None) / options.dataset)
     return held and not options.folder and not is_streamed(options)
 
 
@@ -211,7 +211,7 @@ def resize_rule(options: DataOptions) -> ResizeRule:
     return ResizeRule(height, width, options.crop_share or usual_crop_share(height, width))
 
 
-def _image_shape(options: DataOptions, origin: Origin) -> tuple[int, int, int]:
+def _image_shape(options: DataOptions, origin: DatasetOrigin) -> tuple[int, int, int]:
     size, channels = options.image_size, origin.image_shape[-1]
     if size:
         return (size, size, channels)
@@ -224,12 +224,12 @@ def _image_shape(options: DataOptions, origin: Origin) -> tuple[int, int, int]:
     return origin.image_shape
 
 
-def _origin(options: DataOptions) -> Origin:
+def _origin(options: DataOptions) -> DatasetOrigin:
     return origins.find(
         options.dataset,
         options.folder,
         options.test_split,
         options.validation,
-        tfds.root(None),
-        datasets.cache_root(),
+        tfds.data_root(None),
+        array_cache.cache_root(),
     )

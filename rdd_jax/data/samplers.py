@@ -1,20 +1,20 @@
-"""Which examples an epoch visits, and in which order: a function of the seed, the epoch and the examples' scores.
+"""Samplers: the examples that an epoch visits and their order, from the seed, the epoch and the examples' scores.
 
-There is no sampler state besides the scores, so a resumed run goes on as the straight one, and every host computes the
-same order.
+A sampler has no state besides the scores. A resumed run therefore visits the examples of an uninterrupted one, and all
+processes compute the same order.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from rdd_jax.core.errors import unknown_name_message
 from rdd_jax.core.options import check_numbers
 
-KINDS = ("full", "random", "rdx", "curriculum", "rho", "even", "odd")
-RANKED = ("rdx", "curriculum")  # These go by how far the student is from the teacher.
-_PARTS = {"even": slice(0, None, 2), "odd": slice(1, None, 2)}
+SAMPLER_KINDS = ("full", "random", "rdx", "curriculum", "rho", "even", "odd")
+RANKED_KINDS = ("rdx", "curriculum")  # These rank examples by the difference between student and teacher.
+_HALVES = {"even": slice(0, None, 2), "odd": slice(1, None, 2)}
 
 
 def epoch_order(num_examples: int, seed: int, epoch: int) -> np.ndarray:
@@ -26,7 +26,7 @@ def epoch_order(num_examples: int, seed: int, epoch: int) -> np.ndarray:
 def epoch_batches(num_examples: int, batch_size: int, seed: int, epoch: int) -> np.ndarray:
     """Returns the epoch's batches of positions, i32[num_examples // batch_size, batch_size].
 
-    The examples left over sit this epoch out; another epoch's order leaves out others.
+    Examples that do not fill a batch are left out; the order of another epoch leaves out others.
 
     Raises:
         ValueError: unless 1 <= batch_size <= num_examples.
@@ -73,8 +73,8 @@ class SamplerOptions:
 
     def __post_init__(self) -> None:
         check_numbers(self, "sampler")
-        if self.kind not in KINDS:
-            raise ValueError(unknown_name_message("sampler.kind", self.kind, KINDS))
+        if self.kind not in SAMPLER_KINDS:
+            raise ValueError(unknown_name_message("sampler.kind", self.kind, SAMPLER_KINDS))
         for key in ("fraction", "start_fraction"):
             if not 0 < getattr(self, key) <= 1:
                 raise ValueError(f"sampler.{key} is a share in (0, 1]; got {getattr(self, key)}")
@@ -86,92 +86,83 @@ class SamplerOptions:
 
 
 class Sampler(NamedTuple):
-    """A way to visit `num_examples` examples in batches of `batch_size`, keyed by `seed`.
+    """The sampler of a run.
 
-    kind: "full": all of them, in random order. "random": a random `fraction`, drawn anew every `scoring_epochs` (0:
-        once). "rdx": the `fraction` of lowest score. "curriculum": the easiest `start_fraction` at first, growing
-        linearly to all over `pace_epochs`, in random order (Irakiza & Mugisha 2026 for the last two). "rho": all, in
-        batches `candidates` times as large, of which the step keeps the most worthwhile (Mindermann et al. 2022).
-        "even", "odd": every other one, for networks that shall judge the rest.
-    shuffle: "rdx" in random order, a new one each epoch, instead of from the easiest to the hardest.
-    balance: "rdx" and "curriculum" choose the easiest of each class, in the classes' shares of the whole set, instead
-        of the easiest of all, among which some classes are rare.
+    options: the choice of the examples.
+    num_examples: the number of training examples.
+    batch_size: over all devices.
+    seed: keys all random orders and draws.
     """
 
-    kind: str
+    options: SamplerOptions
     num_examples: int
     batch_size: int
     seed: int = 0
-    fraction: float = 0.15
-    start_fraction: float = 0.3
-    pace_epochs: int = 100
-    scoring_epochs: int = 0
-    candidates: int = 10
-    shuffle: bool = False
-    balance: bool = False
 
     def steps(self, epoch: int) -> int:
-        """Batches of that epoch (from 0)."""
-        return self._visited(epoch) // self._rows
+        """Returns the number of batches of an epoch (from 0)."""
+        return self._num_visited(epoch) // self._batch_rows
 
     def scores_are_due(self, epoch: int) -> bool:
-        """Whether every example's score has to be found anew before that epoch."""
-        used = self.kind == "rdx" or (self.kind == "curriculum" and self._visited(epoch) < self.num_examples)
-        return used and (epoch % self.scoring_epochs == 0 if self.scoring_epochs else epoch == 0)
+        """Returns True where all examples must be scored before an epoch (from 0)."""
+        kind, period = self.options.kind, self.options.scoring_epochs
+        used = kind == "rdx" or (kind == "curriculum" and self._num_visited(epoch) < self.num_examples)
+        return used and (epoch % period == 0 if period else epoch == 0)
 
     def batches(self, epoch: int, scores: np.ndarray | None = None, labels: np.ndarray | None = None) -> np.ndarray:
-        """The epoch's batches of positions, i32[steps, batch_size], or `candidates` times as wide.
+        """Returns the batches of an epoch as positions in the training set.
 
         Args:
             epoch: from 0.
             scores: f32[num_examples], low is easy; for the kinds that rank.
             labels: i32[num_examples]; for `balance`.
+
+        Returns:
+            i32[steps,batch_size]; of "rho" i32[steps,candidates * batch_size].
         """
-        visited = self._visited(epoch)
-        if self.kind == "random":
-            period = epoch // self.scoring_epochs if self.scoring_epochs else 0
+        options, visited = self.options, self._num_visited(epoch)
+        if options.kind == "random":
+            period = epoch // options.scoring_epochs if options.scoring_epochs else 0
             chosen = np.random.default_rng([self.seed, period, visited]).permutation(self.num_examples)[:visited]
-        elif self.kind in RANKED:
+        elif options.kind in RANKED_KINDS:
             chosen = self._easiest(scores, labels, visited)
         else:
-            chosen = np.arange(self.num_examples)[_PARTS.get(self.kind, slice(None))]
-        if self.kind != "rdx" or self.shuffle:
+            chosen = np.arange(self.num_examples)[_HALVES.get(options.kind, slice(None))]
+        if options.kind != "rdx" or options.shuffle:
             chosen = chosen[epoch_order(visited, self.seed, epoch)]
-        return _batches(chosen.astype(np.int32), self._rows)
+        return _batches(chosen.astype(np.int32), self._batch_rows)
 
     def _easiest(self, scores: np.ndarray, labels: np.ndarray | None, count: int) -> np.ndarray:
-        """The `count` positions of lowest score, of all or of each class, in ascending order of the score."""
-        # Of equal scores the lower position is the easier.
+        """Returns the `count` positions of lowest score, overall or within each class, in ascending order of score."""
+        # Of equal scores the lower position counts as the easier.
         order = np.argsort(scores, kind="stable")
-        if self.balance:
-            quantile = np.empty(len(order))
-            for label in np.unique(labels):
-                own = order[labels[order] == label]
-                quantile[own] = (np.arange(len(own)) + 0.5) / len(own)
-            chosen = np.argsort(quantile[order], kind="stable")[:count]
-            return order[np.sort(chosen)]
-        return order[:count]
+        if not self.options.balance:
+            return order[:count]
+        quantile = np.empty(len(order))
+        for label in np.unique(labels):
+            members = order[labels[order] == label]
+            quantile[members] = (np.arange(len(members)) + 0.5) / len(members)
+        chosen = np.argsort(quantile[order], kind="stable")[:count]
+        return order[np.sort(chosen)]
 
     @property
-    def _rows(self) -> int:
-        return self.batch_size * (self.candidates if self.kind == "rho" else 1)
+    def _batch_rows(self) -> int:
+        """The rows of a batch, or of its candidates."""
+        return self.batch_size * (self.options.candidates if self.options.kind == "rho" else 1)
 
-    def _visited(self, epoch: int) -> int:
-        share = 1.0
-        if self.kind in ("random", "rdx"):
-            share = self.fraction
-        elif self.kind in _PARTS:
-            return len(range(self.num_examples)[_PARTS[self.kind]])
-        elif self.kind == "curriculum":
-            share = min(1.0, self.start_fraction + (1 - self.start_fraction) * epoch / self.pace_epochs)
+    def _num_visited(self, epoch: int) -> int:
+        """Returns the number of examples that an epoch visits, with those that do not fill a batch."""
+        options, share = self.options, 1.0
+        if options.kind in _HALVES:
+            return len(range(self.num_examples)[_HALVES[options.kind]])
+        if options.kind in ("random", "rdx"):
+            share = options.fraction
+        elif options.kind == "curriculum":
+            start = options.start_fraction
+            share = min(1.0, start + (1 - start) * epoch / options.pace_epochs)
         return round(share * self.num_examples)
 
 
 def _batches(order: np.ndarray, batch_size: int) -> np.ndarray:
     steps = len(order) // batch_size
     return order[: steps * batch_size].reshape(steps, batch_size)
-
-
-def options() -> dict[str, Any]:
-    """The options of a `Sampler` and their defaults."""
-    return {"kind": "full", **{name: Sampler._field_defaults[name] for name in Sampler._fields[4:]}}

@@ -1,4 +1,4 @@
-"""Images that are read one at a time: from arrays and from TFDS's records (`folders.Files`: from image files)."""
+"""Sources of images that are read one at a time, from arrays and TFDS records; `folders` has that of image files."""
 
 import functools
 from collections.abc import Sequence
@@ -11,26 +11,33 @@ from rdd_jax.data import tfds
 
 
 class Source(Protocol):
-    """Images in a fixed order, which several threads, and pickled copies in other processes, may read at once."""
+    """Labelled images in a fixed order. Several threads, and pickled copies in other processes, may read at once."""
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        """Returns the number of images."""
 
     def __getitem__(self, position: int) -> np.ndarray:
-        """Decodes one image, uint8[h,w,c]; images may differ in height and width.
+        """Decodes one image, uint8[h,w,c]. Images may differ in height and width.
 
         Raises:
-            ValueError: where it cannot be read.
+            ValueError: if the image cannot be read.
         """
 
     def labels(self) -> np.ndarray:
-        """i32[n], of all images."""
+        """Returns the labels of all images, i32[n]."""
 
     def name(self, position: int) -> str:
-        """What errors call the image, such as the path of its file."""
+        """Returns the name of an image for error messages, such as the path of its file."""
 
 
-class Arrays:
-    """Images that are in memory already: uint8[n,h,w,c], labels i32[n]."""
+class ArraySource:
+    """Images that are in memory.
+
+    Args:
+        title: names the images in error messages.
+        images: uint8[n,h,w,c].
+        labels: i32[n].
+    """
 
     def __init__(self, title: str, images: np.ndarray, labels: np.ndarray):
         self._title, self._images, self._labels = title, images, labels
@@ -50,8 +57,15 @@ class Arrays:
         return f"image {position} of {self._title}"
 
 
-class Records:
-    """One split of a data set that TFDS has prepared as array_record files, in `folder`."""
+class RecordSource:
+    """One split of a data set that TFDS has prepared as array_record files.
+
+    Args:
+        folder: holds the files.
+        split: the name of the split.
+        size: the number of images in the split.
+        cache_dir: the folder in which the labels are cached.
+    """
 
     def __init__(self, folder: Path, split: str, size: int, cache_dir: Path):
         self._folder, self._split, self._size, self._cache_dir = folder, split, size, cache_dir
@@ -69,14 +83,14 @@ class Records:
     def __getitem__(self, position: int) -> np.ndarray:
         try:
             return self._examples[int(position)]["image"]
-        except tfds.DAMAGE as error:
+        except tfds.READ_ERRORS as error:
             raise ValueError(str(error)) from error
 
     def labels(self) -> np.ndarray:
-        """See `Source`. The first time all records are read, without decoding the images.
+        """See `Source`. The first call reads all records, without decoding the images; later calls read a cache.
 
         Raises:
-            UserError: where they cannot be.
+            UserError: if the records cannot be read.
         """
         return tfds.read_labels(self._folder, self._split, self._size, self._cache_dir)
 
@@ -85,8 +99,14 @@ class Records:
         return f"image {position} of the split {self._split} in {self._folder}"
 
 
-class Chosen:
-    """Some of another source's images, at `positions` i32[n] there, with labels i32[n] of their own."""
+class Subset:
+    """A subset of another source, with labels of its own.
+
+    Args:
+        source: the other source.
+        positions: i32[n], positions in `source`.
+        labels: i32[n].
+    """
 
     def __init__(self, source: Source, positions: np.ndarray, labels: np.ndarray):
         self._source, self._positions, self._labels = source, positions, labels

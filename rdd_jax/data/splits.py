@@ -1,4 +1,4 @@
-"""A share of the images, held out of training."""
+"""The division of training images into those to train on and those to hold out."""
 
 import numpy as np
 
@@ -6,10 +6,10 @@ from rdd_jax.core.errors import UserError
 
 
 def hold_out(labels: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """Divides images into those that are trained on and those that are held out, class by class.
+    """Divides images, class by class, into those to train on and those to hold out.
 
-    The division is a function of the arguments alone, so that all seeds, all methods and their teacher share it. Of
-    each class round(share * n) images are held out, but at least one, and at least one is kept.
+    The division depends on the arguments alone, so that all seeds, all methods and their teacher share it. Of a class
+    of n images round(share * n) are held out, but at least one, and at least one is kept.
 
     Args:
         labels: i32[n].
@@ -27,6 +27,6 @@ def hold_out(labels: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
     for label in np.unique(labels):
         members = shuffled[labels[shuffled] == label]
         if len(members) < 2:
-            raise UserError(f"class {label} (from 0) has a single image, and data.validation wants two: add one")
+            raise UserError(f"class {label} (from 0) has a single image, and data.validation needs two: add one")
         held_out[members[: np.clip(round(share * len(members)), 1, len(members) - 1)]] = True
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)

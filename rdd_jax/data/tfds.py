@@ -1,4 +1,4 @@
-"""What TensorFlow Datasets (TFDS) has prepared as array_record files, read without TensorFlow."""
+"""Data sets that TensorFlow Datasets (TFDS) has prepared as array_record files, read without TensorFlow."""
 
 import contextlib
 import hashlib
@@ -19,26 +19,30 @@ from rdd_jax.core.io import atomic_write
 PathLike = str | os.PathLike[str]
 
 # Raised for damaged files: by TFDS and its JSON parsers for a description, and RuntimeError for a record.
-DAMAGE = (OSError, RuntimeError, ValueError, LookupError, json_format.Error)
+READ_ERRORS = (OSError, RuntimeError, ValueError, LookupError, json_format.Error)
 _OTHER_EXAMPLES = "its examples are not one image of bytes with one label of a named class each"
-_READ_CHUNK = 1000  # Images decoded between two movements of the progress bar.
+_READ_CHUNK = 1000  # Images decoded between two updates of the progress bar.
 
 
-def root(data_dir: PathLike | None) -> Path:
-    """Where TFDS keeps its data sets: `data_dir`, or else $TFDS_DATA_DIR, or else ~/tensorflow_datasets."""
+def data_root(data_dir: PathLike | None) -> Path:
+    """Returns the folder of all data sets: `data_dir`, or else $TFDS_DATA_DIR, or else ~/tensorflow_datasets."""
     return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
 
 
 def holds_array_records(folder: Path) -> bool:
-    """Whether a prepared data set with both splits, in the format that can be read here, is in the folder."""
+    """Returns True if the folder holds a data set with both splits as array_record files."""
     shards = (f"*-{split}.array_record*" for split in ("train", "test"))
     return (folder / "dataset_info.json").is_file() and all(any(folder.glob(pattern)) for pattern in shards)
 
 
-def newest(folder: Path) -> Path | None:
-    """The highest version of a data set, in the folder that bears its name, that is in the format read here."""
-    held = [place for place in folder.glob("*.*.*") if _is_version(place.name) and _describes_records(place)]
-    return max(held, key=lambda place: [int(part) for part in place.name.split(".")], default=None)
+def latest_version(folder: Path) -> Path | None:
+    """Returns the folder of the highest version of a data set that is in the array_record format.
+
+    Args:
+        folder: of all versions, which has the data set's name.
+    """
+    versions = [path for path in folder.glob("*.*.*") if _is_version(path.name) and _describes_records(path)]
+    return max(versions, key=lambda path: [int(part) for part in path.name.split(".")], default=None)
 
 
 def _is_version(name: str) -> bool:
@@ -49,23 +53,28 @@ def _describes_records(folder: Path) -> bool:
     return (folder / "dataset_info.json").is_file() and any(folder.glob("*.array_record*"))
 
 
-class Contents(NamedTuple):
-    """What TFDS says of a prepared data set: sizes {split: n}, image_shape with None for what varies, class_names."""
+class Metadata(NamedTuple):
+    """The description of a prepared data set.
+
+    sizes: {split: number of images}.
+    image_shape: height, width and channels; None for what differs between images.
+    class_names: the names of the classes.
+    """
 
     sizes: dict[str, int]
     image_shape: tuple[int | None, ...]
     class_names: tuple[str, ...]
 
 
-def contents(folder: Path) -> Contents:
-    """What is in a prepared data set, told from its description alone.
+def read_metadata(folder: Path) -> Metadata:
+    """Reads the description of a prepared data set, and no images.
 
     Raises:
-        UserError: where its examples are not an "image" of bytes with a "label" each, or it is damaged.
+        UserError: if the examples are not one "image" of bytes with one "label" each, or files are missing or damaged.
     """
     import tensorflow_datasets as tfds
 
-    with naming_damage(folder):
+    with reporting_damage(folder):
         info = _builder(folder).info
         image, label = info.features["image"], info.features["label"]
         if not isinstance(image, tfds.features.Image) or not isinstance(label, tfds.features.ClassLabel):
@@ -74,34 +83,34 @@ def contents(folder: Path) -> Contents:
         if image.np_dtype != np.uint8 or not names:
             raise ValueError(_OTHER_EXAMPLES)
         sizes = {split: info.splits[split].num_examples for split in info.splits}
-        missing = [place for split in sizes for place in info.splits[split].filenames if not (folder / place).is_file()]
+        missing = [name for split in sizes for name in info.splits[split].filenames if not (folder / name).is_file()]
         if missing:
             raise ValueError(f"{missing[0]} and {len(missing) - 1} more files are missing")
-    return Contents(sizes, tuple(shape), names)
+    return Metadata(sizes, tuple(shape), names)
 
 
 @contextlib.contextmanager
-def naming_damage(folder: Path) -> Iterator[None]:
-    """Turns the errors that damaged files raise into a UserError that names the data set; other errors pass."""
+def reporting_damage(folder: Path) -> Iterator[None]:
+    """Turns the errors of damaged files into a UserError that names the folder."""
     try:
         yield
-    except DAMAGE as error:
+    except READ_ERRORS as error:
         raise UserError(f"the data set in {folder} cannot be read ({error}): prepare it again") from error
 
 
 def open_split(folder: Path, split: str) -> Sequence[Mapping[str, Any]]:
-    """The random-access examples of one split; its images are decoded as they are accessed."""
-    _logger().addFilter(_is_no_advice)
+    """Opens one split for random access; images are decoded when they are accessed."""
+    _logger().addFilter(_is_not_opencv_advice)
     return _builder(folder).as_data_source(split)
 
 
 def read_labels(folder: Path, split: str, size: int, cache_dir: Path) -> np.ndarray:
-    """The labels i32[size] of a split: from the cache, or else, once, from all its records, with a progress bar.
+    """Returns the labels i32[size] of a split, from the cache or else from all records, with a progress bar.
 
     Raises:
-        UserError: where the records cannot be read.
+        UserError: if the records cannot be read.
     """
-    # By all that tells one preparation from another.
+    # The folder and the description identify a preparation of the data set.
     digest = hashlib.sha256(str(folder.resolve()).encode() + (folder / "dataset_info.json").read_bytes()).hexdigest()
     cache = cache_dir / f"labels-{split}-{digest[:16]}.npy"
     try:
@@ -115,7 +124,7 @@ def read_labels(folder: Path, split: str, size: int, cache_dir: Path) -> np.ndar
         logging.warning("the cache %s cannot be read (%s); going back to the source", cache, error)
     import tensorflow_datasets as tfds
 
-    with naming_damage(folder):
+    with reporting_damage(folder):
         source = _builder(folder).as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
         labels = np.concatenate([_labels(chunk) for chunk in _chunks(source, f"the labels of {folder} {split}")])
     try:
@@ -150,7 +159,7 @@ def _open(folder: Path) -> tuple[dict[str, Sequence[Mapping[str, Any]]], tuple[s
 def _builder(folder: Path) -> Any:
     import tensorflow_datasets as tfds
 
-    # From the folder and not by name: what was prepared is read whatever versions the installed TFDS knows.
+    # From the folder and not by name: the installed TFDS need not know the version that was prepared.
     return tfds.builder_from_directory(folder)
 
 
@@ -166,8 +175,8 @@ def _labels(examples: Sequence[Mapping[str, Any]]) -> np.ndarray:
 
 
 def _chunks(source: Sequence[Mapping[str, Any]], title: str) -> Iterator[Sequence[Mapping[str, Any]]]:
-    """All examples in order, some at a time, with a progress bar."""
-    # disable=None keeps the bar out of logs: it shows on a terminal only.
+    """Yields all examples in order, some at a time, with a progress bar."""
+    # disable=None shows the bar on a terminal only.
     with tqdm(total=len(source), desc=f"reading {title}", unit=" images", disable=None) as bar:
         for start in range(0, len(source), _READ_CHUNK):
             chunk = source.__getitems__(range(start, min(start + _READ_CHUNK, len(source))))
@@ -177,15 +186,15 @@ def _chunks(source: Sequence[Mapping[str, Any]], title: str) -> Iterator[Sequenc
 
 @contextlib.contextmanager
 def _without_opencv_advice() -> Iterator[None]:
-    """Drops the advice of TFDS to install OpenCV for speed: everything is decoded once, and then cached."""
-    _logger().addFilter(_is_no_advice)
+    """Suppresses the advice of TFDS to install OpenCV for speed, as images are decoded once and then cached."""
+    _logger().addFilter(_is_not_opencv_advice)
     try:
         yield
     finally:
-        _logger().removeFilter(_is_no_advice)
+        _logger().removeFilter(_is_not_opencv_advice)
 
 
-def _is_no_advice(record: logging.LogRecord) -> bool:
+def _is_not_opencv_advice(record: logging.LogRecord) -> bool:
     return "OpenCV is not installed" not in record.getMessage()
 
 

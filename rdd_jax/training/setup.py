@@ -19,7 +19,7 @@ from rdd_jax.core.types import Array, OnBatch
 from rdd_jax.data import loading, pipeline
 from rdd_jax.data.augmentation import Augmentation, Normalize
 from rdd_jax.data.pipeline import DeviceDataset, PipelineDataset
-from rdd_jax.data.samplers import RANKED, Sampler
+from rdd_jax.data.samplers import RANKED_KINDS, Sampler
 from rdd_jax.runs import layout, naming
 from rdd_jax.runs.config import RunConfig
 from rdd_jax.runs.trained_models import TrainedModel, create_model, load_student, load_teacher, make_input_normalizer
@@ -118,7 +118,7 @@ def build(config: RunConfig, workdir: Path) -> Experiment:
             teacher.model if teacher else student,
             distiller,
             optimizer,
-            num_scores=len(train) if rho or config.sampler.kind in RANKED else 0,
+            num_scores=len(train) if rho or config.sampler.kind in RANKED_KINDS else 0,
             num_probes=mining_schedule.num_probes if mining_schedule else 0,
             counts_skipped=config.nonfinite == "skip",
         ),
@@ -136,8 +136,7 @@ def build(config: RunConfig, workdir: Path) -> Experiment:
 
 def make_sampler(config: RunConfig, num_examples: int) -> Sampler:
     """Makes the sampler of a run with so many training images."""
-    options = dataclasses.asdict(config.sampler)
-    return Sampler(num_examples=num_examples, batch_size=config.batch_size, seed=config.seed, **options)
+    return Sampler(config.sampler, num_examples, config.batch_size, config.seed)
 
 
 def _steps_per_call(config: RunConfig, sampler: Sampler, train: PipelineDataset) -> int:

@@ -114,7 +114,7 @@ def _check_sampler(config: RunConfig, num_examples: int) -> None:
     options = config.sampler
     if options.kind == "rho" and loading.is_streamed(config.data):
         raise ValueError("sampler.kind=rho chooses among images on the devices: set --config.data.loading=memory")
-    if options.kind in samplers.RANKED and not config.teacher.name:
+    if options.kind in samplers.RANKED_KINDS and not config.teacher.name:
         raise ValueError(f"sampler.kind={options.kind} ranks images by the teacher: set --config.teacher.name")
     sampler = make_sampler(config, num_examples)
     if not sampler.steps(0):

@@ -287,7 +287,7 @@ def test_small_takes_the_first_images_of_its_classes():
     names = ("filler",) * 40 + cifar100_subset.CLASSES[::-1] + ("filler",) * 40
     train_labels, test_labels = np.arange(50_000, dtype=np.int32) % 100, np.arange(10_000, dtype=np.int32) % 100
     parent = datasets.Dataset("cifar100", spell(50_000), train_labels, spell(10_000), test_labels, names, (), ())
-    cut = datasets._cut_small(parent)
+    cut = datasets._cut_cifar100_small(parent)
     assert info_of(cut) == datasets.describe("cifar100_small")
     train, test = positions(cut.train_images), positions(cut.test_images)
     np.testing.assert_array_equal(train, np.sort(train))

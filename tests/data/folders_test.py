@@ -10,7 +10,7 @@ from PIL import Image
 from rdd_jax.core.errors import UserError
 from rdd_jax.data import loading as choice
 from rdd_jax.data import splits
-from rdd_jax.data.folders import Files
+from rdd_jax.data.folders import FileSource
 from rdd_jax.data.options import AugmentOptions, DataOptions
 from rdd_jax.data.streaming import Stream
 
@@ -26,7 +26,7 @@ def test_hidden_files_folders_and_dangling_links_are_no_images(tmp_path):
         save(tmp_path / "a" / name)
     (tmp_path / "a" / "folder.png").mkdir()
     (tmp_path / "a" / "broken.png").symlink_to(tmp_path / "nothing.png")
-    assert Files(tmp_path, ("a",)).paths == [str(tmp_path / "a" / name) for name in ("1.png", "deeper/3.PNG")]
+    assert FileSource(tmp_path, ("a",)).paths == [str(tmp_path / "a" / name) for name in ("1.png", "deeper/3.PNG")]
 
 
 def test_links_to_folders_within_a_class_are_not_followed(tmp_path):
@@ -34,7 +34,7 @@ def test_links_to_folders_within_a_class_are_not_followed(tmp_path):
     save(tmp_path / "b" / "2.png")
     for name, target in {"again": ".", "twice": ".", "up": "..", "other": "../b"}.items():
         (tmp_path / "a" / name).symlink_to(target)
-    assert Files(tmp_path, ("a",)).paths == [str(own)]
+    assert FileSource(tmp_path, ("a",)).paths == [str(own)]
 
 
 def test_links_to_files_are_followed_and_every_file_counts_once(tmp_path):
@@ -42,7 +42,7 @@ def test_links_to_files_are_followed_and_every_file_counts_once(tmp_path):
     (tmp_path / "a" / "also_own.png").symlink_to(own)
     for name in ("x.png", "y.png"):
         (tmp_path / "a" / name).symlink_to(elsewhere)
-    assert Files(tmp_path, ("a",)).paths == [str(own), str(tmp_path / "a" / "x.png")]
+    assert FileSource(tmp_path, ("a",)).paths == [str(own), str(tmp_path / "a" / "x.png")]
 
 
 def test_a_class_may_be_a_link_but_not_to_another_class(tmp_path):
@@ -53,7 +53,7 @@ def test_a_class_may_be_a_link_but_not_to_another_class(tmp_path):
     assert choice.describe(config(folder)).num_classes == 3
     (folder / "again").symlink_to(".")
     choice.origins.find.cache_clear()
-    with pytest.raises(UserError, match=r"the folder . is in again: each class wants its own"):
+    with pytest.raises(UserError, match=r"the folder . is in again: each class needs its own"):
         choice.describe(config(folder))
     (folder / "again").unlink()
     (folder / "again").symlink_to("a")
@@ -66,14 +66,14 @@ def test_pixels_of_16_bits_are_refused_by_name(tmp_path):
     path = tmp_path / "a" / "deep.png"
     Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000).save(path)
     with pytest.raises(UserError, match=rf"{re.escape(str(path))} cannot be read \(its pixels are I;16"):
-        Stream(Files(tmp_path, ("a",)), (8, 8, 3))[:1]
+        Stream(FileSource(tmp_path, ("a",)), (8, 8, 3))[:1]
 
 
 def test_gray_files_are_read_as_rgb(tmp_path):
     (tmp_path / "a").mkdir()
     gray = np.arange(64, dtype=np.uint8).reshape(8, 8)
     Image.fromarray(gray).save(tmp_path / "a" / "gray.png")
-    np.testing.assert_array_equal(Files(tmp_path, ("a",))[0], np.stack([gray] * 3, axis=-1))
+    np.testing.assert_array_equal(FileSource(tmp_path, ("a",))[0], np.stack([gray] * 3, axis=-1))
 
 
 # ---- A share that is held out ----

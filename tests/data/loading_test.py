@@ -13,7 +13,7 @@ from settings import run_config
 from rdd_jax.core.errors import UserError
 from rdd_jax.data import cifar100_subset, loading, origins, tfds
 from rdd_jax.data.resize import ResizeRule
-from rdd_jax.data.sources import Arrays, Chosen
+from rdd_jax.data.sources import ArraySource, Subset
 from rdd_jax.runs import naming, presets, records
 from rdd_jax.training import validation
 
@@ -98,7 +98,7 @@ def test_an_error_of_another_kind_is_not_taken_for_damage(imagenet, monkeypatch)
 
 def test_a_split_without_labels_is_refused(monkeypatch):
     origin = origins.find("digits", "", "", 0.0, None, None)
-    without = Arrays("digits test", np.zeros((360, 8, 8, 1), np.uint8), np.full(360, -1, np.int32))
+    without = ArraySource("digits test", np.zeros((360, 8, 8, 1), np.uint8), np.full(360, -1, np.int32))
     monkeypatch.setattr(origins, "find", lambda *_: origin._replace(test=without))
     with pytest.raises(UserError, match=r"image 0 of digits test and 359 more have no label.*data.test_split"):
         loading.load(config().data)
@@ -116,17 +116,17 @@ def test_the_newest_version_is_taken(tmp_path):
         (tmp_path / version / "dataset_info.json").touch()
         if version != "11.0.0":  # Of another format.
             (tmp_path / version / "x-train.array_record-0-of-1").touch()
-    assert tfds.newest(tmp_path).name == "10.0.0"
-    assert tfds.newest(tmp_path / "nothing") is None
+    assert tfds.latest_version(tmp_path).name == "10.0.0"
+    assert tfds.latest_version(tmp_path / "nothing") is None
 
 
 def test_small_is_the_same_part_of_a_streamed_set():
     names = tuple(f"filler{number}" for number in range(40)) + cifar100_subset.CLASSES + ("filler",) * 40
     labels = np.random.default_rng(0).integers(0, 100, 300).astype(np.int32)
     images = np.arange(300, dtype=np.uint8).repeat(3).reshape(300, 1, 1, 3)
-    origin = origins.Origin("", *2 * (Arrays("x", images, labels),), names, (1, 1, 3), (), ())
-    cut = origins.cut_small(origin).test
-    assert isinstance(cut, Chosen)
+    origin = origins.DatasetOrigin("", *2 * (ArraySource("x", images, labels),), names, (1, 1, 3), (), ())
+    cut = origins.cut_cifar100_small(origin).test
+    assert isinstance(cut, Subset)
     positions = np.flatnonzero((labels >= 40) & (labels < 60))
     assert [cut[place][0, 0, 0] for place in range(len(cut))] == (positions % 256).tolist()
     np.testing.assert_array_equal(cut.labels(), labels[positions] - 40)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from rdd_jax.core.errors import DataReadError
 from rdd_jax.data import loading
-from rdd_jax.data.folders import Files
+from rdd_jax.data.folders import FileSource
 from rdd_jax.data.options import DataOptions
 from rdd_jax.data.resize import ResizeRule, usual_crop_share
 from rdd_jax.data.streaming import Stream
@@ -68,7 +68,7 @@ def test_a_folder_of_images_of_one_size_is_taken_as_it_is(tmp_path, image_size):
     data = loading.load(chosen)
     for images in (data.train_images, data.test_images):
         np.testing.assert_array_equal(images[:2], [noise(32, 32, 3, seed=number) for number in range(2)])
-    trained = next(data.train_images.trained(np.array([[0, 1]]), 0, np.arange(2)))
+    trained = next(data.train_images.train_batches(np.array([[0, 1]]), 0, np.arange(2)))
     np.testing.assert_array_equal(trained, data.train_images[:2])
 
 
@@ -80,7 +80,7 @@ def test_images_of_several_sizes_want_one_and_the_message_names_two(tmp_path):
 
 def test_an_image_of_another_size_is_found_at_the_latest_when_it_is_read(tmp_path):
     pictures(tmp_path, [(32, 32, 3), (40, 32, 3)])
-    images = Stream(Files(tmp_path / "train", ("a", "b")), (32, 32, 3))
+    images = Stream(FileSource(tmp_path / "train", ("a", "b")), (32, 32, 3))
     with pytest.raises(
         DataReadError, match=r"1.png cannot be read \(it has 32 x 40 pixels, the first image has 32 x 32"
     ):

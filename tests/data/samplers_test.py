@@ -1,6 +1,7 @@
 """Which examples an epoch visits, by kind of sampler; and which candidates a step keeps."""
 
 import functools
+from dataclasses import replace
 from types import SimpleNamespace
 
 import jax
@@ -12,7 +13,7 @@ from rdd_jax.core import devices
 from rdd_jax.core.types import ModelOutput
 from rdd_jax.data import samplers
 from rdd_jax.data.pipeline import IndexedBatches
-from rdd_jax.data.samplers import Sampler
+from rdd_jax.data.samplers import Sampler, SamplerOptions
 from rdd_jax.steps import rho_loss
 
 EXAMPLES, BATCH = 103, 10
@@ -20,10 +21,10 @@ SCORES = np.random.default_rng(0).permutation(EXAMPLES).astype(np.float32)
 
 
 def sampler(kind, **options):
-    return Sampler(kind, EXAMPLES, BATCH, seed=3, **options)
+    return Sampler(SamplerOptions(kind, **options), EXAMPLES, BATCH, seed=3)
 
 
-@pytest.mark.parametrize("kind", samplers.KINDS)
+@pytest.mark.parametrize("kind", samplers.SAMPLER_KINDS)
 @pytest.mark.parametrize("epoch", [0, 4])
 def test_every_kind_gives_the_batches_it_announces_and_no_example_twice(kind, epoch):
     one = sampler(kind, candidates=3, pace_epochs=8)
@@ -66,17 +67,17 @@ def test_rdx_shuffled_visits_the_same_examples_in_another_order_each_epoch():
     assert (shuffled[0] != shuffled[1]).any()
 
 
-@pytest.mark.parametrize("kind", samplers.RANKED)
+@pytest.mark.parametrize("kind", samplers.RANKED_KINDS)
 def test_balanced_the_easiest_of_each_class_are_chosen_in_its_share_of_the_set(kind):
     # Class 0 has 61 examples and the lowest scores, class 1 has 32, class 2 has 10 and the highest.
     labels = np.repeat([0, 1, 2], [61, 32, 10]).astype(np.int32)
     scores = np.random.default_rng(1).permutation(EXAMPLES).astype(np.float32) + 1000 * labels
-    one = Sampler(kind, EXAMPLES, 1, fraction=0.4, start_fraction=0.4, balance=True)
+    one = Sampler(SamplerOptions(kind, fraction=0.4, start_fraction=0.4, balance=True), EXAMPLES, 1)
     chosen = one.batches(0, scores, labels).ravel()
     for label, count in ((0, 24), (1, 13), (2, 4)):
         own = np.flatnonzero(labels == label)
         assert set(chosen[labels[chosen] == label]) == set(own[np.argsort(scores[own])[:count]])
-    unbalanced = one._replace(balance=False).batches(0, scores, labels).ravel()
+    unbalanced = one._replace(options=replace(one.options, balance=False)).batches(0, scores, labels).ravel()
     assert set(labels[unbalanced]) == {0}
     if kind == "rdx":
         assert (np.diff(scores[chosen]) > 0).all()

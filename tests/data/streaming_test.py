@@ -18,9 +18,9 @@ from program import ROOT
 from rdd_jax.core import devices
 from rdd_jax.core.errors import DataReadError
 from rdd_jax.data import datasets, pipeline
-from rdd_jax.data.folders import Files
+from rdd_jax.data.folders import FileSource
 from rdd_jax.data.resize import ResizeRule
-from rdd_jax.data.sources import Arrays
+from rdd_jax.data.sources import ArraySource
 from rdd_jax.data.streaming import Stream
 
 DIGITS = datasets.load("digits")
@@ -31,7 +31,7 @@ ALL_WORKERS = [0, pytest.param(2, marks=pytest.mark.stress)]
 
 
 def stream(source=None, shape=(8, 8, 1), **options):
-    return Stream(source or Arrays("digits", DIGITS.train_images, DIGITS.train_labels), shape, **options)
+    return Stream(source or ArraySource("digits", DIGITS.train_images, DIGITS.train_labels), shape, **options)
 
 
 # ---- The stream ----
@@ -83,20 +83,22 @@ def test_an_image_that_cannot_be_read_is_named(folder, workers):
     damaged = folder / "train" / "b" / "deeper" / "2.png"
     content = damaged.read_bytes()
     damaged.write_bytes(content[: len(content) // 2])
-    files = Files(folder / "train", ("a", "b"))
+    files = FileSource(folder / "train", ("a", "b"))
     images = stream(files, (16, 16, 3), rule=ResizeRule(16, 16), workers=workers)
     with pytest.raises(DataReadError, match=f"{re.escape(str(damaged))} cannot be read .*replace it"):
         list(images.evaluation_batches(np.arange(10)[:, None]))
 
 
 def test_an_error_of_another_kind_is_not_blamed_on_the_image(monkeypatch):
-    images = stream(Arrays("digits", DIGITS.train_images, DIGITS.train_labels), (16, 16, 1), rule=ResizeRule(16, 16))
+    images = stream(
+        ArraySource("digits", DIGITS.train_images, DIGITS.train_labels), (16, 16, 1), rule=ResizeRule(16, 16)
+    )
     monkeypatch.setattr(ResizeRule, "apply", lambda *_: undefined_name)  # noqa: F821
     with pytest.raises(NameError):
         list(images.evaluation_batches(np.arange(10)[:, None]))
 
 
-class Deadly(Arrays):
+class Deadly(ArraySource):
     """Who reads the image at position 70 dies of it, as of too little memory."""
 
     def __getitem__(self, position):
@@ -185,10 +187,10 @@ def test_random_crops_are_the_same_however_many_devices_there_are(num_devices):
 READS = """
 import sys, time, numpy as np
 from rdd_jax.data.resize import ResizeRule
-from rdd_jax.data.sources import Arrays
+from rdd_jax.data.sources import ArraySource
 from rdd_jax.data.streaming import Stream
 
-class Slow(Arrays):
+class Slow(ArraySource):
     def __getitem__(self, position):
         time.sleep(0.2)
         return super().__getitem__(position)

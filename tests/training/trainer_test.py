@@ -15,7 +15,7 @@ from rdd_jax.core.errors import TrainingDiverged
 from rdd_jax.core.io import read_json_lines
 from rdd_jax.core.progress import Progress
 from rdd_jax.data.pipeline import DeviceDataset
-from rdd_jax.data.samplers import Sampler
+from rdd_jax.data.samplers import Sampler, SamplerOptions
 from rdd_jax.runs.checkpointing import Checkpoints
 from rdd_jax.runs.config import RunConfig
 from rdd_jax.runs.trained_models import TrainedModel
@@ -87,7 +87,7 @@ class Run:
             student=None,
             epoch_starts=[0, 2, 4, 6],
             steps_per_call=1,
-            sampler=Sampler("full", EXAMPLES, ROWS),
+            sampler=Sampler(SamplerOptions("full"), EXAMPLES, ROWS),
             schedule=lambda step: 0.1,
             prepare_teacher=lambda first_step, batches, on_batch: ({}, {}),
             train_call=train_call,
