@@ -62,7 +62,7 @@ def plan(
     for point in points:
         if workdirs.count(point.workdir) > 1:
             raise UserError(f"two rows are the same run, {point.workdir.name}: give each method and value once")
-        validation.check(point.config, point.workdir, mend="choose another --out")
+        validation.check(point.config, point.workdir, hint="choose another --out")
     _check_shared(points)
     return points
 
