@@ -10,6 +10,9 @@ os.environ.setdefault(
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import contextlib
+import fcntl
+import shutil
 from collections import Counter
 
 import jax
@@ -33,16 +36,43 @@ def num_devices():
     return jax.local_device_count()
 
 
-@pytest.fixture(scope="module")
-def start(tmp_path_factory):
-    """Starts the program in a folder that all runs of a file share."""
-    return starter(tmp_path_factory.mktemp("program"))
+@pytest.fixture(scope="session")
+def session_folder(tmp_path_factory):
+    """A folder that all workers of this test session share."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
 
 @pytest.fixture(scope="module")
-def straight(start):
-    """The workdir of a run that nothing disturbed."""
-    return finish(*start("straight"))
+def start(tmp_path_factory, session_folder):
+    """Starts the program in a folder that all runs of a file share. The compiled programs are shared by all files."""
+    return starter(tmp_path_factory.mktemp("program"), session_folder / "compiled")
+
+
+@contextlib.contextmanager
+def _exclusive(path):
+    """Lets one worker at a time pass."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="session")
+def trained_runs(session_folder):
+    """The folder of an uninterrupted run and of its teacher, which the first worker that needs them trains."""
+    folder = session_folder / "trained_runs"
+    with _exclusive(session_folder / "trained_runs.lock"):
+        if not (folder / "straight" / "summary.json").exists():
+            folder.mkdir(exist_ok=True)
+            finish(*starter(folder, session_folder / "compiled")("straight"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def straight(start, trained_runs):
+    """The workdir of a copy of the uninterrupted run, in the folder of `start`, beside a copy of its teacher."""
+    shutil.copytree(trained_runs, start.folder, dirs_exist_ok=True)
+    return start.folder / "straight"
 
 
 @pytest.fixture

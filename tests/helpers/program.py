@@ -27,8 +27,13 @@ COSTS = {"seconds", "compile_seconds", "images_per_second", "embed_seconds", "mi
 COSTS |= {"teacher_outputs_computed", "teacher_seconds", "drift_seconds", "data_seconds"}
 
 
-def starter(folder):
-    """-> what starts the program in a folder that its runs share, and with it the teacher and what is compiled."""
+def starter(folder, compiled=None):
+    """Returns a function that starts the program in a folder; its runs share the teachers there.
+
+    Args:
+        folder: where the workdirs are.
+        compiled: the folder of the compiled programs; by default one in `folder`.
+    """
     # A shell's background jobs ignore SIGINT, and their children with them: these must hear it all the same.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -40,7 +45,7 @@ def starter(folder):
             | {
                 "PYTHONPATH": str(ROOT),
                 "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-                "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+                "JAX_COMPILATION_CACHE_DIR": str(compiled or folder / "compiled"),
                 "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             }
         )
@@ -50,6 +55,7 @@ def starter(folder):
         process = subprocess.Popen([*line, *options, *arguments], cwd=folder, env=environment, stdout=log, stderr=log)
         return process, folder / workdir
 
+    start.folder = folder
     return start
 
 
