@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from rdd_jax.analysis.explain import Examples, Model, draw, explain, write
+from rdd_jax.analysis.explain import Examples, Model, draw, explain, page, write
 from rdd_jax.analysis.plots import drawable, shortened
 
 COUNT, CLASSES = 90, 3
@@ -47,6 +47,21 @@ def nothing():
     return explain(TEACHER, TEACHER, num_clusters=2)
 
 
+@pytest.fixture(scope="module")
+def pictures(explanation):
+    return draw(explanation, STUDENT, TEACHER, EXAMPLES)
+
+
+@pytest.fixture
+def _drawn_before(monkeypatch, pictures):
+    """Takes the pictures from a test before, for tests of the rest of the page: drawing takes seconds."""
+
+    def draw_again(explanation, *arguments):
+        return {name: picture for name, picture in pictures.items() if explanation[0].clusters or "labels" in name}
+
+    monkeypatch.setattr(page, "draw", draw_again)
+
+
 def prose(page):
     """The page's text, without tags, styles and pictures."""
     body = page.read_text().partition("<body>")[2]
@@ -66,6 +81,7 @@ def test_writes_the_page_its_pictures_and_its_numbers(tmp_path, explanation):
         assert 300 <= height <= 2000
 
 
+@pytest.mark.usefixtures("_drawn_before")
 def test_the_page_is_self_contained(tmp_path, explanation):
     page = write(tmp_path, explanation, STUDENT, TEACHER, EXAMPLES).read_text()
     references = re.findall(r"(?:src|href|url)\s*[=(]\s*[\"']?([^\"'> )]*)", page)
@@ -75,6 +91,7 @@ def test_the_page_is_self_contained(tmp_path, explanation):
     assert "@import" not in page
 
 
+@pytest.mark.usefixtures("_drawn_before")
 def test_the_page_shows_the_numbers(tmp_path, explanation, nothing):
     models = Model("student", "resnet8", "runs/one", 80.25), Model("teacher", "resnet20", "runs/two", None)
     about = {"dataset": "mnist", "split": "test", "classes": list(NAMES)}
@@ -90,6 +107,7 @@ def test_the_page_shows_the_numbers(tmp_path, explanation, nothing):
     assert "Check: the teacher against itself 0 0 – 0 of 0 – 0.0 % ± 0.0 100.0 %" in text
 
 
+@pytest.mark.usefixtures("_drawn_before")
 def test_the_record_is_the_explanation(tmp_path, explanation):
     write(tmp_path, explanation, STUDENT, TEACHER, EXAMPLES)
     record = json.loads((tmp_path / "explanation.json").read_text())
@@ -107,8 +125,9 @@ def test_the_record_is_the_explanation(tmp_path, explanation):
             assert shares.get("five", 0) == pytest.approx((LABELS[cluster.members] == 1).mean())
 
 
-def test_nothing_found_is_said_and_old_pictures_go(tmp_path, explanation, nothing):
-    write(tmp_path, explanation, STUDENT, TEACHER, EXAMPLES)
+def test_nothing_found_is_said_and_old_pictures_go(tmp_path, nothing):
+    for name in ALL:
+        (tmp_path / f"{name}.png").touch()
     text = prose(write(tmp_path, nothing, TEACHER, TEACHER, EXAMPLES))
     assert text.count("Nothing found") == 2
     assert "0 of 0" in text
@@ -118,15 +137,18 @@ def test_nothing_found_is_said_and_old_pictures_go(tmp_path, explanation, nothin
 @pytest.mark.parametrize(
     ("examples", "names"),
     [
-        (EXAMPLES, ALL),
         (Examples(), {name for name in ALL if name.startswith("spaces") and "labels" not in name}),
         (Examples(images=np.repeat(IMAGES, 3, axis=-1)), ALL - {"spaces-labels"}),
         (Examples(IMAGES, np.arange(COUNT), [str(i) for i in range(COUNT)]), ALL - {"spaces-labels"}),
     ],
-    ids=["all", "embeddings alone", "no labels, colours", "a class each"],
+    ids=["embeddings alone", "no labels, colours", "a class each"],
 )
 def test_pictures_of_what_is_known(explanation, examples, names):
     assert draw(explanation, STUDENT, TEACHER, examples).keys() == names
+
+
+def test_all_pictures_are_drawn_where_all_is_known(pictures):
+    assert pictures.keys() == ALL
 
 
 def test_one_dimension_is_enough_to_be_drawn(explanation):

@@ -3,8 +3,8 @@
 from typing import Any, NamedTuple
 
 import jax
+from networks import initial_variables
 
-from rdd_jax import models
 from rdd_jax.runs import records
 from rdd_jax.runs.checkpointing import Checkpoints
 
@@ -19,7 +19,7 @@ class Left(NamedTuple):
 def leave_run(workdir, config, seed, scale=1.0):
     """Writes config.json, summary.json and a checkpoint of random weights times `scale`; returns the workdir."""
     records.write_config(config, workdir)
-    variables = models.init(models.create(config.student.name, num_classes=10), jax.random.key(seed), (8, 8, 1))
+    variables = initial_variables(config.student.name, 10, (8, 8, 1), seed)
     with Checkpoints(workdir) as checkpoints:
         checkpoints.save(1, Left(jax.tree.map(lambda leaf: scale * leaf, variables)), None)
     (workdir / "summary.json").write_text("{}")

@@ -43,6 +43,19 @@ def variables_of(name):
     return models.variable_shapes(models.create(name, 100), CIFAR)
 
 
+def initial_variables(name, num_classes, image_shape, seed=0):
+    """Variables of that network as its initialisation makes them, without compiling it."""
+    shapes = models.variable_shapes(models.create(name, num_classes), image_shape)
+    rng = np.random.default_rng(seed)
+
+    def draw(path, leaf):
+        if leaf.ndim > 1:
+            return rng.normal(0, (2 / np.prod(leaf.shape[:-1])) ** 0.5, leaf.shape).astype(np.float32)
+        return np.full(leaf.shape, path[-1].key in ("scale", "var"), np.float32)
+
+    return jax.tree_util.tree_map_with_path(draw, shapes)
+
+
 def random_variables(name, num_classes=5, channels=3):
     """Variables of that network, without compiling its initialisation."""
     shapes = models.variable_shapes(models.create(name, num_classes), (32, 32, channels))

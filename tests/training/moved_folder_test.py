@@ -1,16 +1,16 @@
 """A folder of images may be moved: its runs are evaluated, exported, explained and resumed all the same."""
 
 import json
-from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 import pytest
+from left import Left
+from networks import initial_variables
 from PIL import Image
 from settings import run_config
 
 from configs import kd
-from rdd_jax import main, models
+from rdd_jax import main
 from rdd_jax.cli import command_line, program
 from rdd_jax.core.errors import UserError
 from rdd_jax.data import origins
@@ -18,13 +18,6 @@ from rdd_jax.runs import naming, records
 from rdd_jax.runs.checkpointing import Checkpoints
 from rdd_jax.training import validation
 from rdd_jax.training.run import train
-
-
-class Left(NamedTuple):
-    """As much of a train state as others read."""
-
-    student: dict[str, Any]
-    step: int = 1
 
 
 def pictures(folder):
@@ -59,9 +52,8 @@ def told(capsys, *arguments):
 
 
 def test_evaluation_takes_the_new_place_of_the_same_images(capsys, tmp_path, moved):
-    variables = models.init(models.create("resnet8", num_classes=2), jax.random.key(0), (8, 8, 3))
     with Checkpoints(tmp_path / "runs" / "mine") as checkpoints:
-        checkpoints.save(1, Left(variables), None)
+        checkpoints.save(1, Left(initial_variables("resnet8", 2, (8, 8, 3))), None)
     line = told(capsys, "--mode=evaluate")
     assert line == f"rdd_jax: there is no folder {tmp_path / 'before'}: give another --config.data.folder\n"
     arguments = ("--mode=evaluate", f"--config.data.folder={moved}", "--config.data.workers=0")

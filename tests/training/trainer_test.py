@@ -223,6 +223,16 @@ def test_an_error_in_a_long_computation_is_raised(tmp_path):
         run.train()
 
 
+def test_a_loss_that_is_not_finite_ends_the_run_and_its_state_is_not_saved(tmp_path):
+    run = Run(tmp_path, checkpoint_every_epochs=0.5)
+    run.poison = {4: True}
+    with pytest.raises(TrainingDiverged, match=r"not finite by update 4, and the last good checkpoint is of update 3"):
+        run.train()
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.steps() == [2, 3]
+    assert run.lines() == ALL_LINES[:2]
+
+
 def test_a_state_that_is_not_finite_is_not_mined(tmp_path, monkeypatch):
     run = Run(tmp_path)
     monkeypatch.setattr(trainer, "_is_finite", lambda state: int(state.step) != 2)
