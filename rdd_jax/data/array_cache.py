@@ -55,7 +55,7 @@ def read(path: Path, assemble: Callable[[Mapping[str, Any]], T]) -> T | None:
         return None
 
 
-def write(path: Path, title: str, arrays: Mapping[str, np.ndarray]) -> None:
+def write(path: Path, title: str, arrays: Mapping[str, Any]) -> None:
     """Writes a cache of arrays by name; logs a warning where there is no room or permission for it."""
     try:
         with atomic_write(path) as file:

@@ -112,12 +112,12 @@ class Augmentation(NamedTuple):
     normalize: Normalize
 
     @property
-    def count(self) -> int:
+    def num_augmentations(self) -> int:
         """The number of distinct augmentations of an image."""
         return num_augmentations(self.pad, self.flip)
 
     def sample(self, keys: Array) -> Array:
-        """Draws an augmentation, i32[b] in [0, count), for each typed key [b]."""
+        """Draws an augmentation, i32[b] in [0, num_augmentations), for each typed key [b]."""
         return sample_augmentations(keys, pad=self.pad, flip=self.flip)
 
     def apply(self, images: Array, augmentations: Array) -> Array:

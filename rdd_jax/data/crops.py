@@ -36,5 +36,5 @@ def random_crop(image: Image.Image, rule: ResizeRule, generator: np.random.Gener
         rows = min(height, round(width / _RATIO[0]))
         columns = min(width, round(height * _RATIO[1]))
         return resample(image, rule, (height - rows) / 2, (width - columns) / 2, rows, columns)
-    top, left = generator.integers(height - rows + 1), generator.integers(width - columns + 1)
+    top, left = int(generator.integers(height - rows + 1)), int(generator.integers(width - columns + 1))
     return resample(image, rule, top, left, rows, columns)

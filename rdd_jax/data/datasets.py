@@ -171,6 +171,8 @@ def _spec(name: str) -> _Spec:
 
 
 def _tfds_folder(spec: _Spec, data_dir: PathLike | None) -> Path:
+    if spec.tfds_name is None or spec.tfds_version is None:
+        raise ValueError("the data set is not one of TFDS")
     return tfds.data_root(data_dir) / spec.tfds_name / spec.tfds_version
 
 

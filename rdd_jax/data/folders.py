@@ -101,10 +101,10 @@ def common_size(paths: tuple[str, ...]) -> tuple[int, int]:
     Raises:
         UserError: if two files differ in size, or one cannot be read.
     """
-    first = None
-    for path in paths[:: -(-len(paths) // _MOST_HEADERS)]:
+    first = _header_size(paths[0])
+    step = -(-len(paths) // _MOST_HEADERS)
+    for path in paths[step::step]:
         size = _header_size(path)
-        first = first or size
         if size != first:
             raise UserError(
                 f"{path} has {size[0]} x {size[1]} pixels and {paths[0]} {first[0]} x {first[1]}: set "

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rdd_jax.core.errors import UserError, unknown_name_message
-from rdd_jax.data import cifar100_subset, datasets, splits, tfds
+from rdd_jax.data import cifar100_subset, datasets, digits, splits, tfds
 from rdd_jax.data.datasets import DataNotPrepared
 from rdd_jax.data.folders import FileSource, class_folders
 from rdd_jax.data.sources import ArraySource, RecordSource, Source, Subset
@@ -89,12 +89,11 @@ def _hold_out(source: Source, share: float) -> tuple[Subset, Subset]:
 def _find_named(dataset: str, test_split: str, data_dir: Path, cache_dir: Path) -> DatasetOrigin:
     if dataset == "digits":
         _test_split(("train", "test"), test_split, dataset)
-        digits = datasets.load(dataset)
-        train = ArraySource("digits train", digits.train_images, digits.train_labels)
-        test = ArraySource("digits test", digits.test_images, digits.test_labels)
-        return DatasetOrigin(
-            "", train, test, digits.class_names, digits.train_images.shape[1:], digits.mean, digits.std
-        )
+        arrays = digits.load_arrays()
+        train = ArraySource("digits train", arrays["train_images"], arrays["train_labels"])
+        test = ArraySource("digits test", arrays["test_images"], arrays["test_labels"])
+        image_shape = datasets.describe(dataset).image_shape
+        return DatasetOrigin("", train, test, arrays["class_names"], image_shape, *datasets.normalization(dataset))
     if dataset == "cifar100_small":
         return cut_cifar100_small(_find_named("cifar100", test_split, data_dir, cache_dir))
     if dataset in datasets.NAMES:
@@ -133,9 +132,9 @@ def find_records(folder: Path, test_split: str, cache_dir: Path) -> DatasetOrigi
     channels = image_shape[-1]
     if channels not in _MEAN:
         raise UserError(f"the images in {folder} have {channels} channels: choose a data set with 1 or 3")
-    names = ("train", _test_split(tuple(sizes), test_split, folder))
-    sources = (RecordSource(folder, split, sizes[split], cache_dir) for split in names)
-    return DatasetOrigin(str(folder), *sources, class_names, image_shape, _MEAN[channels], _STD[channels])
+    name = _test_split(tuple(sizes), test_split, folder)
+    train, test = (RecordSource(folder, split, sizes[split], cache_dir) for split in ("train", name))
+    return DatasetOrigin(str(folder), train, test, class_names, image_shape, _MEAN[channels], _STD[channels])
 
 
 def _find_files(folder: Path, test_split: str, share: float) -> DatasetOrigin:

@@ -1,6 +1,5 @@
 """The input pipeline: hands the compiled functions the batches of one split, from device memory or from the host."""
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -60,24 +59,32 @@ class HostBatches(NamedTuple):
 
 
 class PipelineDataset(Protocol):
-    """The images and labels of one split, as training, evaluation and mining read them.
+    """The images and labels of one split, as training, evaluation and mining read them."""
 
-    labels: i32[n].
-    is_streamed: whether images are read when they are needed.
-    in_axes: the axes of its `Batches` for `devices.data_parallel`; a hashable pytree.
-    """
-
-    labels: Array | np.ndarray
-    is_streamed: bool
-    in_axes: Any
-
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        """Returns the number of images."""
+        ...
 
     @property
-    def image_shape(self) -> tuple[int, ...]:
+    def labels(self) -> Array | np.ndarray:
+        """The labels i32[n]."""
+        ...
+
+    @property
+    def is_streamed(self) -> bool:
+        """True where images are read when they are needed."""
+        ...
+
+    @property
+    def in_axes(self) -> Any:
+        """The axes of its `Batches` for `devices.data_parallel`, a hashable pytree."""
+        ...
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
         """Height, width and channels."""
 
-    def take(self, positions: np.ndarray) -> "DeviceDataset":
+    def take(self, positions: np.ndarray | Array) -> "DeviceDataset":
         """Puts the images at positions i[m], as they are evaluated, on the devices."""
 
     def limit_steps(self, steps: int, batch_size: int) -> int:
@@ -106,19 +113,20 @@ class DeviceDataset:
     images: Array
     labels: Array
     is_streamed = False
-    in_axes = IndexedBatches(images=None, labels=None, indices=0)
+    in_axes = IndexedBatches._make((None, None, 0))  # Images and labels are replicated, indices are split.
 
     def __len__(self) -> int:
         return len(self.images)
 
     @property
-    def image_shape(self) -> tuple[int, ...]:
+    def image_shape(self) -> tuple[int, int, int]:
         """See `PipelineDataset`."""
-        return self.images.shape[1:]
+        height, width, channels = self.images.shape[1:]
+        return height, width, channels
 
-    def take(self, positions: np.ndarray) -> "DeviceDataset":
+    def take(self, positions: np.ndarray | Array) -> "DeviceDataset":
         """See `PipelineDataset`."""
-        return put(self.images[positions], self.labels[positions])
+        return _put(self.images[positions], self.labels[positions])
 
     def limit_steps(self, steps: int, batch_size: int) -> int:
         """See `PipelineDataset`: no images are sent."""
@@ -146,7 +154,7 @@ class StreamedDataset:
     """
 
     is_streamed = True
-    in_axes = HostBatches(stacked=0)
+    in_axes = HostBatches._make((0,))
 
     def __init__(self, stream: Stream, labels: np.ndarray):
         self.labels = labels
@@ -156,13 +164,14 @@ class StreamedDataset:
         return len(self._stream)
 
     @property
-    def image_shape(self) -> tuple[int, ...]:
+    def image_shape(self) -> tuple[int, int, int]:
         """See `PipelineDataset`."""
-        return self._stream.shape[1:]
+        _, height, width, channels = self._stream.shape
+        return height, width, channels
 
-    def take(self, positions: np.ndarray) -> DeviceDataset:
+    def take(self, positions: np.ndarray | Array) -> DeviceDataset:
         """See `PipelineDataset`."""
-        return put(self._stream[positions], self.labels[positions])
+        return _put(self._stream[positions], self.labels[positions])
 
     def limit_steps(self, steps: int, batch_size: int) -> int:
         """See `PipelineDataset`."""
@@ -192,7 +201,7 @@ class StreamedDataset:
 
     def _batches(self, inputs: np.ndarray, indices: np.ndarray) -> HostBatches:
         """Joins images with labels and positions, each [local devices,steps,b,...]."""
-        return HostBatches(Batch(inputs, self.labels[indices], indices))
+        return HostBatches(Batch._make((inputs, self.labels[indices], indices, None)))
 
 
 def put(
@@ -207,22 +216,12 @@ def put(
     labels = np.zeros(len(images), np.int32) if labels is None else labels
     if isinstance(images, Stream):
         return StreamedDataset(images, np.asarray(labels))
+    return _put(images, labels)
+
+
+def _put(images: np.ndarray | Array, labels: np.ndarray | Array) -> DeviceDataset:
+    """Puts a split on the devices."""
     return DeviceDataset(*devices.replicate((images, labels)))
-
-
-class TimedIterator(Iterator[Any]):
-    """An iterator that counts the seconds its consumer has waited for it, in `seconds`."""
-
-    def __init__(self, iterator: Iterator[Any]):
-        self._iterator = iterator
-        self.seconds = 0.0
-
-    def __next__(self) -> Any:
-        started = time.perf_counter()
-        try:
-            return next(self._iterator)
-        finally:
-            self.seconds += time.perf_counter() - started
 
 
 def _padded(indices: np.ndarray, steps: int) -> np.ndarray:

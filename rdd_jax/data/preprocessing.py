@@ -1,4 +1,4 @@
-"""From image files, or pixels, to the input of an exported network."""
+"""The preprocessing of an exported network: from image files or pixels to its input."""
 
 import os
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ _CHANNELS = {1: "gray", 3: "RGB"}
 class Preprocessing(NamedTuple):
     """The two steps from an image of any size to a network's input, as student.json records them.
 
-    `read` scales and crops one image, on the host; `normalize` turns a batch of such pixels into the network's input.
+    `read` scales and crops one image on the host. `normalize` turns a batch of such pixels into the network's input.
 
     resize: scaling, cropping and the size of the result.
     mean, std: per channel, of pixels scaled to [0, 1]; one number for gray images, three for RGB.
@@ -33,7 +33,7 @@ class Preprocessing(NamedTuple):
         return self.resize.height, self.resize.width, len(self.mean)
 
     def read(self, image: str | os.PathLike[str] | Image.Image) -> np.ndarray:
-        """Returns an image of any size as pixels of the network's size and channels, as evaluation in training does.
+        """Converts an image of any size to pixels of the network's size and channels, as in evaluation.
 
         Gray images become RGB where the network takes RGB. Transparency is dropped, and the orientation in EXIF data
         is ignored.
@@ -56,7 +56,7 @@ class Preprocessing(NamedTuple):
             raise ValueError("it is in colour, and the network takes gray images: convert it first")
         return self.resize.apply(first)
 
-    def normalize(self, images: Array) -> jax.Array:
+    def normalize(self, images: Array | np.ndarray) -> jax.Array:
         """Returns (images / 255 - mean) / std.
 
         Args:
@@ -68,14 +68,14 @@ class Preprocessing(NamedTuple):
         Raises:
             ValueError: for another shape or dtype.
         """
-        images = images if hasattr(images, "dtype") else np.asarray(images)
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != self.image_shape:
-            wanted, found = ",".join(map(str, ("b", *self.image_shape))), ",".join(map(str, images.shape))
+        pixels: Any = images if hasattr(images, "dtype") else np.asarray(images)
+        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != self.image_shape:
+            wanted, found = ",".join(map(str, ("b", *self.image_shape))), ",".join(map(str, pixels.shape))
             raise ValueError(
-                f"images must be uint8[{wanted}]; got {images.dtype}[{found}] (`read` scales a file or an image of "
+                f"images must be uint8[{wanted}]; got {pixels.dtype}[{found}] (`read` scales a file or an image of "
                 "Pillow's, and np.stack makes a batch)"
             )
-        return augmentation.normalize(images, self.mean, self.std)
+        return augmentation.normalize(pixels, self.mean, self.std)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the record in student.json."""
@@ -90,7 +90,7 @@ class Preprocessing(NamedTuple):
 
 
 def from_json(record: dict[str, Any]) -> Preprocessing:
-    """Returns what `Preprocessing.to_json` recorded.
+    """Reads the record of `Preprocessing.to_json`.
 
     Raises:
         LookupError, TypeError, ValueError: if the record is damaged.
@@ -106,7 +106,7 @@ def from_json(record: dict[str, Any]) -> Preprocessing:
 
 
 def _check_resize(rule: ResizeRule) -> None:
-    """Raises TypeError or ValueError for numbers that are none of a rule."""
+    """Raises TypeError or ValueError for a size, share or filter that no rule has."""
     if not all(isinstance(size, int) and size > 0 for size in (rule.height, rule.width)):
         raise ValueError(f"impossible size {rule.height} x {rule.width}")
     if not 0 < rule.crop_share <= 1 or rule.filter not in FILTERS:

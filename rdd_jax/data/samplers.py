@@ -132,11 +132,13 @@ class Sampler(NamedTuple):
             chosen = chosen[epoch_order(visited, self.seed, epoch)]
         return _batches(chosen.astype(np.int32), self._batch_rows)
 
-    def _easiest(self, scores: np.ndarray, labels: np.ndarray | None, count: int) -> np.ndarray:
+    def _easiest(self, scores: np.ndarray | None, labels: np.ndarray | None, count: int) -> np.ndarray:
         """Returns the `count` positions of lowest score, overall or within each class, in ascending order of score."""
+        if scores is None or (self.options.balance and labels is None):
+            raise ValueError(f"sampler.kind={self.options.kind} needs scores f32[n], and labels i32[n] to balance")
         # Of equal scores the lower position counts as the easier.
         order = np.argsort(scores, kind="stable")
-        if not self.options.balance:
+        if labels is None or not self.options.balance:
             return order[:count]
         quantile = np.empty(len(order))
         for label in np.unique(labels):

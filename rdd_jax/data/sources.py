@@ -1,7 +1,7 @@
 """Sources of images that are read one at a time, from arrays and TFDS records; `folders` has that of image files."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -74,7 +74,7 @@ class RecordSource:
         return {key: value for key, value in self.__dict__.items() if key != "_examples"}
 
     @functools.cached_property
-    def _examples(self) -> Sequence[dict[str, Any]]:
+    def _examples(self) -> Sequence[Mapping[str, Any]]:
         return tfds.open_split(self._folder, self._split)
 
     def __len__(self) -> int:

@@ -5,13 +5,14 @@ run resumes in the middle of an epoch by asking for the remaining batches, and e
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from rdd_jax.core.errors import DataReadError
+from rdd_jax.core.types import Array
 from rdd_jax.data import crops
 from rdd_jax.data.resize import ResizeRule
 from rdd_jax.data.sources import Source
@@ -55,7 +56,7 @@ class Stream:
         """The shape of the array: (n, height, width, channels)."""
         return (len(self), *self._image_shape)
 
-    def __getitem__(self, chosen: slice | np.ndarray) -> np.ndarray:
+    def __getitem__(self, chosen: slice | np.ndarray | Array) -> np.ndarray:
         """Reads some images as `evaluation_batches` does.
 
         Args:
@@ -74,7 +75,7 @@ class Stream:
                 images[row] = batch[0]
         return images
 
-    def evaluation_batches(self, positions: np.ndarray) -> Iterator[np.ndarray]:
+    def evaluation_batches(self, positions: np.ndarray) -> Generator[np.ndarray, None, None]:
         """Yields batches uint8[b,h,w,c] of evaluation images.
 
         Args:
@@ -85,7 +86,9 @@ class Stream:
         """
         return read_batches(_RowReader(self._source, self._image_shape, self._rule, positions), self._workers)
 
-    def train_batches(self, positions: np.ndarray, first_step: int, global_rows: np.ndarray) -> Iterator[np.ndarray]:
+    def train_batches(
+        self, positions: np.ndarray, first_step: int, global_rows: np.ndarray
+    ) -> Generator[np.ndarray, None, None]:
         """Yields batches uint8[b,h,w,c] of training images.
 
         Without `resized_crop` they are those of `evaluation_batches`.

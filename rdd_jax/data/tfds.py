@@ -174,7 +174,7 @@ def _labels(examples: Sequence[Mapping[str, Any]]) -> np.ndarray:
     return np.array([example["label"] for example in examples], np.int32)
 
 
-def _chunks(source: Sequence[Mapping[str, Any]], title: str) -> Iterator[Sequence[Mapping[str, Any]]]:
+def _chunks(source: Any, title: str) -> Iterator[Sequence[Mapping[str, Any]]]:
     """Yields all examples in order, some at a time, with a progress bar."""
     # disable=None shows the bar on a terminal only.
     with tqdm(total=len(source), desc=f"reading {title}", unit=" images", disable=None) as bar:

@@ -13,7 +13,7 @@ import struct
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -43,7 +43,7 @@ class ReadRow(Protocol):
         """Returns the name of the image at a position, for error messages."""
 
 
-def read_batches(read_row: ReadRow, workers: int) -> Iterator[np.ndarray]:
+def read_batches(read_row: ReadRow, workers: int) -> Generator[np.ndarray, None, None]:
     """Yields the batches of `read_row`, stacked, in order.
 
     Args:
@@ -62,7 +62,7 @@ def report_position(position: int) -> None:
         os.pwrite(_position_file, struct.pack("q", position), 0)
 
 
-def _by_threads(read_row: ReadRow) -> Iterator[np.ndarray]:
+def _by_threads(read_row: ReadRow) -> Generator[np.ndarray, None, None]:
     import grain  # Takes half a second, which only streaming should cost.
 
     rows = read_row.positions.shape[1]
@@ -71,7 +71,7 @@ def _by_threads(read_row: ReadRow) -> Iterator[np.ndarray]:
     yield from grain.MapDataset.range(read_row.positions.size).map(read_row).to_iter_dataset(options).batch(rows)
 
 
-def _by_processes(read_row: ReadRow, workers: int) -> Iterator[np.ndarray]:
+def _by_processes(read_row: ReadRow, workers: int) -> Generator[np.ndarray, None, None]:
     import grain
 
     if not flags.FLAGS.is_parsed():  # Grain 0.2 reads an absl flag, and this program does not parse its flags by absl.

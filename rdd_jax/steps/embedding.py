@@ -11,6 +11,7 @@ from rdd_jax.core import devices
 from rdd_jax.core.types import Array, ModelOutput, OnBatch
 from rdd_jax.data.augmentation import Normalize
 from rdd_jax.data.pipeline import Batches, PipelineDataset
+from rdd_jax.steps.forward import forward
 
 
 class Embed(Protocol):
@@ -55,7 +56,7 @@ def make_embed(model: nn.Module, normalize: Normalize, read: ReadOutput = embedd
     """
 
     def embed_batch(variables: dict[str, Any], batches: Batches) -> Array:
-        output = model.apply(variables, normalize(batches.batch(0).inputs), train=False)
+        output = forward(model, variables, normalize(batches.batch(0).inputs))
         return jax.lax.all_gather(read(output), devices.AXIS, tiled=True)
 
     @functools.cache

@@ -14,6 +14,7 @@ from rdd_jax.core import devices
 from rdd_jax.core.types import Array, OnBatch
 from rdd_jax.data.augmentation import Normalize
 from rdd_jax.data.pipeline import Batches, PipelineDataset
+from rdd_jax.steps.forward import forward
 
 
 class Evaluate(Protocol):
@@ -67,7 +68,7 @@ def make_evaluate(model: nn.Module, normalize: Normalize) -> Evaluate:
 
     def evaluate_batch(variables: dict[str, Any], batches: Batches) -> dict[str, Average]:
         batch = batches.batch(0)
-        logits = model.apply(variables, normalize(batch.inputs), train=False).logits
+        logits = forward(model, variables, normalize(batch.inputs)).logits
         losses = optax.losses.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
         counted = batch.indices >= 0
         correct = correct_predictions(logits, batch.labels)

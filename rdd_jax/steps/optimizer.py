@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 
 from rdd_jax.core.options import check_numbers
 from rdd_jax.core.types import Array
@@ -62,7 +63,8 @@ def stepped_schedule(
         step i32[] -> learning rate f32[].
     """
 
-    def schedule(step: Array) -> Array:
+    def schedule(step: ArrayLike) -> Array:
+        step = jnp.asarray(step)
         passed = jnp.sum(step >= jnp.array(milestones, jnp.int32))
         return learning_rate * factor**passed * jnp.minimum(1.0, (step + 1) / max(warmup_steps, 1))
 

@@ -6,6 +6,7 @@ import optax
 
 from rdd_jax.core.collectives import all_gather, global_row_indices, keys_for_rows
 from rdd_jax.core.types import Array, Batch
+from rdd_jax.steps.forward import forward
 from rdd_jax.steps.train_state import TrainState
 from rdd_jax.steps.train_step import Augment, Select
 
@@ -26,11 +27,14 @@ def reducible_loss(student: nn.Module, augment: Augment, *, keep: int) -> Select
     def select(
         state: TrainState, candidates: Batch, rng: Array, axis_name: str | None = None, /
     ) -> tuple[Batch, Array]:
+        if state.scores is None:
+            raise ValueError("state.scores must hold the irreducible losses f32[n] of the training set; got None")
         rows = global_row_indices(len(candidates.indices), axis_name)
         inputs = augment(candidates.inputs, keys_for_rows(rng, rows))
-        logits = student.apply(state.student, inputs, train=False).logits
+        logits = forward(student, state.student, inputs).logits
         losses = optax.losses.softmax_cross_entropy_with_integer_labels(logits, candidates.labels)
-        reducible, every = all_gather((losses - state.scores[candidates.indices], candidates), axis_name)
+        reducible = all_gather(losses - state.scores[candidates.indices], axis_name)
+        every = jax.tree.map(lambda leaf: all_gather(leaf, axis_name), candidates)
         best = jax.lax.top_k(reducible, keep * (len(reducible) // len(rows)))[1]
         kept = best[global_row_indices(keep, axis_name)]
         return jax.tree.map(lambda leaf: leaf[kept], every), kept

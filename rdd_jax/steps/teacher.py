@@ -6,6 +6,7 @@ import flax.linen as nn
 import numpy as np
 
 from rdd_jax.core.types import Array, Batch, ModelOutput, OnBatch
+from rdd_jax.steps.forward import forward
 
 
 class TeacherOutputs(NamedTuple):
@@ -53,7 +54,7 @@ def online_teacher(model: nn.Module) -> TeacherFn:
     """Makes the function that runs the teacher's forward pass in every step."""
 
     def teacher_outputs(variables: Any, batch: Batch, /) -> ModelOutput:
-        return model.apply(variables, batch.inputs, train=False)
+        return forward(model, variables, batch.inputs)
 
     return teacher_outputs
 

@@ -15,6 +15,7 @@ from rdd_jax.core.errors import UserError
 from rdd_jax.core.types import Array, OnBatch
 from rdd_jax.data.augmentation import Augmentation
 from rdd_jax.data.pipeline import DeviceDataset
+from rdd_jax.steps.forward import forward
 from rdd_jax.steps.teacher import TeacherOutputs
 from rdd_jax.steps.teacher_cache import TeacherOutputCache
 from rdd_jax.steps.train_step import step_keys
@@ -48,7 +49,7 @@ class TeacherPrecompute:
         self._variables, self._train, self._cache, self._seed = variables, train, cache, seed
         self._sample = jax.jit(functools.partial(_sample, augmentation), static_argnames="rows")
         self._forward = devices.data_parallel(
-            functools.partial(_forward, model, augmentation), in_axes=(None, None, 0, 0)
+            functools.partial(_forward_rows, model, augmentation), in_axes=(None, None, 0, 0)
         )
 
     def __call__(
@@ -68,9 +69,9 @@ class TeacherPrecompute:
             values[~known] = self._fill_cache(positions[~known], augmentations[~known], rows, on_batch)
         table = np.zeros((len(self._train), values.shape[1]), np.float32)
         table[positions] = values
-        logits, embeddings = np.split(table, [self._num_classes], axis=1)
+        logits, embeddings = devices.replicate(np.split(table, [self._num_classes], axis=1))
         costs = {"teacher_outputs_computed": int(np.sum(~known)), "teacher_seconds": time.perf_counter() - started}
-        return devices.replicate(TeacherOutputs(logits, embeddings)), costs
+        return TeacherOutputs(logits, embeddings), costs
 
     def _fill_cache(
         self, positions: np.ndarray, augmentations: np.ndarray, batch_size: int, on_batch: OnBatch | None
@@ -104,7 +105,7 @@ def _sample(augmentation: Augmentation, seed: int, step: Array, rows: int) -> Ar
     return augmentation.sample(keys_for_local_rows(step_keys(seed, step).augmentation, rows, axis_name=None))
 
 
-def _forward(
+def _forward_rows(
     model: nn.Module,
     augmentation: Augmentation,
     variables: dict[str, Any],
@@ -113,5 +114,5 @@ def _forward(
     augmentations: Array,
 ) -> Array:
     """Computes logits and embeddings of this device's rows i32[b]; returns those of all devices, f32[n,classes+d]."""
-    output = model.apply(variables, augmentation.apply(images[indices], augmentations), train=False)
+    output = forward(model, variables, augmentation.apply(images[indices], augmentations))
     return all_gather(jnp.concatenate([output.logits, output.embedding], axis=1), devices.AXIS)

@@ -12,6 +12,7 @@ from clu.metrics import Average
 from rdd_jax import models
 from rdd_jax.core.types import Array, Batch, Distiller, Metrics, ModelOutput, Params, State
 from rdd_jax.rdx import drift
+from rdd_jax.steps.forward import forward
 
 # The metric: the percentage of the epoch's updates that were skipped, as the state would not have been finite.
 SKIPPED = "skipped_percent"
@@ -44,8 +45,8 @@ class TrainState(NamedTuple):
 
 
 def create(
-    seed: Array,
-    image_shape: tuple[int, ...],
+    seed: Array | int,
+    image_shape: tuple[int, int, int],
     student: nn.Module,
     teacher: nn.Module,
     distiller: Distiller,
@@ -90,7 +91,8 @@ def create(
 def reset_metrics(state: TrainState) -> TrainState:
     """Returns the state with empty metrics, as at the start of an epoch."""
     # NumPy scalars, each of which becomes a buffer of its own: all of them are donated to the next call.
-    return state._replace(metrics={name: Average(np.float32(0), np.int32(0)) for name in state.metrics})
+    zeros: list[Any] = [(np.float32(0), np.int32(0)) for _ in state.metrics]
+    return state._replace(metrics={name: Average(*zero) for name, zero in zip(state.metrics, zeros, strict=True)})
 
 
 def with_metrics(state: TrainState, values: dict[str, Array]) -> TrainState:
@@ -106,12 +108,12 @@ def is_finite(state: TrainState) -> Array:
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(changed)]).all()
 
 
-def output_shapes(model: nn.Module, image_shape: tuple[int, ...]) -> ModelOutput:
+def output_shapes(model: nn.Module, image_shape: tuple[int, int, int]) -> ModelOutput:
     """Returns the `jax.ShapeDtypeStruct`s of a network's output for one image of that (height, width, channels)."""
 
     def outputs(rng: Array) -> ModelOutput:
         variables = models.init(model, rng, image_shape)
-        return model.apply(variables, jnp.zeros((1, *image_shape)), train=False)
+        return forward(model, variables, jnp.zeros((1, *image_shape)))
 
     return jax.eval_shape(outputs, jax.random.key(0))
 

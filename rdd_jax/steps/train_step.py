@@ -9,12 +9,14 @@ from typing import Any, NamedTuple, Protocol
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from clu.metrics import Average
 
 from rdd_jax.core.collectives import global_row_indices, keys_for_rows, mean_over_devices
 from rdd_jax.core.types import Array, Batch, Distiller, ModelOutput
 from rdd_jax.data.pipeline import Batches
+from rdd_jax.steps.forward import forward_train
 from rdd_jax.steps.optimizer import set_schedule_count
 from rdd_jax.steps.teacher import TeacherFn
 from rdd_jax.steps.train_state import SKIPPED, TrainState, is_finite
@@ -60,7 +62,7 @@ class TrainCall(Protocol):
     """Several updates in one call to the devices."""
 
     def __call__(
-        self, state: TrainState, batches: Batches, teacher: Any, steps: Array | int, /
+        self, state: TrainState, batches: Batches, teacher: Any, steps: Array | np.integer | int, /
     ) -> tuple[TrainState, dict[str, Array]]:
         """Returns the state after `steps` updates and the epoch's {"loss", "accuracy"} so far.
 
@@ -109,7 +111,7 @@ def make_train_step(
         params, distiller_params = trained
         with jax.named_scope("student"):
             variables = {**state.student, "params": params}
-            output, batch_stats = student.apply(variables, batch.inputs, train=True, mutable=["batch_stats"])
+            output, batch_stats = forward_train(student, variables, batch.inputs)
         with jax.named_scope("teacher"):
             teacher_output: ModelOutput = output if teacher_fn is None else teacher_fn(teacher, batch)
             teacher_output = jax.lax.stop_gradient(teacher_output)
@@ -136,7 +138,8 @@ def make_train_step(
         gradients, metrics = mean_over_devices((gradients, metrics), axis_name)
         with jax.named_scope("optimizer"):
             changes, optimizer_state = optimizer.update(gradients, state.optimizer, trained)
-            params, distiller_params = optax.apply_updates(trained, changes)
+            updated: Any = optax.apply_updates(trained, changes)
+            params, distiller_params = updated
         return state._replace(
             step=state.step + 1,
             student={**batch_stats, "params": params},
@@ -171,7 +174,7 @@ def make_train_call(train_step: TrainStep, steps_per_call: int) -> TrainCall:
     """
 
     def train_call(
-        state: TrainState, batches: Batches, teacher: Any, steps: Array | int, /
+        state: TrainState, batches: Batches, teacher: Any, steps: Array | np.integer | int, /
     ) -> tuple[TrainState, dict[str, Array]]:
         def one_step(step: Array | int, state: TrainState) -> TrainState:
             return train_step(state, batches.batch(step), teacher)

@@ -170,7 +170,7 @@ def _make_teacher(
     embedding = train_state.output_shapes(model, train.image_shape).embedding
     sizes = {
         "num_examples": len(train),
-        "num_augmentations": augmentation.count,
+        "num_augmentations": augmentation.num_augmentations,
         "num_values": model.num_classes + embedding.shape[-1],
         "dtype": config.teacher.cache_dtype,
     }

@@ -12,7 +12,6 @@ import numpy as np
 from rdd_jax.core.compilation import CompilationTimer
 from rdd_jax.core.errors import DataReadError
 from rdd_jax.core.progress import Progress
-from rdd_jax.data.pipeline import TimedIterator
 from rdd_jax.runs.checkpointing import Checkpoints
 from rdd_jax.runs.config import RunConfig
 from rdd_jax.steps import train_state
@@ -25,6 +24,7 @@ from rdd_jax.training.mining import Miner
 from rdd_jax.training.nonfinite import NonFiniteError, NonFiniteHandler, continue_at
 from rdd_jax.training.preemption import StopRequested, StopSignal
 from rdd_jax.training.setup import Experiment
+from rdd_jax.training.timed_iterator import TimedIterator
 
 _is_finite = jax.jit(train_state.is_finite)
 
