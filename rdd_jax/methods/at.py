@@ -1,5 +1,7 @@
 """Attention transfer (Zagoruyko & Komodakis 2017)."""
 
+import jax.numpy as jnp
+
 from rdd_jax.core.types import Array, Batch, Distiller, ModelOutput
 from rdd_jax.losses import features
 from rdd_jax.methods._feature_pairs import pair_feature_maps
@@ -21,6 +23,7 @@ def at(*, power: int = 2) -> Distiller:
         raise ValueError(f"at: power must be even and at least 2; got {power}")
 
     def loss(student: ModelOutput, teacher: ModelOutput, batch: Batch, axis_name: str | None) -> Array:
-        return sum(features.attention_transfer(*maps, power=power) for maps in pair_feature_maps(student, teacher))
+        losses = (features.attention_transfer(*maps, power=power) for maps in pair_feature_maps(student, teacher))
+        return sum(losses, start=jnp.zeros(()))
 
     return from_loss(loss, needs_feature_maps=True)

@@ -1,5 +1,7 @@
 """Neuron selectivity transfer (Huang & Wang 2017)."""
 
+import jax.numpy as jnp
+
 from rdd_jax.core.types import Array, Batch, Distiller, ModelOutput
 from rdd_jax.losses import features
 from rdd_jax.methods._feature_pairs import pair_feature_maps
@@ -12,6 +14,7 @@ def nst() -> Distiller:
     """Neuron selectivity transfer (Huang & Wang 2017), summed over the feature maps after the stem. Weight 50."""
 
     def loss(student: ModelOutput, teacher: ModelOutput, batch: Batch, axis_name: str | None) -> Array:
-        return sum(features.neuron_selectivity(*maps) for maps in pair_feature_maps(student, teacher))
+        losses = (features.neuron_selectivity(*maps) for maps in pair_feature_maps(student, teacher))
+        return sum(losses, start=jnp.zeros(()))
 
     return from_loss(loss, needs_feature_maps=True)

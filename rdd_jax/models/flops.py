@@ -2,7 +2,7 @@
 
 import math
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -39,11 +39,16 @@ def _multiply_adds(jaxpr: jax.extend.core.Jaxpr) -> int:
 def _equation_cost(equation: jax.extend.core.JaxprEqn) -> int:
     """Counts the multiply-adds of a convolution or matrix product; 0 for other operations."""
     if equation.primitive.name == "conv_general_dilated":
-        kernel = equation.invars[1].aval.shape
+        kernel = _shape(equation.invars[1])
         outputs = kernel[equation.params["dimension_numbers"].rhs_spec[0]]
-        return equation.outvars[0].aval.size * math.prod(kernel) // outputs
+        return math.prod(_shape(equation.outvars[0])) * math.prod(kernel) // outputs
     if equation.primitive.name == "dot_general":
         (contracted, _), _ = equation.params["dimension_numbers"]
-        lengths = [equation.invars[0].aval.shape[axis] for axis in contracted]
-        return equation.outvars[0].aval.size * math.prod(lengths)
+        lengths = [_shape(equation.invars[0])[axis] for axis in contracted]
+        return math.prod(_shape(equation.outvars[0])) * math.prod(lengths)
     return 0
+
+
+def _shape(variable: jax.extend.core.Var | jax.extend.core.Literal) -> tuple[int, ...]:
+    """Returns the shape of an equation's input or output."""
+    return cast(jax.core.ShapedArray, variable.aval).shape

@@ -75,7 +75,7 @@ def init(model: nn.Module, rng: jax.Array, image_shape: tuple[int, int, int]) ->
         rng: a typed key.
         image_shape: (height, width, channels).
     """
-    return model.init(rng, jnp.zeros((1, *image_shape)), train=False)
+    return dict(model.init(rng, jnp.zeros((1, *image_shape)), train=False))
 
 
 def variable_shapes(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[str, Any]:

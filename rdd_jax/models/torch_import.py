@@ -73,7 +73,7 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
 def _read_checkpoint(path: Path) -> dict[str, np.ndarray]:
     """Reads a file of `torch.save` with PyTorch, as float32."""
     try:
-        import torch
+        import torch  # pyrefly: ignore[missing-import]
     except ImportError:
         raise UserError(f"{path} is read by PyTorch, which is not installed: pip install torch") from None
     if not hasattr(torch.serialization, "safe_globals"):
