@@ -108,7 +108,7 @@ def test_every_configuration_builds(name, preset):
 
 @pytest.mark.parametrize("pair", ["resnet50 wrn_16_1", "wrn_40_2 vgg8"])
 @pytest.mark.parametrize("name", WEIGHTS)
-def test_every_method_fits_any_pair_of_networks(name, pair):
+def test_every_method_accepts_any_pair_of_networks(name, pair):
     config = importlib.import_module(f"configs.{name}").get_config("cifar100")
     config.teacher.name, config.student.name = pair.split()
     _, after, before = step_shapes(config)

@@ -54,7 +54,7 @@ def test_a_row_becomes_its_unit_vector_or_zeros(rows):
 
 @few
 @given(vectors_of(whole | ordinary | nasty))
-def test_what_is_no_number_stays_none_and_spoils_no_other_row(rows):
+def test_nan_rows_stay_nan_and_do_not_affect_other_rows(rows):
     normalized = np.asarray(l2_normalize(rows))
     finite = np.isfinite(rows).all(axis=1)
     assert np.isnan(normalized[~finite]).any(axis=1).all()
@@ -66,7 +66,7 @@ def test_what_is_no_number_stays_none_and_spoils_no_other_row(rows):
 
 @few
 @given(batches, st.sampled_from([0.25, 2.0, 1024.0]))
-def test_a_unit_vector_has_no_scale(rows, scale):
+def test_normalisation_is_invariant_to_scale(rows, scale):
     length = np.linalg.norm(rows.astype(np.float64), axis=1)
     rows = np.where((length > 1e-4)[:, None], rows, 0.0).astype(np.float32)
     np.testing.assert_allclose(l2_normalize(np.float32(scale) * rows), l2_normalize(rows), rtol=1e-6, atol=0)
@@ -77,7 +77,7 @@ def test_a_unit_vector_has_no_scale(rows, scale):
 
 @few
 @given(vectors_of(whole | ordinary | nasty, SIZE), indices, vectors_of(whole | ordinary | nasty), shares)
-def test_rows_that_are_not_named_stay_as_they_are_to_the_bit(bank, rows, embeddings, momentum):
+def test_rows_that_are_not_updated_keep_their_bits(bank, rows, embeddings, momentum):
     others = np.setdiff1d(np.arange(SIZE), rows)
     updated = np.asarray(momentum_update(bank, rows, embeddings, momentum))
     assert (updated.shape, updated.dtype) == (bank.shape, bank.dtype)
@@ -86,9 +86,7 @@ def test_rows_that_are_not_named_stay_as_they_are_to_the_bit(bank, rows, embeddi
 
 @few
 @given(banks, indices, batches, shares)
-def test_a_named_row_becomes_the_unit_vector_between_its_own_and_the_last_embedding_for_it(
-    bank, rows, embeddings, momentum
-):
+def test_an_updated_row_is_the_normalised_average_with_the_last_embedding_for_it(bank, rows, embeddings, momentum):
     updated = np.asarray(momentum_update(bank, rows, embeddings, momentum))
     last = {int(row): place for place, row in enumerate(rows)}
     for row, place in last.items():
@@ -102,7 +100,7 @@ def test_a_named_row_becomes_the_unit_vector_between_its_own_and_the_last_embedd
 
 @few
 @given(banks, indices, vectors_of(whole | ordinary | st.sampled_from([1e30, -1e30])))
-def test_all_of_the_momentum_leaves_the_directions_and_none_leaves_nothing_of_the_old(bank, rows, embeddings):
+def test_momentum_1_keeps_directions_and_momentum_0_replaces_them(bank, rows, embeddings):
     kept = np.asarray(momentum_update(bank, rows, embeddings, 1.0))
     named = np.unique(rows)
     np.testing.assert_array_equal(kept[named], np.asarray(l2_normalize(bank))[named])
@@ -114,7 +112,7 @@ def test_all_of_the_momentum_leaves_the_directions_and_none_leaves_nothing_of_th
 
 @few
 @given(banks, indices, st.sampled_from([0.0, 0.5]))
-def test_an_embedding_of_zeros_makes_nothing_that_is_no_number(bank, rows, momentum):
+def test_a_zero_embedding_gives_no_nan(bank, rows, momentum):
     updated = np.asarray(momentum_update(bank, rows, np.zeros((BATCH, WIDTH), np.float32), momentum))
     assert np.isfinite(updated).all()
     expected = unit(bank[rows]) if momentum else np.zeros((BATCH, WIDTH))
@@ -151,7 +149,7 @@ def numbered(first, count):
 
 @few
 @given(st.sampled_from([1, 4, 5]), st.lists(st.sampled_from([0, 1, 2, 4, 5, 7]), min_size=1, max_size=8))
-def test_a_queue_holds_the_latest_in_their_order_each_once(size, counts):
+def test_a_queue_holds_the_latest_embeddings_in_order(size, counts):
     """Also where batches do not divide the queue, and where one is larger than it."""
     queue = memory.FifoQueue(-numbered(1, size)[::-1], np.int32(0))  # The oldest first: -size to -1.
     entered = [*range(-size, 0)]
@@ -167,7 +165,7 @@ def test_a_queue_holds_the_latest_in_their_order_each_once(size, counts):
 
 @few
 @given(vectors_of(whole | ordinary | nasty))
-def test_a_queue_gives_back_what_went_in_to_the_bit(embeddings):
+def test_a_queue_stores_embeddings_bit_for_bit(embeddings):
     queue = enqueue(memory.FifoQueue(jnp.zeros((SIZE, WIDTH)), jnp.int32(4)), embeddings)
     held = np.asarray(queue.vectors)[np.array([4, 0, 1])]
     np.testing.assert_array_equal(held, embeddings)

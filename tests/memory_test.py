@@ -30,7 +30,7 @@ def test_momentum_update():
     np.testing.assert_array_equal(vectors, normal(0, 6, 4))  # The bank that was passed in is as it was.
 
 
-def test_of_a_repeated_index_the_last_place_counts():
+def test_of_a_repeated_index_the_last_row_counts():
     vectors, embeddings = normal(0, 6, 4), normal(1, 5, 4)
     updated = memory.momentum_update(vectors, np.array([3, 1, 3, 1, 3]), embeddings, 0.5)
     expected = memory.momentum_update(vectors, np.array([1, 3]), embeddings[3:], 0.5)
@@ -113,7 +113,7 @@ def test_normalize_has_finite_gradient_at_zero():
         (lambda: memory.enqueue(memory.init_queue(jax.random.key(0), 5, 2), np.zeros((3, 4))), ["2", "(3, 4)"]),
     ],
 )
-def test_mistaken_shapes_are_named(call, shapes):
+def test_error_messages_name_the_shapes(call, shapes):
     with pytest.raises(ValueError, match="got") as error:
         call()
     assert all(shape in str(error.value) for shape in shapes)

@@ -12,7 +12,7 @@ import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,7 +25,7 @@ FREE_SPACE_HINT = "free some space; the same command then resumes from the last 
 
 
 @contextlib.contextmanager
-def as_user_error(path: Path) -> Iterator[None]:
+def as_user_error(path: Path) -> Generator[None]:
     """Turns an OSError inside the `with` block into a UserError with the path, the reason and a hint."""
     try:
         yield
@@ -70,7 +70,7 @@ def require_free_space(folder: Path, nbytes: int) -> None:
 
 
 @contextlib.contextmanager
-def atomic_write(path: Path) -> Iterator[BinaryIO]:
+def atomic_write(path: Path) -> Generator[BinaryIO]:
     """Opens a temporary file that replaces `path` at the end of the `with` block.
 
     A reader sees the old content or all of the new content, also after a crash. Missing folders are created.
@@ -168,7 +168,7 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 
 
 @contextlib.contextmanager
-def workdir_lock(folder: Path) -> Iterator[None]:
+def workdir_lock(folder: Path) -> Generator[None]:
     """Locks a workdir, which is created if it is missing, and deletes temporary files left by killed processes.
 
     The operating system releases the lock when the process ends, however it ends.

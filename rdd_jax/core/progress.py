@@ -4,7 +4,7 @@ import collections
 import contextlib
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -88,7 +88,7 @@ def format_line(label: str, extras: Sequence[str], meter: Mapping[str, Any], col
 
 
 @contextlib.contextmanager
-def image_progress(activity: str) -> Iterator[OnBatch]:
+def image_progress(activity: str) -> Generator[OnBatch]:
     """Shows a progress bar for a loop over batches of images, if it takes more than a few seconds.
 
     Yields a function to call after each batch with the number of images that are done and of all images.

@@ -1,23 +1,27 @@
-"""Shared types: model outputs, batches, networks' variables and the `Distiller` interface."""
+"""Shared types: the outputs of networks, batches, and the interface of a distillation method, `Distiller`.
+
+Shapes are written as dtype[axes]: f32[b,c] is a float32 array with axes b (rows of the batch) and c; f[...] has any
+float dtype. `examples/custom_loop.py` is a training loop with a `Distiller`.
+"""
 
 from typing import Any, NamedTuple, Protocol
 
 import jax
 
 Array = jax.Array
-Params = Any  # A pytree of arrays.
-State = Any  # A pytree of arrays.
-Metrics = dict[str, Array]
+Params = Any  # A pytree of arrays that are trained.
+State = Any  # A pytree of arrays that are not trained, such as a memory bank.
+Metrics = dict[str, Array]  # Scalars by name.
 
 
 class ModelOutput(NamedTuple):
-    """The output of every network.
+    """The output of every network, student or teacher.
 
     logits: f32[b,classes].
     embedding: f32[b,d], the penultimate layer, after global average pooling.
     feature_maps: f[b,h,w,c] each, shallow to deep. The first is the output of the stem, or of the first block of a
-        network without one. () where none are available, as of a teacher whose outputs are cached.
-    distilled_logits: f32[b,classes] of a second head that is trained on the teacher, else None.
+        network without a stem. Empty if they are not available, as of a teacher whose outputs are cached.
+    distilled_logits: f32[b,classes] of a second head that is trained on the teacher; None for a network without one.
     """
 
     logits: Array
@@ -29,10 +33,10 @@ class ModelOutput(NamedTuple):
 class Batch(NamedTuple):
     """Training examples.
 
-    inputs: the network's input, a pytree of arrays with leading axis b; of images f32[b,h,w,c], augmented.
+    inputs: the input of the networks, a pytree of arrays with leading axis b; images are f32[b,h,w,c], augmented.
     labels: i32[b].
-    indices: i32[b], positions in the training set.
-    weights: f32[b,t], a mask of the tokens of a sequence, or None.
+    indices: i32[b], the examples' indices in the training set, by which memories and mined tables are looked up.
+    weights: f32[b,t], a mask of the tokens of sequences; None for images.
     """
 
     inputs: Any
@@ -42,30 +46,31 @@ class Batch(NamedTuple):
 
 
 class OnBatch(Protocol):
-    """Is called after each batch of a loop over many images."""
+    """A callback of a long loop over batches, for example to show progress."""
 
     def __call__(self, done: int, total: int, /) -> None:
-        """Takes the number of images that are done and of all images. It may raise to end the loop."""
+        """Receives the number of images that are done and of all images. It may raise to end the loop."""
 
 
 class Init(Protocol):
-    """The `init` of a distiller."""
+    """The `init` of a `Distiller`."""
 
     def __call__(self, rng: Array, student_shapes: ModelOutput, teacher_shapes: ModelOutput, /) -> tuple[Params, State]:
-        """Creates the trained parameters and the state; it also works under `jax.eval_shape`.
+        """Creates the method's own trained parameters and its state. It runs under `jax.eval_shape` too.
 
         Args:
             rng: a typed key.
-            student_shapes: the student's output for some batch, of arrays or of `jax.ShapeDtypeStruct`.
-            teacher_shapes: the teacher's.
+            student_shapes: the student's output for a batch; only shapes are read, so that the leaves may be
+                `jax.ShapeDtypeStruct`.
+            teacher_shapes: the same of the teacher.
 
         Returns:
-            (params, state): `params` are trained together with the student, `state` is not.
+            (params, state): `params` are trained with the student; `state` is updated by `loss` and `refresh`.
         """
 
 
 class Loss(Protocol):
-    """The `loss` of a distiller."""
+    """The `loss` of a `Distiller`."""
 
     def __call__(
         self,
@@ -79,25 +84,25 @@ class Loss(Protocol):
         rng: Array,
         axis_name: str | None = None,
     ) -> tuple[Array, tuple[State, Metrics]]:
-        """Computes the loss of a batch.
+        """Computes the loss of a batch and the next state. The caller differentiates it by `params` and `student`.
 
         Args:
-            params: as of `init`.
-            state: as of `init`, or of the previous batch.
-            student: the student's output for the rows of this device.
-            teacher: the teacher's.
-            batch: the rows of this device.
+            params: of `init`, or after training steps.
+            state: of `init`, or of the step before.
+            student: the student's output for `batch`.
+            teacher: the teacher's output for `batch`.
+            batch: the examples. With several devices, `batch` and the outputs hold the rows of one device.
             rng: a typed key, the same on every device.
-            axis_name: the mapped axis of the devices, or None outside a mapped function.
+            axis_name: the mapped axis of the devices, or None outside of a mapped function.
 
         Returns:
-            (loss f32[], (state, metrics)). The loss is this device's share: the mean over the devices of the losses,
-            and of their gradients, is that of the global batch. The state is the same on every device.
+            (loss f32[], (state, metrics)). The mean of the devices' losses is the loss of the global batch, and so it
+            is for gradients. The state is the same on every device.
         """
 
 
 class Refresh(Protocol):
-    """The `refresh` of a distiller that mines."""
+    """The `refresh` of a `Distiller` that mines."""
 
     def __call__(
         self,
@@ -109,14 +114,14 @@ class Refresh(Protocol):
         *,
         axis_name: str | None = None,
     ) -> State:
-        """Mines the training set.
+        """Mines the training set, now and then between training steps.
 
         Args:
-            state: as of `init` or `loss`.
+            state: of `init` or of the last step.
             student_embeddings: f32[n,ds], of the whole training set.
-            teacher_embeddings: f32[n,dt], or `rdx.RankedEmbeddings`, which holds them with their ranks.
+            teacher_embeddings: f32[n,dt], or an `rdx.RankedEmbeddings` with the ranks of all pairs.
             rng: a typed key.
-            axis_name: the mapped axis of the devices that share the work, or None outside a mapped function.
+            axis_name: the mapped axis of the devices that share the work, or None outside of a mapped function.
 
         Returns:
             The state with the mined tables, the same on every device.
@@ -124,25 +129,25 @@ class Refresh(Protocol):
 
 
 class Histograms(Protocol):
-    """The `histograms` of a distiller."""
+    """The `histograms` of a `Distiller`."""
 
     def __call__(self, state: State, /) -> dict[str, Array]:
-        """Returns per-example values {name: f32[n]} that are logged after each mining."""
+        """Returns per-example values {name: f32[n]} whose distribution is logged after each mining."""
 
 
 def _no_histograms(state: State) -> dict[str, Array]:
-    """The `histograms` of a method that logs none."""
+    """Returns no values, for a method that logs none."""
     return {}
 
 
 class Distiller(NamedTuple):
-    """A distillation method as a value, in the way of `optax.GradientTransformation`.
+    """A distillation method as a value: pure functions, like an `optax.GradientTransformation`.
 
-    init: creates the trained parameters and the state.
-    loss: computes the loss and the next state.
+    init: creates the method's trained parameters and its state.
+    loss: computes the loss of a batch and the next state.
     refresh: mines the training set; None for a method that does not mine.
     needs_feature_maps: whether the loss reads the feature maps of student and teacher.
-    histograms: per-example values that are logged after each mining.
+    histograms: returns per-example values to log after each mining.
     """
 
     init: Init

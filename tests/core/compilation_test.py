@@ -9,7 +9,7 @@ import pytest
 from rdd_jax.core.compilation import CompilationTimer
 
 
-def test_only_what_is_new_is_made():
+def test_only_new_programs_add_compilation_time():
     double = jax.jit(lambda x: 2 * x)
     with CompilationTimer() as clock:
         assert clock.seconds == 0
@@ -25,7 +25,7 @@ def test_only_what_is_new_is_made():
     assert clock.seconds == twice
 
 
-def test_what_is_traced_within_another_counts_once():
+def test_nested_traces_are_counted_once():
     @jax.jit
     def slow_to_trace(x):
         time.sleep(0.05)
@@ -37,7 +37,7 @@ def test_what_is_traced_within_another_counts_once():
     assert 0.05 <= clock.seconds <= time.perf_counter() - started
 
 
-def test_events_of_other_kinds_are_left_out():
+def test_other_events_are_ignored():
     with CompilationTimer() as clock:
         jax.monitoring.record_event_duration_secs("/jax/checkpoint/write", 3.0)
         assert clock.seconds == 0

@@ -29,7 +29,7 @@ def in_the_way(tmp_path):
         ("/proc/x", "/proc: No such file"),
     ],
 )
-def test_a_place_that_cannot_be_written_is_named(in_the_way, name, words):
+def test_a_folder_that_cannot_be_written_is_named(in_the_way, name, words):
     before = sorted(in_the_way.rglob("*"))
     with pytest.raises(UserError, match=words):
         io.check_writable(in_the_way / name)
@@ -38,7 +38,7 @@ def test_a_place_that_cannot_be_written_is_named(in_the_way, name, words):
     assert sorted(in_the_way.rglob("*")) == before
 
 
-def test_a_place_that_can_be_written_is_left_as_it_is(tmp_path):
+def test_checking_a_writable_folder_leaves_nothing_behind(tmp_path):
     io.check_writable(tmp_path / "a" / "b")
     io.check_writable(tmp_path)
     assert not list(tmp_path.iterdir())
@@ -58,7 +58,7 @@ def test_on_a_full_disk_the_file_is_named():
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000])
-def test_a_damaged_object_is_named_with_the_mend(tmp_path, content):
+def test_a_damaged_json_file_is_named_with_the_hint(tmp_path, content):
     path = tmp_path / "summary.json"
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"summary.json is damaged .*: delete it"):
@@ -71,7 +71,7 @@ def test_a_folder_in_the_place_of_a_file_is_named(tmp_path):
             read(tmp_path)
 
 
-def test_room_is_required_before_it_is_used(tmp_path, monkeypatch):
+def test_missing_disk_space_is_reported_in_megabytes(tmp_path, monkeypatch):
     io.require_free_space(tmp_path, 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1_500_000))
     io.require_free_space(tmp_path, 1_500_000)
@@ -79,7 +79,7 @@ def test_room_is_required_before_it_is_used(tmp_path, monkeypatch):
         io.require_free_space(tmp_path, 2_000_000)
 
 
-def test_a_lock_that_cannot_be_had_for_another_reason_is_no_other_process(tmp_path, monkeypatch):
+def test_an_unsupported_lock_is_not_reported_as_another_process(tmp_path, monkeypatch):
     def flock(*_):
         raise OSError(37, os.strerror(37))
 

@@ -27,7 +27,7 @@ JOB = random.SystemRandom().randrange(2**12)
 @pytest.mark.slow
 @pytest.mark.stress
 @pytest.mark.parametrize("loading", ["memory", "stream"])
-def test_processes_stop_together_go_on_with_others_and_train_the_same_student(start, straight, loading):
+def test_processes_stop_together_resume_in_another_number_and_train_the_same_student(start, straight, loading):
     """Two of two devices until one of them is asked to stop, then four of one."""
     data, place = f"--config.data.loading={loading}", [f"--coordinator=localhost:{61440 - 1 - JOB}", "--processes=2"]
     first, second = (start(loading, data, *place, f"--process={process}", devices=2) for process in range(2))
@@ -43,7 +43,7 @@ def test_processes_stop_together_go_on_with_others_and_train_the_same_student(st
     assert_same_up_to_rounding(workdir, straight)
 
 
-def test_a_place_that_is_none_is_refused():
+def test_impossible_process_specifications_are_refused():
     places = [("localhost:1", 0, -1), ("localhost:1", 2, 2), ("", 2, 0)]
     places += [(coordinator, 2, 0) for coordinator in ("localhost", ":23456", "localhost:", "localhost:70000")]
     for place in places:
@@ -58,7 +58,7 @@ def test_a_place_that_is_none_is_refused():
         (("localhost:9", 3, 1), "process 0 at localhost:9 does not answer within 0.05 seconds"),
     ],
 )
-def test_a_process_without_its_partners_ends_in_time_with_a_line(monkeypatch, capfd, place, words):
+def test_a_process_whose_peers_do_not_connect_ends_with_one_line(monkeypatch, capfd, place, words):
     ended, codes = threading.Event(), []
     monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **__: ended.wait(60))
     monkeypatch.setattr(os, "_exit", lambda code: (codes.append(code), ended.set()))
@@ -69,7 +69,7 @@ def test_a_process_without_its_partners_ends_in_time_with_a_line(monkeypatch, ca
     assert "--join_seconds" in line
 
 
-def test_processes_that_find_each_other_in_time_are_left_alone(monkeypatch):
+def test_processes_that_connect_in_time_continue(monkeypatch):
     monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **__: None)
     codes = []
     monkeypatch.setattr(os, "_exit", codes.append)
@@ -78,7 +78,7 @@ def test_processes_that_find_each_other_in_time_are_left_alone(monkeypatch):
     assert codes == []
 
 
-def test_one_process_needs_no_others(monkeypatch):
+def test_one_process_runs_without_a_coordinator(monkeypatch):
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
     processes.initialize(processes.ProcessSpec())
     assert processes.is_main_process()

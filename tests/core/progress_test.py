@@ -41,7 +41,7 @@ def test_before_the_first_image_the_remaining_time_is_unknown():
 
 
 @pytest.mark.parametrize(("delay", "shown"), [(0.0, True), (60.0, False)])
-def test_a_loop_of_more_than_seconds_is_shown(capsys, monkeypatch, delay, shown):
+def test_only_long_loops_show_a_bar(capsys, monkeypatch, delay, shown):
     monkeypatch.setattr(progress, "_DELAY_SECONDS", delay)
     with image_progress("evaluating") as on_batch:
         on_batch(500, 1200)

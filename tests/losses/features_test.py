@@ -51,19 +51,19 @@ def test_maps_are_averaged_to_the_smaller(large, small):
         ]
         expected[:, row, column] = np.float64(big)[:, *window].mean(axis=(1, 2))
     for first, second in ((big, little), (little, big)):
-        ours, theirs = features.match_sizes(first, second)
-        pooled, kept = (ours, theirs) if first is big else (theirs, ours)
+        student_map, teacher_map = features.match_sizes(first, second)
+        pooled, kept = (student_map, teacher_map) if first is big else (teacher_map, student_map)
         np.testing.assert_allclose(pooled, expected, rtol=0, atol=1e-6)
         np.testing.assert_array_equal(kept, little)
 
 
-def test_each_side_is_matched_by_itself():
-    ours, theirs = features.match_sizes(normal(0, 2, 8, 3, 4), normal(1, 2, 5, 6, 4))
-    assert ours.shape == theirs.shape == (2, 5, 3, 4)
+def test_height_and_width_are_matched_separately():
+    student_map, teacher_map = features.match_sizes(normal(0, 2, 8, 3, 4), normal(1, 2, 5, 6, 4))
+    assert student_map.shape == teacher_map.shape == (2, 5, 3, 4)
 
 
 @pytest.mark.parametrize("loss", [*MAP_LOSSES, features.hint])
-def test_nothing_to_learn_from_itself(loss):
+def test_loss_and_gradient_are_zero_if_student_equals_teacher(loss):
     value, (gradient, _) = value_and_grad(loss)(normal(0, 4, 3, 3, 5), normal(0, 4, 3, 3, 5))
     np.testing.assert_allclose(value, 0.0, atol=1e-6)
     np.testing.assert_allclose(gradient, 0.0, atol=1e-6)
@@ -78,7 +78,7 @@ def test_the_order_of_channels_and_the_scale_do_not_matter(loss):
 
 
 @pytest.mark.parametrize("power", [2, 4, 1000])
-def test_attention_knows_no_scale_however_small(power):
+def test_attention_is_invariant_to_scale_down_to_tiny_activations(power):
     student, teacher = normal(0, 4, 3, 3, 5), normal(1, 4, 3, 3, 5)
     loss = functools.partial(features.attention_transfer, power=power)
     expected = loss(student, teacher)
@@ -86,7 +86,7 @@ def test_attention_knows_no_scale_however_small(power):
     np.testing.assert_allclose(loss(1e-4 * student, 1e4 * teacher), expected, rtol=1e-4)
 
 
-def test_neuron_selectivity_of_few_places_is_that_of_many():
+def test_neuron_selectivity_is_the_same_by_products_of_positions():
     """The kernel is summed over places or over channels, whichever are fewer: the same number."""
     few = [normal(seed, 4, 2, 2, 9) for seed in (0, 1)]
     more = [np.pad(x, ((0, 0), (0, 2), (0, 0), (0, 0))) for x in few]  # Zeros add nothing to a product.
@@ -96,7 +96,7 @@ def test_neuron_selectivity_of_few_places_is_that_of_many():
     assert_close(features.neuron_selectivity(*few), features.neuron_selectivity(*more))
 
 
-def test_neuron_selectivity_is_a_distance():
+def test_neuron_selectivity_decreases_towards_the_teacher():
     """The squared distance of two means is never negative, and moving towards the teacher lessens it."""
     student, teacher = normal(0, 4, 3, 3, 5), normal(1, 4, 3, 3, 5)
     values = [value_and_grad(features.neuron_selectivity)((1 - t) * student + t * teacher, teacher)[0] for t in (0, 1)]
@@ -121,7 +121,7 @@ def test_gradient_is_finite(loss, maps):
 
 
 @pytest.mark.parametrize("loss", [*MAP_LOSSES, features.hint, information])
-def test_eager_jit_and_vmap_agree_and_the_teacher_is_left_alone(loss):
+def test_eager_jit_and_vmap_agree_and_no_gradient_reaches_the_teacher(loss):
     student, teacher = normal(0, 3, 4, 3, 3, 5), normal(1, 3, 4, 3, 3, 5)
     values, (gradients, _) = jax.jit(jax.vmap(value_and_grad(loss)))(student, teacher)
     value, (gradient, to_teacher) = value_and_grad(loss)(student[1], teacher[1])
@@ -153,7 +153,7 @@ def test_half_precision_is_summed_in_float32(loss):
         ),
     ],
 )
-def test_mistaken_shapes_are_named(call, shapes):
+def test_error_messages_name_the_shapes(call, shapes):
     with pytest.raises(ValueError, match="got") as error:
         call()
     assert all(shape in str(error.value) for shape in shapes)

@@ -91,7 +91,7 @@ def computed(loss, student, teacher):
 @every_loss
 @few
 @given(pair=pairs)
-def test_of_finite_numbers_loss_and_gradient_are_finite(loss, pair):
+def test_finite_inputs_give_finite_loss_and_gradient(loss, pair):
     """Equal rows, rows of zeros and numbers that square to nothing among them."""
     value, gradient, _ = computed(loss, *pair)
     assert (value.shape, value.dtype) == ((), np.float32)
@@ -102,7 +102,7 @@ def test_of_finite_numbers_loss_and_gradient_are_finite(loss, pair):
 @every_loss
 @few
 @given(pair=st.tuples(rows_of(ordinary), rows_of(ordinary)), place=places, wrong=not_numbers, side=st.integers(0, 1))
-def test_what_is_no_number_is_never_hidden(loss, pair, place, wrong, side):
+def test_inputs_that_are_not_finite_give_losses_that_are_not(loss, pair, place, wrong, side):
     """One entry of either side; or else a run would go on with what is no student, or no teacher, any more."""
     pair[side][place] = wrong
     # An infinite score, or a target that can never be, are the limits of what is finite.
@@ -114,7 +114,7 @@ def test_what_is_no_number_is_never_hidden(loss, pair, place, wrong, side):
 @every_divergence
 @few
 @given(pair=pairs)
-def test_a_divergence_is_never_below_0_and_0_between_equals(loss, pair):
+def test_divergences_are_non_negative_and_zero_between_equals(loss, pair):
     student, teacher = pair
     size = max(1.0, np.abs(pair).max() ** 2)
     assert computed(loss, student, teacher)[0] >= -DIVERGENCES[loss] * size
@@ -139,7 +139,7 @@ def test_no_gradient_reaches_the_teacher(loss, pair):
 )
 @few
 @given(pair=st.tuples(rows_of(whole), rows_of(whole)), order=st.permutations(range(ROWS)))
-def test_the_order_of_a_batch_does_not_count(loss, pair, order):
+def test_losses_are_invariant_to_the_order_of_rows(loss, pair, order):
     if loss in MAPS:  # Their second place is of the row before, which is to stay the same.
         order = np.roll(range(ROWS), order[0])
     value = computed(loss, *pair)[0]
@@ -154,14 +154,14 @@ SCALE_FREE += [relational.similarity_preserving, features.attention_transfer, fe
 @pytest.mark.parametrize("loss", SCALE_FREE, ids=lambda loss: loss.__name__)
 @few
 @given(pair=st.tuples(rows_of(whole), rows_of(whole)), scales=st.tuples(*[st.sampled_from([0.25, 2.0, 1024.0])] * 2))
-def test_where_the_scale_does_not_count_a_power_of_two_changes_next_to_nothing(loss, pair, scales):
+def test_scale_invariant_losses_ignore_powers_of_two(loss, pair, scales):
     scaled = (np.float32(scale) * x for scale, x in zip(scales, pair, strict=True))
     np.testing.assert_allclose(computed(loss, *scaled)[0], computed(loss, *pair)[0], rtol=1e-5, atol=1e-7)
 
 
 @few
 @given(pair=st.tuples(rows_of(whole), rows_of(whole)), shift=st.integers(-8, 8))
-def test_relational_distillation_ignores_a_shift_and_kd_one_of_all_logits(pair, shift):
+def test_rkd_ignores_translation_and_kd_a_constant_added_to_logits(pair, shift):
     student, teacher = pair
     along = np.float32(shift) * np.ones((1, WIDTH), np.float32)
     across = np.float32([[shift, -shift, 2 * shift]])
@@ -173,7 +173,7 @@ def test_relational_distillation_ignores_a_shift_and_kd_one_of_all_logits(pair, 
 
 @few
 @given(pair=st.tuples(rows_of(whole), rows_of(whole)), axes=st.permutations(range(WIDTH)))
-def test_relations_ignore_a_rotation(pair, axes):
+def test_relational_losses_are_invariant_to_rotation(pair, axes):
     """By right angles, and mirrored: exact but for the order of sums."""
     student, teacher = pair
     turned = student[:, np.array(axes)] * np.float32([-1, 1, -1])
@@ -184,7 +184,7 @@ def test_relations_ignore_a_rotation(pair, axes):
 
 @few
 @given(student=rows_of(st.floats(-1, 1, width=32)), teacher=rows_of(st.floats(-1, 1, width=32)))
-def test_logits_of_tens_of_thousands_have_a_finite_loss(student, teacher):
+def test_huge_logits_have_a_finite_loss(student, teacher):
     for loss in (kd, relational_contrast):
         value, gradient, _ = computed(loss, 1e4 * student, 1e4 * teacher)
         assert np.isfinite(value)
@@ -193,7 +193,7 @@ def test_logits_of_tens_of_thousands_have_a_finite_loss(student, teacher):
 
 @every_loss
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
-def test_half_precision_is_computed_in_single(loss, dtype):
+def test_half_precision_inputs_are_computed_in_float32(loss, dtype):
     """300 squares to more than float16 holds."""
     rows = [300 * np.random.default_rng(seed).normal(size=(ROWS, WIDTH)) for seed in range(2)]
     halves = [np.asarray(x, dtype) for x in rows]
@@ -205,12 +205,12 @@ def test_half_precision_is_computed_in_single(loss, dtype):
 
 
 @pytest.mark.parametrize("loss", [loss for loss in ALL if loss is not relational.correlation_congruence])
-def test_of_no_rows_the_mean_is_none(loss):
+def test_empty_batches_give_nan(loss):
     nothing = np.zeros((0, WIDTH), np.float32)
     assert np.isnan(computed(loss, nothing, nothing)[0])
 
 
-def test_of_no_rows_there_are_no_neighbours_whose_errors_go_together():
+def test_correlation_congruence_of_an_empty_batch_is_zero():
     nothing = np.zeros((0, WIDTH), np.float32)
     assert computed(relational.correlation_congruence, nothing, nothing)[0] == 0
 
@@ -278,7 +278,7 @@ def test_cross_entropy_with_weights_is_the_weighted_mean_over_rows():
 
 @few
 @given(rows=finite_rows, labels=arrays(np.int32, ROWS, elements=st.integers(0, WIDTH - 1)))
-def test_cross_entropy_is_never_below_0_and_is_that_of_numpy(rows, labels):
+def test_cross_entropy_is_non_negative_and_equals_numpys(rows, labels):
     value = np.asarray(logits.cross_entropy(rows, labels))
     exact = rows.astype(np.float64)
     largest = exact.max(axis=1)

@@ -81,28 +81,28 @@ def test_contrast_with_the_bank_matches_golden(method, scores_of):
     golden = {key.removeprefix(f"{method}_"): value for key, value in MEMORY.items() if key.startswith(method)}
     student_head, teacher_head = ({"kernel": golden[f"w{x}"], "bias": golden[f"b{x}"]} for x in "st")
     bank = MemoryBank(golden["bank_s0"], golden["bank_t0"])
-    normalizers = (jnp.zeros(()), jnp.zeros(()))
+    partitions = (jnp.zeros(()), jnp.zeros(()))
 
-    def loss(student, teacher, bank, normalizers, indices, weights):
+    def loss(student, teacher, bank, partitions, indices, weights):
         queries = project(student_head, student), project(teacher_head, teacher)
-        total, settled = 0.0, []
-        for direction, (rows, other, normalizer) in enumerate(zip(queries, reversed(bank), normalizers, strict=True)):
+        total, updated = 0.0, []
+        for direction, (rows, other, partition) in enumerate(zip(queries, reversed(bank), partitions, strict=True)):
             scores = scores_of(rows, other, indices, 0.07)
-            settled.append(init_partition_constant(normalizer, scores, jnp.ones_like(scores), len(other), None))
-            scores = scores / settled[-1]
+            updated.append(init_partition_constant(partition, scores, jnp.ones_like(scores), len(other), None))
+            scores = scores / updated[-1]
             value = contrastive.nce(scores[:, 0], scores[:, 1:], num_examples=len(other), anchor_weights=weights)
             total += value if method == "crd" or direction == 0 else 0.0
-        return total, (settled, queries)
+        return total, (updated, queries)
 
     for step in range(2):
         inputs = (golden[f"{key}{step}"] for key in ("fs", "ft"))
         weights = None if method == "crd" else golden[f"weights{step}"]
-        (value, (normalizers, queries)), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(
-            *inputs, bank, normalizers, golden[f"cidx{step}"], weights
+        (value, (partitions, queries)), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(
+            *inputs, bank, partitions, golden[f"cidx{step}"], weights
         )
         assert_close(value, golden[f"loss{step}"])
         assert_same_gradient(gradient, golden[f"grad{step}"])
-        assert_close(normalizers, golden["Z"])  # Of the first step, and kept in the second.
+        assert_close(partitions, golden["Z"])  # Of the first step, and kept in the second.
         rows = golden[f"idx{step}"]
         bank = MemoryBank(*(momentum_update(*pair, 0.5) for pair in zip(bank, (rows, rows), queries, strict=True)))
         np.testing.assert_allclose(bank.student, golden[f"bank_s{step + 1}"], atol=5e-7)
@@ -128,14 +128,14 @@ RELATIONAL = [
 
 
 @pytest.mark.parametrize("loss", [kd, *RELATIONAL])
-def test_nothing_to_learn_from_itself(loss):
+def test_loss_and_gradient_are_zero_if_student_equals_teacher(loss):
     value, (gradient, _) = value_and_grad(loss)(normal(0, 6, 5), normal(0, 6, 5))
     np.testing.assert_allclose(value, 0.0, atol=1e-6)
     np.testing.assert_allclose(gradient, 0.0, atol=1e-6)
     assert value_and_grad(loss)(normal(0, 6, 5), normal(1, 6, 5))[0] > 1e-3
 
 
-def test_relational_contrast_is_least_at_the_teacher():
+def test_relational_contrast_is_minimal_at_the_teacher():
     teacher = normal(0, 6, 5)
     least, (gradient, _) = value_and_grad(relational_contrast)(teacher, teacher)
     np.testing.assert_allclose(gradient, 0.0, atol=1e-6)
@@ -161,7 +161,7 @@ def test_cosines_ignore_scale_and_rotation(loss):
     np.testing.assert_allclose(value_and_grad(loss)(turned, student)[0], 0.0, atol=1e-6)
 
 
-def test_correlation_congruence_is_least_where_the_errors_of_neighbours_part():
+def test_correlation_congruence_is_minimal_for_disjoint_errors():
     teacher = normal(0, 6, 5)
     alternating = np.float32([[1], [0], [1], [0], [1], [0]])
     assert value_and_grad(relational.correlation_congruence)(teacher + alternating, teacher)[0] == 0
@@ -187,7 +187,7 @@ def test_gradient_is_finite(loss, rows):
         assert np.abs(gradient).max() < 100
 
 
-def test_opposite_rows_have_a_probability():
+def test_opposite_rows_have_a_finite_log_probability():
     """Their cosine may round to less than -1."""
     rows = normal(0, 300, 64, 2)
     batches = np.concatenate([rows, -rows], axis=1)
@@ -268,7 +268,7 @@ def test_no_gradient_reaches_the_bank(scores_of):
         ),
     ],
 )
-def test_mistaken_shapes_are_named(call, shapes):
+def test_error_messages_name_the_shapes(call, shapes):
     with pytest.raises(ValueError, match="got") as error:
         call()
     assert all(shape in str(error.value) for shape in shapes)

@@ -38,7 +38,7 @@ def test_crd_negatives_are_uniform_over_the_other_classes():
         np.testing.assert_allclose(counts[others] / 4000, 1 / others.sum(), atol=0.04)  # Five sigma.
 
 
-def test_crd_is_the_plain_formula():
+def test_crd_equals_the_formula_in_numpy():
     """Both directions, every anchor against its own draws from the other network's bank."""
     distiller = create("crd")
     params, state = start(distiller)
@@ -71,10 +71,10 @@ def test_crd_moves_the_rows_of_the_batch():
 def test_rdd_before_and_after_the_refresh():
     distiller = create("rdd")
     _, state = start(distiller)
-    itself = np.arange(EXAMPLES)
-    np.testing.assert_array_equal(state.table.positives, itself)
+    indices = np.arange(EXAMPLES)
+    np.testing.assert_array_equal(state.table.positives, indices)
     assert state.table.negatives.shape == (EXAMPLES, SMALL["pool_size"])
-    assert (state.table.negatives != itself[:, None]).all()
+    assert (state.table.negatives != indices[:, None]).all()
     assert ((state.table.negatives >= 0) & (state.table.negatives < EXAMPLES)).all()
     assert np.ptp(state.table.confusion) == 0
 
@@ -120,7 +120,7 @@ def plain_rdd(params, state, bank, side, weighted=True):
     return np.mean(np.array(losses) * (confusion / confusion.mean() if weighted else 1.0))
 
 
-def test_rdd_is_the_plain_formula():
+def test_rdd_equals_the_formula_in_numpy():
     distiller, params, state = scene(uniform_negatives=0.0)
     # One anchor's positive stands in its own pool, where it may not count as a negative.
     anchor = BATCH.indices[0]
@@ -161,10 +161,10 @@ def test_rdd_keeps_the_first_partition_constant():
     assert not np.allclose(first.bank.teacher, second.bank.teacher)
 
 
-def test_rdd_with_itself_as_positive():
+def test_rdd_with_the_anchor_as_its_own_positive():
     distiller, params, state = scene(positives="self")
-    itself = with_table(state, positives=jnp.arange(EXAMPLES, dtype=jnp.int32))
-    assert_close(value_of(distiller, params, state), value_of(create("rdd"), params, itself))
+    own_positives = with_table(state, positives=jnp.arange(EXAMPLES, dtype=jnp.int32))
+    assert_close(value_of(distiller, params, state), value_of(create("rdd"), params, own_positives))
     assert abs(value_of(distiller, params, state) - value_of(create("rdd"), params, state)) > 1e-3
 
 
@@ -210,23 +210,26 @@ def test_rrd_matches_golden():
         np.testing.assert_allclose(state.memory.vectors, golden[f"queue{step + 1}"], atol=5e-7)
 
 
-def test_rrd_with_a_bank_compares_with_the_batch_and_with_what_is_drawn():
+def test_rrd_with_a_bank_compares_with_the_batch_and_the_drawn_rows():
     distiller = create("rrd", memory="momentum")
     params, state = start(distiller)
     value, _, after, _ = compiled(distiller)(params, state)
-    ours, theirs = project(params, STUDENT.embedding), project(state.teacher_head, TEACHER.embedding)
-    bank = momentum_update(state.memory, BATCH.indices, theirs, 0.5)
+    student_vectors, teacher_vectors = (
+        project(params, STUDENT.embedding),
+        project(state.teacher_head, TEACHER.embedding),
+    )
+    bank = momentum_update(state.memory, BATCH.indices, teacher_vectors, 0.5)
     assert_close(after.memory, bank)
     drawn = jax.random.randint(jax.random.key(0), (SMALL["num_negatives"],), 0, EXAMPLES)
     rows = np.asarray(bank)[np.concatenate([BATCH.indices, drawn])]
-    assert_close(value, relational_contrast(ours @ rows.T, theirs @ rows.T, 0.1, 0.02))
+    assert_close(value, relational_contrast(student_vectors @ rows.T, teacher_vectors @ rows.T, 0.1, 0.02))
     assert value != value_of(distiller, params, state, seed=1)
 
 
 # RDX triplets.
 
 
-def test_rdx_triplet_is_silent_until_it_has_mined():
+def test_rdx_triplet_loss_is_zero_before_the_first_mining():
     distiller = create("rdx_triplet")
     params, state = start(distiller)
     value, (_, rows), after, _ = compiled(distiller)(params, state)
@@ -238,8 +241,13 @@ def test_rdx_triplet_is_silent_until_it_has_mined():
     assert_close(state.vectors, l2_normalize(EMBEDDINGS[0]))
     positives, negatives, weights = (np.asarray(column)[BATCH.indices] for column in rdx.mine_triplets(*EMBEDDINGS))
     anchor = l2_normalize(STUDENT.embedding)
-    near, far = (np.linalg.norm(anchor - state.vectors[rows], axis=1) for rows in (positives, negatives))
-    assert_close(value_of(distiller, params, state), np.mean(np.logaddexp(0, near - far) * weights / weights.mean()))
+    positive_distances, negative_distances = (
+        np.linalg.norm(anchor - state.vectors[rows], axis=1) for rows in (positives, negatives)
+    )
+    assert_close(
+        value_of(distiller, params, state),
+        np.mean(np.logaddexp(0, positive_distances - negative_distances) * weights / weights.mean()),
+    )
 
 
 # A teacher with its ranks, and a few candidates for all images.
@@ -248,7 +256,7 @@ MINERS = ("rdd", "rdx_triplet")
 
 
 @pytest.mark.parametrize("name", MINERS)
-def test_a_ranked_teacher_is_handed_on(name):
+def test_a_ranked_teacher_is_passed_to_mining(name):
     distiller = create(name)
     _, state = start(distiller)
     student, teacher = EMBEDDINGS
@@ -259,7 +267,7 @@ def test_a_ranked_teacher_is_handed_on(name):
 
 
 @pytest.mark.parametrize("name", MINERS)
-def test_anchors_alone_are_selected_and_drawn_anew(name):
+def test_only_candidates_are_selected_and_they_are_drawn_for_each_mining(name):
     count = 8
     distiller = create(name, candidates=count)
     _, state = start(distiller)
@@ -276,14 +284,14 @@ def test_anchors_alone_are_selected_and_drawn_anew(name):
 
 
 @pytest.mark.parametrize("name", MINERS)
-def test_all_images_as_anchors_are_no_anchors(name):
+def test_all_images_as_candidates_equal_no_candidates(name):
     _, state = start(create(name))
     tables = [create(name, candidates=n).refresh(state, *EMBEDDINGS, jax.random.key(0)).table for n in (0, EXAMPLES)]
     jax.tree.map(np.testing.assert_array_equal, *tables)
 
 
 @pytest.mark.parametrize(("name", "least"), [("rdd", SMALL["pool_size"] + 1), ("rdx_triplet", 2)])
-def test_impossible_anchors_are_refused(name, least):
+def test_impossible_numbers_of_candidates_are_refused(name, least):
     create(name, candidates=least)
     for count in (-1, least - 1, EXAMPLES + 1):
         with pytest.raises(ValueError, match=rf"^{name}: candidates must be in \[{least}, {EXAMPLES}\].*got {count}$"):
@@ -304,6 +312,6 @@ def test_embeddings_of_another_number_of_examples_are_refused(name):
 
 @pytest.mark.parametrize("name", ["crd", "rdd", "rrd", "rdx_triplet"])
 @pytest.mark.parametrize("labels", [np.eye(EXAMPLES, 4), LABELS.astype(np.float32), LABELS[:0]])
-def test_labels_that_are_no_class_numbers_are_refused(name, labels):
+def test_labels_that_are_not_integers_are_refused(name, labels):
     with pytest.raises(ValueError, match=rf"^{name}: training_labels must be integers \[N\]; got"):
         methods.METHODS[name](labels)

@@ -25,10 +25,13 @@ assert_close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-
         ((2, 4), [(1, 3)]),
     ],
 )
-def test_maps_are_paired_by_depth_the_deepest_always(depths, pairs):
+def test_feature_maps_are_paired_by_depth_with_the_deepest(depths, pairs):
     student, teacher = (outputs(0, 6, side=32, depth=depth) for depth in depths)
     # A tiny network's map number i is i channels wider than its first.
-    assert [(ours.shape[-1] - 6, theirs.shape[-1] - 6) for ours, theirs in pair_feature_maps(student, teacher)] == pairs
+    assert [
+        (student_map.shape[-1] - 6, teacher_map.shape[-1] - 6)
+        for student_map, teacher_map in pair_feature_maps(student, teacher)
+    ] == pairs
 
 
 def test_a_network_without_maps_is_named():
@@ -58,7 +61,7 @@ def test_sp_compares_the_last_maps():
 
 
 @pytest.mark.parametrize("name", ["pkt", "rkd", "cc", "crd", "rrd", "rdd", "rdx_triplet"])
-def test_methods_of_embeddings_leave_maps_and_logits_alone(name):
+def test_embedding_methods_do_not_depend_on_maps_and_logits(name):
     _, (_, outputs), _, _ = compiled(create(name))(*refreshed(create(name)))
     assert outputs.embedding.any()
     assert not any(leaf.any() for leaf in (outputs.logits, *outputs.feature_maps))
@@ -68,16 +71,16 @@ def test_methods_of_embeddings_leave_maps_and_logits_alone(name):
 def test_fitnets_is_a_hint_at_its_layer(layer):
     distiller = create("fitnets", layer=layer)
     params, state = start(distiller)
-    ours, theirs = feature.match_sizes(STUDENT.feature_maps[layer], TEACHER.feature_maps[layer])
-    adapted = np.float64(ours) @ np.float64(params["conv"]["kernel"])
+    student_map, teacher_map = feature.match_sizes(STUDENT.feature_maps[layer], TEACHER.feature_maps[layer])
+    adapted = np.float64(student_map) @ np.float64(params["conv"]["kernel"])
     adapted = (adapted - adapted.mean((0, 1, 2))) / np.sqrt(adapted.var((0, 1, 2)) + 1e-5)
     value, (gradients, rows), _, _ = compiled(distiller)(params, state)
-    assert_close(value, np.mean(np.square(adapted - theirs)))
+    assert_close(value, np.mean(np.square(adapted - teacher_map)))
     assert [x.any() for x in rows.feature_maps] == [i == layer for i in range(4)]
     assert all(leaf.any() for leaf in jax.tree.leaves(gradients))
 
 
-def test_fitnets_names_a_layer_that_is_not_there():
+def test_fitnets_names_a_missing_layer():
     with pytest.raises(ValueError, match="layer must be below 4, the maps of the network; got 4"):
         start(create("fitnets", layer=4))
 
@@ -94,10 +97,12 @@ def test_vid_is_the_likelihood_of_all_pairs():
     pairs = [feature.match_sizes(*maps) for maps in pair_feature_maps(STUDENT, TEACHER)]
     assert len(pairs) == len(params) == 3
     expected = 0.0
-    for (ours, theirs), gaussian in zip(pairs, params.values(), strict=True):
+    for (student_map, teacher_map), gaussian in zip(pairs, params.values(), strict=True):
         for name in ("conv0", "conv1", "conv2"):
-            ours = apply_linear(gaussian["regressor"][name], ours if name == "conv0" else jax.nn.relu(ours))
-        expected += 0.5 * np.mean(np.square(ours - theirs) / 2.0 + np.log(2.0))
+            student_map = apply_linear(
+                gaussian["regressor"][name], student_map if name == "conv0" else jax.nn.relu(student_map)
+            )
+        expected += 0.5 * np.mean(np.square(student_map - teacher_map) / 2.0 + np.log(2.0))
     assert_close(compiled(distiller)(params, state)[0], expected)
 
 
@@ -105,9 +110,9 @@ def test_vid_trains_the_variance_to_the_mean_squared_error():
     """Of a Gaussian the likelihood is greatest there: a smaller variance shall grow, a greater one shrink."""
     distiller = create("vid")
     params, state = start(distiller)
-    _, theirs = feature.match_sizes(*pair_feature_maps(STUDENT, TEACHER)[0])
+    _, teacher_map = feature.match_sizes(*pair_feature_maps(STUDENT, TEACHER)[0])
     zero = jax.tree.map(jnp.zeros_like, params["map0"]["regressor"])
-    error = np.mean(np.square(theirs), axis=(0, 1, 2))
+    error = np.mean(np.square(teacher_map), axis=(0, 1, 2))
     for factor, sign in ((0.5, -1), (1.0, 0), (2.0, 1)):
         gaussian = {"regressor": zero, "raw_variance": jnp.log(jnp.expm1(factor * error))}
         gradients = compiled(distiller)({**params, "map0": gaussian}, state)[1][0]["map0"]["raw_variance"]

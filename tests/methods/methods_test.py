@@ -70,7 +70,7 @@ def test_declares_whether_it_needs_feature_maps(name):
 
 
 @every_method
-def test_builds_without_computing(name):
+def test_init_runs_under_eval_shape(name):
     init = functools.partial(create(name).init, jax.random.key(0))
     shapes = jax.eval_shape(lambda: (STUDENT, TEACHER))
     assert types(jax.eval_shape(init, *shapes)) == types(start(create(name)))
@@ -128,14 +128,14 @@ def test_no_gradient_reaches_the_teacher(name):
 
 
 @every_method
-def test_rows_without_a_batch_of_their_own(name):
+def test_a_batch_of_one_row_is_finite(name):
     """One row: the relations of a batch are none, and nothing divides by their number."""
     student, teacher, batch = jax.tree.map(lambda x: x[:1], (STUDENT, TEACHER, BATCH))
     assert_finite(compiled(create(name))(*refreshed(create(name)), student, teacher, batch=batch))
 
 
 @every_method
-def test_four_devices_are_one(name, num_devices):
+def test_several_devices_equal_one(name, num_devices):
     """Loss, gradients and state, and the banks on the devices must not drift apart."""
     distiller = create(name)
     params, state = refreshed(distiller)
@@ -190,7 +190,7 @@ def test_weighted_sum():
     assert both.refresh is None
 
 
-def test_another_term_changes_no_draws():
+def test_another_term_does_not_change_random_draws():
     def metrics(**terms):
         summed = methods.weighted_sum({name: (1.0, distiller) for name, distiller in terms.items()})
         return compiled(summed)(*start(summed))[3]
@@ -282,7 +282,7 @@ def test_label(weights, label):
         ("rdd", {"pool_size": 5, "positives": "a10"}, 'must be "a01" or "self"; got "a10"'),
     ],
 )
-def test_mistaken_options_are_named(name, options, message):
+def test_unknown_or_impossible_options_are_named(name, options, message):
     with pytest.raises(ValueError, match=message):
         methods.create(name, LABELS, **options)
 
@@ -295,6 +295,6 @@ def test_labels_are_needed_and_must_differ():
 
 
 @pytest.mark.parametrize("weights", [{}, {"ce": 0.0}, {"ce": 1.0, "kd": -0.5}, {"kd": float("inf")}])
-def test_mistaken_weights_are_refused(weights):
+def test_impossible_weights_are_refused(weights):
     with pytest.raises(ValueError, match="weights must be finite and not negative"):
         methods.from_options({name: {"weight": weight} for name, weight in weights.items()}, LABELS)

@@ -78,7 +78,7 @@ def test_maps_at_imagenets_size(name):
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet34"])
-def test_the_height_decides_on_the_stem_alone(name):
+def test_only_the_height_selects_the_stem(name):
     """63 pixels are few, 64 are many; the width and, with basic blocks, the other parameters play no part in it."""
     small, large = our_shapes(name, (63, 224, 3)), our_shapes(name, (64, 32, 3))
     assert large == torchvisions_shapes(name)

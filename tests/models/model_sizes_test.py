@@ -168,13 +168,13 @@ def test_vgg_halves_large_images_once_more(side, last):
 
 
 @pytest.mark.parametrize("shape", [(7, 8, 1), (32, 4, 3)])
-def test_vgg_refuses_images_that_vanish(shape):
+def test_vgg_refuses_images_that_are_too_small(shape):
     with pytest.raises(ValueError, match=rf"8x8 pixels and more, not \(2, {shape[0]}, {shape[1]}, {shape[2]}\)"):
         outputs_of("vgg13", shape)
 
 
 @pytest.mark.parametrize("name", ONE_OF_EACH)
-def test_the_dtype_is_that_of_the_maps_alone(name):
+def test_only_feature_maps_have_the_dtype_of_computation(name):
     outputs, variables = outputs_of(name, (8, 8, 1), dtype=jnp.bfloat16)
     assert {x.dtype.name for x in outputs.feature_maps} == {"bfloat16"}
     assert {x.dtype.name for x in jax.tree.leaves((outputs.logits, outputs.embedding, variables))} == {"float32"}

@@ -103,7 +103,7 @@ def test_convolutions_in_groups_start_by_the_same_rule():
     assert (params["bias"] == 0).all()
 
 
-def test_bfloat16_is_for_the_computation_alone():
+def test_parameters_are_float32_in_bfloat16_computation():
     def apply(**options):
         model = functools.partial(tiny(**options).apply, train=True, mutable=["batch_stats"])
         return jax.jit(model)(tiny_variables(), images(4, 8, 8, 1))

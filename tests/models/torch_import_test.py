@@ -74,9 +74,9 @@ def test_sizes_of_the_network_are_arguments(tmp_path):
 
 
 def test_repdistillers_own_file_holds_the_same_weights(torch):
-    ours = torch_import.load(GOLDENS / "resnet8.pth", "resnet8", num_classes=100)
-    theirs = torch_import.load(GOLDENS / "resnet8.safetensors", "resnet8", num_classes=100)
-    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+    from_pth = torch_import.load(GOLDENS / "resnet8.pth", "resnet8", num_classes=100)
+    from_safetensors = torch_import.load(GOLDENS / "resnet8.safetensors", "resnet8", num_classes=100)
+    jax.tree.map(np.testing.assert_array_equal, from_pth, from_safetensors)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_every_form_of_a_checkpoint_is_read(torch, digits, tmp_path, wrap, is_zi
     jax.tree.map(np.testing.assert_array_equal, load_digits(tmp_path / "x.pth"), variables)
 
 
-def test_what_is_written_here_is_read_there(torch, digits):
+def test_exported_weights_are_read_by_pytorch(torch, digits):
     """A strict load_state_dict does without num_batches_tracked."""
     _, weights = digits
     norm = torch.nn.BatchNorm2d(16)
@@ -130,7 +130,7 @@ def test_a_files_code_is_not_run(torch, tmp_path, protocol):
     assert not (tmp_path / "trace").exists()
 
 
-def test_what_a_file_holds_besides_weights_is_named(torch, digits, tmp_path):
+def test_contents_besides_weights_are_named(torch, digits, tmp_path):
     torch.save({"model": digits[1], "best_acc": np.float64(72.5)}, tmp_path / "x.pth")
     with pytest.raises(UserError, match=r"x.pth cannot be read \(it holds numpy\S* besides weights\).*state_dict"):
         load_digits(tmp_path / "x.pth")
@@ -146,7 +146,7 @@ def test_a_truncated_checkpoint_is_named(torch, digits, tmp_path, is_zip):
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint\n", pickle.dumps([1, 2])])
-def test_what_is_no_checkpoint_is_named(torch, tmp_path, content):
+def test_files_that_are_no_checkpoints_are_named(torch, tmp_path, content):
     (tmp_path / "x.pth").write_bytes(content)
     with pytest.raises(UserError, match=r"x.pth"):
         load_digits(tmp_path / "x.pth")
@@ -160,7 +160,7 @@ def test_a_checkpoint_without_weights_is_named(torch, tmp_path, content):
 
 
 @pytest.mark.parametrize("kind", ["sparse", "meta", "complex"])
-def test_what_is_no_plain_array_is_named(torch, digits, tmp_path, kind):
+def test_tensors_that_are_no_plain_arrays_are_named(torch, digits, tmp_path, kind):
     bias = digits[1]["fc.bias"]
     strange = {"sparse": bias.to_sparse(), "meta": bias.to("meta"), "complex": bias.to(torch.complex64)}[kind]
     torch.save(digits[1] | {"fc.bias": strange}, tmp_path / "x.pth")
@@ -168,13 +168,13 @@ def test_what_is_no_plain_array_is_named(torch, digits, tmp_path, kind):
         load_digits(tmp_path / "x.pth")
 
 
-def test_a_prefix_of_some_names_alone_is_no_prefix(torch, digits, tmp_path):
+def test_a_prefix_of_only_some_names_is_kept(torch, digits, tmp_path):
     torch.save(digits[1] | {"module.conv1.weight": digits[1]["conv1.weight"]}, tmp_path / "x.pth")
     with pytest.raises(Mismatch, match=r"it has module.conv1.weight, which resnet8 has not"):
         load_digits(tmp_path / "x.pth")
 
 
-def test_a_torch_that_is_too_old_is_named(torch, monkeypatch):
+def test_a_version_of_pytorch_that_is_too_old_is_named(torch, monkeypatch):
     monkeypatch.delattr(torch.serialization, "safe_globals")
     with pytest.raises(UserError, match=r"read by PyTorch 2.5 or later, and 2\S* is installed: update it"):
         torch_import.load(GOLDENS / "resnet8.pth", "resnet8", num_classes=100)

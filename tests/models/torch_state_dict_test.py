@@ -18,7 +18,7 @@ def resnet8():
 
 
 @pytest.mark.parametrize("name", models.MODELS)
-def test_there_and_back_is_the_identity(name):
+def test_converting_to_pytorch_and_back_is_the_identity(name):
     variables = random_variables(name, num_classes=7, channels=1)
     arrays = to_state_dict(variables)
     assert len(arrays) == len(jax.tree.leaves(variables))
@@ -38,7 +38,7 @@ def test_names_and_layout_are_torchs():
     assert all(array.flags.c_contiguous for array in arrays.values())
 
 
-def test_what_torch_counts_and_how_exactly_it_stores_do_not_matter():
+def test_update_counts_and_float64_are_accepted():
     expected = random_variables("resnet8")
     arrays = {key: array.astype(np.float64) for key, array in resnet8().items()}
     variables = from_state_dict(arrays | {"bn1.num_batches_tracked": np.int64(3)}, "resnet8", 5)
@@ -67,7 +67,7 @@ def test_a_parameter_too_many_is_named():
 
 
 @pytest.mark.parametrize(("value", "words"), [(np.nan, "not finite"), (np.inf, "not finite"), (-1, "negative")])
-def test_a_number_that_cannot_be_is_refused(value, words):
+def test_impossible_statistics_are_refused(value, words):
     running = resnet8()["bn1.running_var"].copy()
     running[3] = value
     with pytest.raises(UserError, match=rf"bn1.running_var .*{words}"):

@@ -58,8 +58,8 @@ def reference_ranks(embeddings):
 
 
 def reference_ratio(student, teacher):
-    ours, theirs = reference_ranks(student), reference_ranks(teacher)
-    return (ours - theirs) / (np.minimum(ours, theirs) + 1)
+    student_ranks, teacher_ranks = reference_ranks(student), reference_ranks(teacher)
+    return (student_ranks - teacher_ranks) / (np.minimum(student_ranks, teacher_ranks) + 1)
 
 
 # Distances and ranks.
@@ -76,7 +76,7 @@ def test_distances_of_small_whole_numbers_are_those_of_their_squares(rows):
 
 @few
 @given(rows_of(whole | ordinary | nasty, 3), rows_of(whole | ordinary | nasty, 3))
-def test_distances_are_never_negative_and_not_a_number_only_where_squares_overflow(rows, columns):
+def test_distances_are_non_negative_and_nan_only_where_squares_overflow(rows, columns):
     distances = np.asarray(jitted_distances(rows, columns))
     assert (distances.shape, distances.dtype) == ((ROWS, ROWS), np.float32)
     assert not np.any(distances < 0)
@@ -96,7 +96,7 @@ def test_ranks_are_numpys_positions_in_a_stable_order(distances):
 
 @few
 @given(arrays(np.float32, (3, 6), elements=whole, fill=st.nothing()))
-def test_ranks_know_no_scale_and_no_curve(distances):
+def test_ranks_are_invariant_to_monotone_transformations(distances):
     ranks = rdx.rank_normalize(distances)
     for transformed in (distances**3, np.exp(distances), 0.5 * distances - 7, 1e37 * distances):
         np.testing.assert_array_equal(rdx.rank_normalize(transformed.astype(np.float32)), ranks)
@@ -108,11 +108,11 @@ def test_ranks_know_no_scale_and_no_curve(distances):
 @few
 @given(st.tuples(rows_of(whole, 3), rows_of(whole, 3)), st.sampled_from([0.01, 0.1, 5.0, 1e30]))
 def test_the_difference_is_bounded_and_changes_its_sign_with_the_roles(pair, gamma):
-    ours, theirs = (np.asarray(rdx.rank_normalize(x)) for x in pair)
-    difference = np.asarray(jitted_difference(ours, theirs, gamma))
+    student_ranks, teacher_ranks = (np.asarray(rdx.rank_normalize(x)) for x in pair)
+    difference = np.asarray(jitted_difference(student_ranks, teacher_ranks, gamma))
     assert np.all(np.abs(difference) <= 1)
-    np.testing.assert_array_equal(difference, -np.asarray(jitted_difference(theirs, ours, gamma)))
-    np.testing.assert_array_equal(np.sign(difference), np.sign(ours - theirs))
+    np.testing.assert_array_equal(difference, -np.asarray(jitted_difference(teacher_ranks, student_ranks, gamma)))
+    np.testing.assert_array_equal(np.sign(difference), np.sign(student_ranks - teacher_ranks))
 
 
 @few
@@ -145,12 +145,12 @@ def test_confusion_is_at_least_2_and_the_same_with_the_roles_changed(pair):
 def test_mining_finds_what_brute_force_finds(pair):
     ratio = reference_ratio(*pair)
     table = mine(*pair)
-    for itself, row in enumerate(ratio):
-        others = np.delete(np.arange(ROWS), itself)
+    for row_index, row in enumerate(ratio):
+        others = np.delete(np.arange(ROWS), row_index)
         by_teacher = others[np.argsort(-row[others], kind="stable")]
         by_student = others[np.argsort(row[others], kind="stable")]
-        assert table.positives[itself] == by_teacher[0]
-        np.testing.assert_array_equal(table.negatives[itself], by_student[:POOL])
+        assert table.positives[row_index] == by_teacher[0]
+        np.testing.assert_array_equal(table.negatives[row_index], by_student[:POOL])
     affinities = np.exp(0.8 * np.tanh(0.1 * ratio))
     means = np.mean((affinities + 1 / affinities)[~np.eye(ROWS, dtype=bool)].reshape(ROWS, -1), axis=1)
     np.testing.assert_allclose(table.confusion, means, rtol=1e-6)
@@ -158,12 +158,12 @@ def test_mining_finds_what_brute_force_finds(pair):
 
 @few
 @given(any_pairs)
-def test_whatever_the_numbers_the_table_can_be_contrasted_with(pair):
+def test_mined_indices_are_valid_for_any_numbers(pair):
     """Indices stay in range also for numbers that are not finite: there the loss becomes NaN."""
-    itself = np.arange(ROWS)
+    indices = np.arange(ROWS)
     table, triplets, difficulty, order = jax.tree.map(np.asarray, mined_under_jit(*pair))
-    assert np.all((table.positives >= 0) & (table.positives < ROWS) & (table.positives != itself))
-    np.testing.assert_array_equal(np.sort(table.negatives, axis=1), np.array([np.delete(itself, i) for i in itself]))
+    assert np.all((table.positives >= 0) & (table.positives < ROWS) & (table.positives != indices))
+    np.testing.assert_array_equal(np.sort(table.negatives, axis=1), np.array([np.delete(indices, i) for i in indices]))
     np.testing.assert_array_equal(triplets.positives, table.positives)
     np.testing.assert_array_equal(triplets.negatives, table.negatives[:, 0])
     assert sorted(order) == list(range(ROWS))
@@ -178,13 +178,13 @@ def test_whatever_the_numbers_the_table_can_be_contrasted_with(pair):
 
 @few
 @given(exact_pairs, st.sampled_from([1, 3, 5]))
-def test_the_size_of_a_block_changes_nothing(pair, block_size):
+def test_mining_does_not_depend_on_the_block_size(pair, block_size):
     jax.tree.map(np.testing.assert_array_equal, mine(*pair, block_size=block_size), mine(*pair))
 
 
 @few
 @given(exact_pairs, st.sampled_from([2.0**-20, 0.5, 4.0, 2.0**20]), st.integers(-8, 8))
-def test_neither_scale_nor_place_of_the_embeddings_counts(pair, scale, shift):
+def test_mining_is_invariant_to_scale_and_translation(pair, scale, shift):
     """Exact, as the scales are powers of two and the numbers small and whole."""
     student, teacher = pair
     moved = mine(np.float32(scale) * student, teacher + np.float32(shift))
@@ -193,7 +193,7 @@ def test_neither_scale_nor_place_of_the_embeddings_counts(pair, scale, shift):
 
 @few
 @given(exact_pairs)
-def test_a_ranked_teacher_is_the_teacher(pair):
+def test_mining_with_a_ranked_teacher_equals_mining_with_the_teacher(pair):
     student, teacher = pair
     jax.tree.map(np.testing.assert_array_equal, mine(student, rdx.rank_embeddings(teacher)), mine(student, teacher))
 
@@ -201,7 +201,7 @@ def test_a_ranked_teacher_is_the_teacher(pair):
 # Nothing, and next to nothing.
 
 
-def test_of_nothing_there_are_no_distances_and_no_ranks():
+def test_empty_inputs_have_empty_distances_and_ranks():
     assert rdx.pairwise_distances(jnp.zeros((0, 3)), jnp.zeros((5, 3))).shape == (0, 5)
     assert rdx.pairwise_distances(jnp.zeros((5, 3)), jnp.zeros((0, 3))).shape == (5, 0)
     assert rdx.rank_normalize(jnp.zeros((0, 5))).shape == (0, 5)
@@ -210,13 +210,13 @@ def test_of_nothing_there_are_no_distances_and_no_ranks():
 
 
 @pytest.mark.parametrize("rows", [0, 1])
-def test_who_is_alone_has_no_contrast(rows):
+def test_mining_fewer_than_two_examples_is_refused(rows):
     for mines in (lambda *pair: rdx.mine(*pair, pool_size=1), rdx.mine_triplets):
         with pytest.raises(ValueError, match=rf"student \({rows}, 3\), teacher \({rows}, 2\)"):
             mines(jnp.zeros((rows, 3)), jnp.zeros((rows, 2)))
 
 
-def test_of_two_each_is_the_others_contrast():
+def test_two_examples_are_each_others_positive_and_negative():
     table = rdx.mine(jnp.array([[0.0], [1.0]]), jnp.array([[-1e30], [1e30]]), pool_size=1)
     np.testing.assert_array_equal(table.positives, [1, 0])
     np.testing.assert_array_equal(table.negatives, [[1], [0]])

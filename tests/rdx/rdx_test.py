@@ -126,13 +126,13 @@ def test_mine_finds_the_planted_difference():
     assert table.negatives[0, 0] == 1
 
 
-def test_triplets_are_the_ends_of_the_table(embeddings):
+def test_triplets_are_the_first_entries_of_the_table(embeddings):
     table, triplets = mine(*embeddings), rdx.mine_triplets(*embeddings)
     np.testing.assert_array_equal(triplets.positives, table.positives)
     np.testing.assert_array_equal(triplets.negatives, table.negatives[:, 0])
 
 
-def test_identical_embeddings_do_not_differ(embeddings):
+def test_identical_embeddings_have_minimal_confusion_and_difficulty(embeddings):
     student, _ = embeddings
     np.testing.assert_array_equal(mine(student, 2 * student).confusion, 2.0)
     np.testing.assert_array_equal(rdx.difficulty(student, 2 * student, gamma=0.1, beta=0.8), 8.0)
@@ -144,23 +144,23 @@ def test_confusion_leaves_out_what_is_excluded():
 
 
 @pytest.mark.parametrize("duplicates", [False, True])
-def test_no_example_is_its_own_contrast(embeddings, duplicates):
+def test_no_example_is_its_own_positive_or_negative(embeddings, duplicates):
     student, teacher = (np.round(x) if duplicates else x for x in embeddings)
     table = rdx.mine(student, teacher, pool_size=89)
-    itself = np.arange(90)
-    assert not np.any(table.positives == itself)
-    others = np.array([np.delete(itself, i) for i in itself])
+    indices = np.arange(90)
+    assert not np.any(table.positives == indices)
+    others = np.array([np.delete(indices, i) for i in indices])
     np.testing.assert_array_equal(np.sort(table.negatives, axis=1), others)
 
 
-def test_negatives_come_worst_first_though_tanh_saturates(embeddings):
+def test_negatives_are_sorted_although_tanh_saturates(embeddings):
     table = mine(*embeddings, gamma=1e3)
     ranks = [np.take_along_axis(np.asarray(ranks_of(x)), table.negatives, 1) for x in embeddings]
     ratio = (ranks[0] - ranks[1]) / (np.minimum(*ranks) + 1)
     assert np.all(np.diff(ratio, axis=1) >= 0)
 
 
-def test_anchors_alone_are_selected(embeddings):
+def test_only_candidates_are_selected(embeddings):
     candidates = jnp.array([80, 3, 41, 7, 66])
     table = rdx.mine(*embeddings, pool_size=4, candidates=candidates)
     assert np.isin(table.positives, candidates).all()
@@ -193,7 +193,7 @@ def test_ranked_holds_the_ranks(embeddings):
 @pytest.mark.parametrize(
     "candidates", [None, np.array([80, 3, 41, 7, 66, 1, 2, 30, 89, 12])], ids=["all", "candidates"]
 )
-def test_a_ranked_teacher_changes_nothing(embeddings, candidates):
+def test_a_ranked_teacher_gives_the_same_results(embeddings, candidates):
     student, teacher = embeddings
     ranked = rdx.rank_embeddings(teacher)
     for fn in (mine, rdx.mine_triplets, functools.partial(rdx.difficulty, gamma=0.1, beta=0.8)):
@@ -260,7 +260,7 @@ def test_rows_split_over_an_axis_give_the_whole_table_everywhere(embeddings):
         assert_same_table(jax.tree.map(lambda x, device=device: x[device], tables), mine(*embeddings))
 
 
-def test_more_devices_than_the_host_has_threads_do_not_hang():
+def test_more_devices_than_host_threads_do_not_deadlock():
     # Blocks beyond 100 kB, below which the runtime copies a callback's arguments at once and cannot hang.
     program = """
 import jax, jax.numpy as jnp
@@ -318,7 +318,7 @@ def test_ranked_refuses_impossible_sizes(shape, block_size):
         rdx.rank_embeddings(jnp.ones(shape), block_size=block_size)
 
 
-def test_the_order_of_difficulty_tells_apart_what_its_sum_cannot():
+def test_difficulty_order_breaks_ties_of_the_saturated_sum():
     """Where tanh is 1 for all, an order by the sum alone would be that of the positions."""
     student, teacher = np.random.default_rng(2).normal(size=(2, 1500, 8)).astype(np.float32)
     sums = np.asarray(rdx.difficulty(student, teacher, gamma=0.1, beta=0.8))
@@ -349,7 +349,7 @@ def test_embeddings_that_are_not_finite_are_refused(embeddings, name, value):
         MINERS[name](teacher, student)
 
 
-def test_inside_jit_one_nan_makes_the_confusinonfinite(embeddings):
+def test_inside_jit_one_nan_makes_the_confusion_nan(embeddings):
     student, teacher = (array.copy() for array in embeddings)
     teacher[7, 2] = np.nan
     mined = jax.jit(mine)

@@ -32,7 +32,7 @@ def order():
 
 
 @pytest.mark.parametrize("k", [1, 7, 50])
-def test_smallest_on_the_host_and_in_xla(order, k):
+def test_argsort_smallest_in_numpy_equals_xla(order, k):
     sortable = sorting._monotone_integers(awkward_values())
     in_xla = jax.jit(functools.partial(sorting._argsort_smallest_xla, k=k))(sortable)
     np.testing.assert_array_equal(in_xla, order[:, :k])
@@ -41,7 +41,7 @@ def test_smallest_on_the_host_and_in_xla(order, k):
     assert in_xla.dtype == sorting.argsort_smallest(awkward_values(), k).dtype == jnp.int32
 
 
-def test_ranks_on_the_host_and_in_xla(order):
+def test_row_ranks_in_numpy_equal_xla(order):
     sortable = sorting._monotone_integers(awkward_values())
     in_xla = jax.jit(sorting._row_ranks_xla)(sortable)
     np.testing.assert_array_equal(in_xla, np.argsort(order, axis=1))
@@ -50,7 +50,7 @@ def test_ranks_on_the_host_and_in_xla(order):
     assert in_xla.dtype == sorting.row_ranks(awkward_values()).dtype == jnp.uint16
 
 
-def test_ranks_too_many_for_16_bits():
+def test_more_ranks_than_16_bits_hold_are_int32():
     """In one row; the last rank is one that u16 does not hold."""
     values = np.arange(2**16 + 1, dtype=np.float32)[None, ::-1]
     ranks = sorting.row_ranks(values)
@@ -68,7 +68,7 @@ def test_more_than_two_dimensions_and_vmap_over_any():
 
 
 @pytest.mark.parametrize("columns", [1, 99, 100, 250])
-def test_first_largest_is_argmax(columns):
+def test_argmax_rows_equals_argmax(columns):
     values = np.random.default_rng(0).integers(0, 20, (60, columns)).astype(np.float32)
     values[0] = -np.inf
     np.testing.assert_array_equal(sorting.argmax_rows(jnp.asarray(values)), values.argmax(axis=1))
