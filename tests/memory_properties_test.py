@@ -1,4 +1,4 @@
-"""What holds of banks and queues whatever is put into them: repeated rows, zeros, 1e30, NaN, infinity, any batch."""
+"""Properties of banks and queues for any contents: repeated rows, zeros, 1e30, NaN, infinity, any batch."""
 
 import functools
 

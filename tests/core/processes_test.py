@@ -15,7 +15,7 @@ from rdd_jax.core.errors import UserError
 
 
 def slurm(process):
-    """What srun tells one of four tasks; jax makes its port of the number of the job."""
+    """Returns the environment that srun gives to one of four tasks; JAX derives its port from the job id."""
     job = {"SLURM_JOB_ID": str(JOB), "SLURM_STEP_NODELIST": "localhost", "SLURM_STEP_NUM_NODES": "1"}
     counts = {"SLURM_NTASKS": "4", "SLURM_STEP_NUM_TASKS": "4"}
     return job | counts | {"SLURM_PROCID": str(process), "SLURM_LOCALID": str(process)}

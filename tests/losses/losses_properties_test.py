@@ -1,4 +1,4 @@
-"""What holds of the losses whatever the numbers: ties, equal rows, NaN, infinity; no rows, one row; half precision.
+"""Properties of the losses for any numbers: ties, equal rows, NaN, infinity; no rows, one row; half precision.
 
 Shapes are few, as each is compiled: embeddings [4,3], and the same numbers as maps [4,2,1,3].
 """

@@ -23,7 +23,7 @@ def rkd(student, teacher, distance_weight=25.0, angle_weight=50.0):
 
 
 def nce(scores, **options):
-    """Of normalised scores, the positive first."""
+    """NCE of normalised scores, the positive first."""
     return contrastive.nce(scores[:, 0], scores[:, 1:], num_examples=50, **options)
 
 

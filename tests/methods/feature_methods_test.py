@@ -107,7 +107,7 @@ def test_vid_is_the_likelihood_of_all_pairs():
 
 
 def test_vid_trains_the_variance_to_the_mean_squared_error():
-    """Of a Gaussian the likelihood is greatest there: a smaller variance shall grow, a greater one shrink."""
+    """The likelihood is maximal there: gradients increase a smaller variance and decrease a larger one."""
     distiller = create("vid")
     params, state = start(distiller)
     _, teacher_map = feature.match_sizes(*pair_feature_maps(STUDENT, TEACHER)[0])

@@ -1,4 +1,4 @@
-"""How far a student has moved from its table."""
+"""Drift: how much a mined table would change."""
 
 import jax
 import numpy as np

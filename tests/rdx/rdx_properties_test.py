@@ -1,4 +1,4 @@
-"""What holds of RDX whatever the numbers: ties, equal rows, 1e30, NaN, infinity. Shapes are few: each is compiled."""
+"""Properties of RDX for any numbers: ties, equal rows, 1e30, NaN, infinity. Shapes are few: each is compiled."""
 
 import jax
 import jax.numpy as jnp

@@ -319,7 +319,7 @@ def test_ranked_refuses_impossible_sizes(shape, block_size):
 
 
 def test_difficulty_order_breaks_ties_of_the_saturated_sum():
-    """Where tanh is 1 for all, an order by the sum alone would be that of the positions."""
+    """The sum alone would leave the examples in the order of their indices, as tanh is 1 for all."""
     student, teacher = np.random.default_rng(2).normal(size=(2, 1500, 8)).astype(np.float32)
     sums = np.asarray(rdx.difficulty(student, teacher, gamma=0.1, beta=0.8))
     order = np.asarray(rdx.difficulty_order(student, teacher))
