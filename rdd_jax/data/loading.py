@@ -144,9 +144,7 @@ def load(options: DataOptions, *, resized_crop: bool = False, seed: int = 0) -> 
     shape = _image_shape(options, origin)
     rule = resize_rule(options) if options.image_size else None
 
-    def images(source: Source | None) -> Stream | np.ndarray | None:
-        if source is None:
-            return None
+    def images(source: Source) -> Stream | np.ndarray:
         crops = {"rule": rule, "resized_crop": resized_crop, "seed": seed}
         stream = Stream(source, shape, workers=options.workers, **crops)
         return stream if is_streamed(options) else stream[:]
@@ -160,7 +158,7 @@ def load(options: DataOptions, *, resized_crop: bool = False, seed: int = 0) -> 
         class_names=origin.class_names,
         mean=origin.mean,
         std=origin.std,
-        validation_images=images(origin.validation),
+        validation_images=images(origin.validation) if origin.validation else None,
         validation_labels=_labels(origin, origin.validation) if origin.validation else None,
     )
 
@@ -212,16 +210,16 @@ def resize_rule(options: DataOptions) -> ResizeRule:
 
 
 def _image_shape(options: DataOptions, origin: DatasetOrigin) -> tuple[int, int, int]:
-    size, channels = options.image_size, origin.image_shape[-1]
+    size, (height, width, channels) = options.image_size, origin.image_shape
     if size:
         return (size, size, channels)
     if origin.files:
         return (*common_size(origin.files), channels)
-    if None in origin.image_shape:
+    if height is None or width is None:
         raise UserError(
             f"the images of {dataset_name(options)} differ in size: set --config.data.image_size, as in 224"
         )
-    return origin.image_shape
+    return height, width, channels
 
 
 def _origin(options: DataOptions) -> DatasetOrigin:

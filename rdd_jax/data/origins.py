@@ -34,7 +34,7 @@ class DatasetOrigin(NamedTuple):
     path: its folder; "" for a data set that is part of a library.
     train, test: the images and labels of the splits.
     class_names: the names of the classes.
-    image_shape: height, width and channels; None where images differ.
+    image_shape: height, width and channels; height and width are None where images differ.
     mean, std: per channel, of pixels scaled to [0, 1].
     files: all image files of a folder of such; () for other data sets.
     validation: images held out of `train` in addition to `test`, or None.
@@ -44,7 +44,7 @@ class DatasetOrigin(NamedTuple):
     train: Source
     test: Source
     class_names: tuple[str, ...]
-    image_shape: tuple[int | None, ...]
+    image_shape: tuple[int | None, int | None, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     files: tuple[str, ...] = ()
@@ -129,12 +129,14 @@ def cut_cifar100_small(cifar100: DatasetOrigin) -> DatasetOrigin:
 def find_records(folder: Path, test_split: str, cache_dir: Path) -> DatasetOrigin:
     """Finds the data set that TFDS has prepared in a folder. Errors are those of `find`."""
     sizes, image_shape, class_names = tfds.read_metadata(folder)
-    channels = image_shape[-1]
+    height, width, channels = image_shape
     if channels not in _MEAN:
         raise UserError(f"the images in {folder} have {channels} channels: choose a data set with 1 or 3")
     name = _test_split(tuple(sizes), test_split, folder)
     train, test = (RecordSource(folder, split, sizes[split], cache_dir) for split in ("train", name))
-    return DatasetOrigin(str(folder), train, test, class_names, image_shape, _MEAN[channels], _STD[channels])
+    return DatasetOrigin(
+        str(folder), train, test, class_names, (height, width, channels), _MEAN[channels], _STD[channels]
+    )
 
 
 def _find_files(folder: Path, test_split: str, share: float) -> DatasetOrigin:
