@@ -34,7 +34,7 @@ def to_state_dict(variables: dict[str, Any]) -> dict[str, np.ndarray]:
     """Converts {"params", "batch_stats"} to float32 arrays with PyTorch's names and layout."""
     return {
         _torch_name(path): np.ascontiguousarray(np.asarray(leaf, np.float32).transpose(_TORCH_AXES[leaf.ndim]))
-        for path, leaf in flatten_dict(variables).items()
+        for path, leaf in _flatten(variables).items()
     }
 
 
@@ -64,7 +64,7 @@ def from_state_dict(
     """
     network = create(name, num_classes, **kwargs)
     height, width, channels = image_shape
-    template = flatten_dict(variable_shapes(network, (max(height, _MIN_SIDE), max(width, _MIN_SIDE), channels)))
+    template = _flatten(variable_shapes(network, (max(height, _MIN_SIDE), max(width, _MIN_SIDE), channels)))
     paths = {_torch_name(path): path for path in template}
     shapes = {key: _torch_shape(template[path].shape) for key, path in paths.items()}
     found = {key: np.asarray(array) for key, array in arrays.items() if key.rpartition(".")[2] != _IGNORED}
@@ -79,6 +79,11 @@ def from_state_dict(
         if path[-1] == "var" and (leaves[path] < 0).any():
             raise UserError(f"{source} cannot be used: {key} is a variance and has negative numbers")
     return unflatten_dict(leaves)
+
+
+def _flatten(variables: dict[str, Any]) -> dict[tuple[str, ...], Any]:
+    """Returns the arrays, or shapes, of nested dicts by their paths."""
+    return dict(flatten_dict(variables))
 
 
 def _torch_name(path: tuple[str, ...]) -> str:
