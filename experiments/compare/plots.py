@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from experiments.compare import statistics
 from experiments.compare.published import canonical_label
 from experiments.compare.results import Results, Run, accuracies, means, runs_of, teachers
-from rdd_jax.analysis.plots import STYLE, png, verbatim
+from rdd_jax.analysis.plots import STYLE, escape_mathtext, png
 
 CAPTION = (
     "Left: test accuracy after each epoch, the mean over the seeds. Right: after the last epoch, a dot for each seed, "
@@ -47,12 +47,12 @@ def draw(results: Results, published: Mapping[str, Mapping[int, float]]) -> byte
         _draw_published(left, published, {label: color for label, (_, color) in looks.items()})
         for name, values in teachers(results).items():
             left.axhline(float(np.mean(values)), **_TEACHER)
-            right.axvline(float(np.mean(values)), **_TEACHER, label=verbatim(f"teacher {name}"))
+            right.axvline(float(np.mean(values)), **_TEACHER, label=escape_mathtext(f"teacher {name}"))
             right.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)
         left.set(title="Test accuracy (%)", xlabel="Epoch", ylim=_curve_limits(results))
         left.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         right.set(title="After the last epoch (%)", ylim=(len(labels) - 0.5, -0.5))
-        right.set_yticks(range(len(labels)), [verbatim(textwrap.fill(label, 34)) for label in labels])
+        right.set_yticks(range(len(labels)), [escape_mathtext(textwrap.fill(label, 34)) for label in labels])
         right.grid(axis="y", visible=False)
         return png(figure)
 
@@ -87,7 +87,7 @@ def _draw_published(axes: Axes, published: Mapping[str, Mapping[int, float]], co
     for method, curve in published.items():
         epochs = sorted(curve)
         color = by_method.get(canonical_label(method), "#777777")
-        label = verbatim(f"{method}, published")
+        label = escape_mathtext(f"{method}, published")
         axes.plot(epochs, [curve[epoch] for epoch in epochs], color=color, linestyle="--", linewidth=0.8, label=label)
     if published:
         axes.legend(loc="lower right", fontsize="small")

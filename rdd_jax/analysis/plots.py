@@ -1,4 +1,4 @@
-"""The figures of a training run, drawn from the lines that it has written."""
+"""The figures of a training run, drawn from its metric log."""
 
 import io
 import math
@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-# Okabe and Ito's palette: told apart under every common colour blindness.
+# Okabe and Ito's palette: distinguishable under every common colour blindness.
 _BLUE, _ORANGE, _RED, _GREEN, _INK = "#0072B2", "#E69F00", "#D55E00", "#009E73", "#333333"
 _TERM_COLORS = (_INK, _GREEN, "#CC79A7", "#56B4E9", _RED, _BLUE, _ORANGE)
 STYLE = {
@@ -34,19 +34,22 @@ Lines = Sequence[Json]
 
 
 def draw(metrics: Lines, histograms: Lines, teacher_accuracy: float | None) -> dict[str, tuple[bytes, str]]:
-    """PNGs with their captions, by file name.
+    """Draws the figures of a run.
 
     Args:
-        metrics: of metrics.jsonl.
-        histograms: of histograms.jsonl.
-        teacher_accuracy: in percent.
+        metrics: the lines of metrics.jsonl.
+        histograms: the lines of histograms.jsonl.
+        teacher_accuracy: in percent; None for a run without a teacher.
+
+    Returns:
+        {file name without ".png": (content of the PNG file, caption)}.
     """
     with matplotlib.rc_context(STYLE):
         return _draw(metrics, histograms, teacher_accuracy)
 
 
 def method_keys(metrics: Lines) -> list[str]:
-    """The metrics that methods have of their own: "<method>/<name>"."""
+    """Returns the names of the methods' own metrics, "<method>/<name>"."""
     return list(dict.fromkeys(key for line in metrics if line["split"] == "train" for key in line if "/" in key))
 
 
@@ -58,7 +61,7 @@ def _draw(metrics: Lines, histograms: Lines, teacher_accuracy: float | None) -> 
         minings = [line for line in histograms if line["name"] == name and _drawable(line)]
         if minings:
             short = re.sub(r"[^\w-]", "_", name.rpartition("/")[2])
-            # Two methods may mine a quantity of the same name; the second then keeps its prefix.
+            # Two methods may have a quantity of the same name; the second one's file name keeps the method.
             pictures[short if short not in pictures else re.sub(r"[^\w-]", "_", name)] = _ridgeline(name, minings)
     return pictures
 
@@ -68,19 +71,19 @@ def _drawable(histogram: Json) -> bool:
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as a file."""
+    """Returns a figure as the content of a PNG file."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=150)
     return stream.getvalue()
 
 
-def verbatim(text: str) -> str:
-    """Text that matplotlib shall not take for mathematics."""
+def escape_mathtext(text: str) -> str:
+    """Escapes text that matplotlib would otherwise typeset as mathematics."""
     return text.replace("$", r"\$")
 
 
-def drawable(class_names: Sequence[str]) -> list[str]:
-    """The names of classes as pictures show them: "class 3" for one with characters that matplotlib's font lacks."""
+def printable_names(class_names: Sequence[str]) -> list[str]:
+    """Replaces names of classes by "class 3" and the like where they have characters that matplotlib's font lacks."""
     font = font_manager.get_font(font_manager.findfont("DejaVu Sans"))
     return [
         name if all(font.get_char_index(ord(character)) for character in name) else f"class {label}"
@@ -88,14 +91,14 @@ def drawable(class_names: Sequence[str]) -> list[str]:
     ]
 
 
-def shortened(text: str, most: int) -> str:
-    """At most so many characters, the last an ellipsis where some are left out."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+def truncated(text: str, length: int) -> str:
+    """Shortens text to at most `length` characters, the last of them an ellipsis where some are omitted."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def _curves(metrics: Lines, teacher_accuracy: float | None) -> tuple[bytes, str]:
     terms = [key for key in method_keys(metrics) if key.endswith("/loss")]
-    # A lone term is the loss itself, already drawn.
+    # A single term is the loss itself, which has a panel already.
     side = ("loss", "terms", "rate") if len(terms) > 1 else ("loss", "rate")
     figure = Figure(figsize=(10, 6.4), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08)
@@ -108,7 +111,7 @@ def _curves(metrics: Lines, teacher_accuracy: float | None) -> tuple[bytes, str]
     if teacher_accuracy is not None:
         axes["accuracy"].axhline(teacher_accuracy, color=_INK, linestyle=_DASHES, linewidth=1.2, label="teacher, test")
     for i, key in enumerate(terms if "terms" in axes else ()):
-        label = verbatim(key.removesuffix("/loss"))
+        label = escape_mathtext(key.removesuffix("/loss"))
         _plot(axes["terms"], metrics, "train", key, color=_TERM_COLORS[i % len(_TERM_COLORS)], label=label)
     _plot(axes["rate"], metrics, "train", "learning_rate", color=_INK, drawstyle="steps-mid")
 
@@ -120,7 +123,7 @@ def _curves(metrics: Lines, teacher_accuracy: float | None) -> tuple[bytes, str]
 
 
 def _drift(metrics: Lines, histograms: Lines) -> tuple[bytes, str]:
-    """Drift is measured before an epoch, which `epoch` counts as done."""
+    """Draws the drift of the student since the last mining, measured before each epoch."""
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     axis = figure.add_subplot()
     for key, color, label in (("drift_pool", _BLUE, "hard negatives"), ("drift_confusion", _ORANGE, "confusion")):
@@ -131,8 +134,8 @@ def _drift(metrics: Lines, histograms: Lines) -> tuple[bytes, str]:
     axis.set(yscale="linear", ylim=(0, 1))
     axis.yaxis.set_major_locator(MaxNLocator(5))
     return png(figure), (
-        "Drift of the student from its contrast table before each epoch: the share of hard negatives that are others "
-        "now, and the Kolmogorov-Smirnov distance of the confusion's distribution."
+        "Drift of the student from its contrast table before each epoch: the share of hard negatives that have been "
+        "replaced, and the Kolmogorov-Smirnov distance of the confusion's distribution."
     )
 
 
@@ -140,7 +143,7 @@ def _plot(axis: Axes, metrics: Lines, split: str, key: str, **style: Any) -> Non
     points = [(line["epoch"], line[key]) for line in metrics if line["split"] == split and key in line]
     if points:
         epochs, values = np.array(points, dtype=float).T
-        # A line alone would not show a lone point, or one between NaNs.
+        # A line without markers would not show a single point, or a point between NaNs.
         marker = "o" if np.isfinite(values).sum() <= 12 else None
         axis.plot(epochs, values, marker=marker, markersize=4, **style)
 
@@ -165,13 +168,13 @@ def _legend(axis: Axes) -> None:
     labels = axis.get_legend_handles_labels()[1]
     if len(labels) > 4 or sum(map(len, labels)) > 22:
         axis.legend(loc="best", ncols=2, fontsize="small", frameon=True, edgecolor="white")
-    elif labels:  # beside the title, where it hides no curve
+    elif labels:  # Beside the title, where it hides no curve.
         axis.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2, ncols=len(labels))
 
 
 def _ridgeline(name: str, minings: Lines) -> tuple[bytes, str]:
-    picked = np.unique(np.linspace(0, len(minings) - 1, _MAX_RIDGES).round().astype(int))
-    shown = [minings[i] for i in picked]
+    chosen = np.unique(np.linspace(0, len(minings) - 1, _MAX_RIDGES).round().astype(int))
+    shown = [minings[i] for i in chosen]
     figure = Figure(figsize=(9, 2.4 + 0.2 * len(shown)), layout="constrained")
     axis = figure.add_subplot()
     for row, mining in enumerate(shown):
@@ -185,7 +188,7 @@ def _ridgeline(name: str, minings: Lines) -> tuple[bytes, str]:
 
     every = math.ceil(len(shown) / 15)
     axis.set_yticks(rows[::every], [mining["epoch"] for mining in shown[::every]])
-    axis.set(ylabel="Epoch", ylim=(rows[-1] - 0.3, 1.75), xlabel=verbatim(name))
+    axis.set(ylabel="Epoch", ylim=(rows[-1] - 0.3, 1.75), xlabel=escape_mathtext(name))
     axis.spines["left"].set_visible(False)
     axis.tick_params(left=False)
     if name.endswith("/confusion"):

@@ -1,6 +1,6 @@
 """The report of one training run: its figures and a self-contained report.html.
 
-Everything is read from the files the run left in its workdir, so a report can be drawn again at any time, without JAX.
+Everything is read from the files in the workdir, so that a report can be written again at any time, without JAX.
 """
 
 import base64
@@ -23,8 +23,8 @@ def write(workdir: str | Path) -> Path:
     """Writes figures/*.png and report.html into a run's workdir.
 
     Args:
-        workdir: holds the run's config.json and summary.json and, as far as it has them, metrics.jsonl and
-            histograms.jsonl.
+        workdir: of a finished run, with config.json and summary.json; metrics.jsonl and histograms.jsonl are read where
+            they exist.
 
     Returns:
         The path of report.html.
@@ -66,19 +66,20 @@ def _html(summary: Json, config: Json, metrics: Lines, pictures: dict[str, tuple
     )
 
 
-def _without_idle_methods(config: Json) -> Json:
+def _without_unused_methods(config: Json) -> Json:
+    """Returns the configuration without the methods whose weight is 0."""
     methods = config.get("distill", {})
     return {**config, "distill": {name: method for name, method in methods.items() if method["weight"]}}
 
 
 def _settings(config: Json) -> list[tuple[str, str]]:
-    """The configuration by dotted keys, without the methods that are off."""
-    leaves = io.flatten(_without_idle_methods(config))
+    """Returns the keys and values of the configuration as text, without unused methods."""
+    leaves = io.flatten(_without_unused_methods(config))
     return [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in leaves]
 
 
 def _number(value: Any) -> str:
-    """A count in full, a measurement to four digits, a dash for what was not recorded."""
+    """Formats a count in full, a measurement to four digits, and a missing value as a dash."""
     if not isinstance(value, int | float):
         return "–"
     return f"{value:,.0f}" if isinstance(value, int) or abs(value) >= 1000 else f"{value:#.4g}"

@@ -1,7 +1,7 @@
-"""How far two representations of the same examples agree, whatever their widths: a student beside its teacher.
+"""Measures of the similarity of two representations of the same examples, which may differ in width.
 
-None of the three measures changes where a space is rotated, moved or scaled as a whole. Everything here is a pure
-function of arrays that runs under `jax.jit`.
+All three measures are invariant to rotation, translation and scaling of either space. All functions are pure and run
+under `jax.jit`.
 """
 
 import functools
@@ -18,18 +18,18 @@ from rdd_jax.rdx.sorting import argsort_smallest, row_ranks
 
 @jax.jit
 def linear_cka(student: Array, teacher: Array) -> Array:
-    """Linear centred kernel alignment, f32[] in [0, 1], by Kornblith et al. 2019.
+    """Computes linear centred kernel alignment (CKA, Kornblith et al. 2019).
 
-    |S'T|^2 / (|S'S| |T'T|) in Frobenius norms of the centred embeddings S and T: the alignment of the n x n kernels SS'
-    and TT' by way of matrices as wide as the embeddings. Directions of large variance count the most. It is biased
-    upwards: unrelated spaces of equal variance in all directions come to about sqrt(ds * dt) / n, not to 0.
+    It is |S'T|^2 / (|S'S| |T'T|), in Frobenius norms of the centred embeddings S and T, which is the alignment of the
+    kernels SS' and TT'. Directions of large variance count the most. The measure is biased upwards: unrelated spaces of
+    equal variance in all directions have about sqrt(ds * dt) / n, not 0.
 
     Args:
         student: f32[n,ds].
         teacher: f32[n,dt].
 
     Returns:
-        The alignment; NaN where all examples are at 0 in one of the spaces.
+        f32[] in [0, 1]; NaN where all examples coincide in one of the spaces.
 
     Raises:
         ValueError: if the shapes do not fit each other, or for less than three examples.
@@ -45,15 +45,18 @@ def linear_cka(student: Array, teacher: Array) -> Array:
 
 @functools.partial(jax.jit, static_argnames="block_size")
 def rank_correlation(student: Array, teacher: Array, *, block_size: int = 512) -> Array:
-    """The correlation f32[] in [-1, 1] of what all other examples rank from an example: the mean over all examples.
+    """Computes Spearman's correlation of the neighbourhood ranks of two spaces, averaged over all examples.
 
-    It is Spearman's, of the two orders by Euclidean distance, without the example itself. Ranks are whole numbers from
-    0, and of equal distances the lower position ranks first, as in `rdx.rank_normalize`; equals do not share a rank.
+    For each example, the other examples are ranked by Euclidean distance in both spaces. Of equal distances the lower
+    index ranks first, as in `rdx.rank_normalize`.
 
     Args:
         student: f32[n,ds].
         teacher: f32[n,dt].
-        block_size: at most this many rows are held against all columns at once.
+        block_size: the largest number of rows that are compared with all columns at once.
+
+    Returns:
+        f32[] in [-1, 1].
 
     Raises:
         ValueError: if the shapes do not fit each other or the block, or for less than three examples.
@@ -72,16 +75,20 @@ def rank_correlation(student: Array, teacher: Array, *, block_size: int = 512) -
 
 @functools.partial(jax.jit, static_argnames=("neighbors", "block_size"))
 def mutual_knn(student: Array, teacher: Array, *, neighbors: int = 10, block_size: int = 512) -> Array:
-    """The share f32[] in [0, 1] of an example's nearest neighbours that it has in both spaces: the mean over all.
+    """Computes the mutual k-nearest-neighbour alignment (Huh et al. 2024).
 
-    The mutual k-nearest-neighbour alignment of Huh et al. 2024, here by Euclidean distance and without the example
-    itself; ties go to the lower position. Unrelated spaces share neighbors / (n - 1).
+    It is the share of an example's k nearest neighbours that are the same in both spaces, averaged over all examples.
+    Neighbours are found by Euclidean distance, without the example itself; ties go to the lower index. Unrelated spaces
+    share k / (n - 1) of them.
 
     Args:
         student: f32[n,ds].
         teacher: f32[n,dt].
-        neighbors: how many of each example, less than n.
-        block_size: at most this many rows are held against all columns at once.
+        neighbors: k, less than n.
+        block_size: the largest number of rows that are compared with all columns at once.
+
+    Returns:
+        f32[] in [0, 1].
 
     Raises:
         ValueError: if the shapes do not fit each other or the sizes, or for less than three examples.
@@ -104,9 +111,14 @@ def mutual_knn(student: Array, teacher: Array, *, neighbors: int = 10, block_siz
 def _mean_over_examples(
     reduce_block: Callable[[Array, Array], Array], student: Array, teacher: Array, block_size: int
 ) -> Array:
-    """The mean f32[] of `reduce_block(distances f32[b,n] of the student, of the teacher)`, f32[b].
+    """Returns the mean f32[] of a measure of each example.
 
-    An example is at -inf from itself, and so before all others, also those that are in the same place.
+    Args:
+        reduce_block: computes the measure f32[b] from the distances f32[b,n] in the student's and in the teacher's
+            space. The distance of an example to itself is -inf, so that it ranks before examples at the same place.
+        student: f32[n,ds].
+        teacher: f32[n,dt].
+        block_size: the largest b.
     """
     if block_size < 1:
         raise ValueError(f"block_size must be at least 1; got {block_size}")

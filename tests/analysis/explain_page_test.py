@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rdd_jax.analysis.explain import Examples, Model, draw, explain, page, write
-from rdd_jax.analysis.plots import drawable, shortened
+from rdd_jax.analysis.plots import printable_names, truncated
 
 COUNT, CLASSES = 90, 3
 LABELS = (np.arange(COUNT) % CLASSES).astype(np.int32)
@@ -184,5 +184,5 @@ def test_class_names_that_the_font_lacks_are_numbers_in_pictures_and_long_ones_a
         warnings.simplefilter("error")
         pictures = draw(explanation, STUDENT, TEACHER, EXAMPLES._replace(class_names=names))
     assert pictures["spaces-labels"].caption.endswith("In the pictures class 0 is 猫.")
-    assert drawable(names) == ["class 0", *names[1:]]
-    assert [shortened(name, 8) for name in ("12345678", "123456789")] == ["12345678", "1234567…"]
+    assert printable_names(names) == ["class 0", *names[1:]]
+    assert [truncated(name, 8) for name in ("12345678", "123456789")] == ["12345678", "1234567…"]

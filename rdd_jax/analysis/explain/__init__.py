@@ -1,10 +1,10 @@
-"""RDX explanations: clusters and pictures of what one model groups and another does not.
+"""RDX explanations: clusters and pictures of the examples that one model groups and another does not.
 
     explanation = explain.explain(student_embeddings, teacher_embeddings)
     explain.write("folder", explanation, student_embeddings, teacher_embeddings)
 
-Nothing but two arrays of embeddings of the same examples is needed; with images and labels (`Examples`) the pages show
-them. `--mode=explain` of the program does so for two trained networks.
+Two arrays of embeddings of the same examples are all that is needed. Given images and labels (`Examples`), the page
+shows them. The mode `--mode=explain` of the program explains two trained networks.
 """
 
 from rdd_jax.analysis.explain.clusters import Cluster

@@ -1,4 +1,4 @@
-"""`--mode=explain`: the student of a run against its teacher, or against the student of another run."""
+"""The mode `--mode=explain`: explains the student of a run against its teacher, or another run's student."""
 
 import hashlib
 import os
@@ -22,20 +22,20 @@ from rdd_jax.runs.trained_models import TrainedModel, load_student, load_teacher
 from rdd_jax.steps.embedding import make_embed
 from rdd_jax.steps.evaluation import make_evaluate
 
-# 8 bytes a pair are held: 3.2 GB.
+# 8 bytes a pair of examples: 3.2 GB.
 _MOST_EXAMPLES = 20_000
-_LONGEST_NAME = 60  # Of a page's folder; what is cut off is told apart by a checksum.
+_LONGEST_NAME = 60  # Of a page's folder, in characters; longer names end with a checksum.
 
 
 class Options(NamedTuple):
-    """What to explain.
+    """The flags of `--mode=explain`.
 
     against: the workdir of another run, whose student takes the teacher's place; "" for the run's own teacher.
-    dataset: a name of `datasets`; "" for the one that the run was trained on.
+    dataset: a name of `datasets.NAMES`; "" for the data set of the run.
     split: "train" or "test".
-    classes: names or labels, to keep those alone; all if empty.
-    examples: at most so many are compared, the first of the split.
-    clusters: at most so many in each direction.
+    classes: names or labels of the classes to compare; () for all.
+    examples: the largest number of images to compare, from the first of the split on.
+    clusters: the largest number of clusters in each direction.
     """
 
     against: str = ""
@@ -47,7 +47,14 @@ class Options(NamedTuple):
 
 
 class _Side(NamedTuple):
-    """A trained network, not loaded yet; `config` is of the run that says what data it is for."""
+    """One of the two networks, not loaded yet.
+
+    title: its name on the page.
+    network: its name in `models.MODELS`.
+    place: the workdir or file that it is loaded from.
+    config: of the run whose data it takes.
+    load: loads it.
+    """
 
     title: str
     network: str
@@ -56,8 +63,14 @@ class _Side(NamedTuple):
     load: Callable[[], TrainedModel]
 
 
-class _Seen(NamedTuple):
-    """What both networks make of the chosen images."""
+class _Inputs(NamedTuple):
+    """The inputs of an explanation and of its page; see `page.write`.
+
+    embeddings: f32[n,d] each, of the student and of the other network.
+    models: their descriptions.
+    examples: the images and labels.
+    about: the origin of the examples.
+    """
 
     embeddings: tuple[np.ndarray, np.ndarray]
     models: tuple[Model, Model]
@@ -66,34 +79,43 @@ class _Seen(NamedTuple):
 
 
 def run(workdir: Path, options: Options, config: RunConfig | None = None) -> Path:
-    """Writes the page below workdir/explain/, in a folder named by the options, and returns its index.html's path.
+    """Writes the explanation to workdir/explain/, in a folder named by the options.
+
+    Args:
+        workdir: of a run.
+        options: the flags.
+        config: of the run; by default that in its workdir.
+
+    Returns:
+        The path of the page.
 
     Raises:
-        UserError: for whatever is missing, damaged or does not fit; before anything is compiled or written.
+        UserError: for runs, data or networks that are missing, damaged or do not fit each other, before anything is
+            compiled or written.
     """
     sides = _sides(workdir, options.against, config or records.read_config(workdir))
     _check(sides, options)
     io.check_writable(workdir / layout.EXPLAIN)
-    seen = _see(sides, options)
-    student, teacher = seen.embeddings
+    inputs = _embed(sides, options)
+    student, teacher = inputs.embeddings
     return write(
-        workdir / layout.EXPLAIN / page_name(options, workdir, seen.about["classes"]),
+        workdir / layout.EXPLAIN / page_name(options, workdir, inputs.about["classes"]),
         explain(student, teacher, num_clusters=options.clusters),
         student,
         teacher,
-        seen.examples,
-        models=seen.models,
+        inputs.examples,
+        models=inputs.models,
         sanity=explain(teacher, teacher, num_clusters=options.clusters),
-        about=seen.about,
+        about=inputs.about,
     )
 
 
 def _sides(workdir: Path, against: str, config: RunConfig) -> tuple[_Side, _Side]:
-    """The student, and what it is compared with."""
+    """Returns the student and the network that it is compared with."""
     student = _student(workdir, "student", config)
     if against:
         other = records.read_config(Path(against))
-        if other.data.folder == records.read_config(workdir).data.folder:  # It has been moved for both.
+        if other.data.folder == records.read_config(workdir).data.folder:  # A new place of the data holds for both.
             other = other.replaced({"data.folder": config.data.folder})
         return student, _student(Path(against), "other model", other)
     place = naming.teacher_path(config, workdir)
@@ -110,14 +132,14 @@ def _student(workdir: Path, title: str, config: RunConfig) -> _Side:
 
 
 def _check(sides: tuple[_Side, _Side], options: Options) -> None:
-    """Raises UserError for what can be told without reading data or networks."""
+    """Raises UserError for mistakes that show without reading data or networks."""
     if options.dataset and options.dataset not in datasets.NAMES:
         raise UserError(unknown_name_message("data set", options.dataset, datasets.NAMES))
     if options.clusters < 1:
         raise UserError(f"--clusters must be at least 1; got {options.clusters}")
-    if not _fewest(options) <= options.examples <= _MOST_EXAMPLES:
+    if not _min_examples(options) <= options.examples <= _MOST_EXAMPLES:
         raise UserError(
-            f"--examples must be in [{_fewest(options)}, {_MOST_EXAMPLES}] for {options.clusters} clusters; got "
+            f"--examples must be in [{_min_examples(options)}, {_MOST_EXAMPLES}] for {options.clusters} clusters; got "
             f"{options.examples}"
         )
     name = options.dataset or loading.dataset_name(sides[0].config.data)
@@ -134,8 +156,8 @@ def _check(sides: tuple[_Side, _Side], options: Options) -> None:
         datasets.check(options.dataset)
 
 
-def _fewest(options: Options) -> int:
-    # Two for each cluster and for the null cluster.
+def _min_examples(options: Options) -> int:
+    """Returns two images for each cluster and for the null cluster."""
     return 2 * (options.clusters + 1)
 
 
@@ -144,7 +166,11 @@ def _size(shape: tuple[int, ...]) -> str:
 
 
 def _choose(dataset: datasets.Dataset, options: Options) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
-    """-> (positions in the split i64[n], images uint8[n,h,w,c], labels i32[n], names of the classes asked for)."""
+    """Chooses the images to compare.
+
+    Returns:
+        (indices in the split i64[n], images uint8[n,h,w,c], labels i32[n], names of the classes in `options`).
+    """
     test = options.split == "test"
     images, labels = (
         (dataset.test_images, dataset.test_labels) if test else (dataset.train_images, dataset.train_labels)
@@ -152,15 +178,16 @@ def _choose(dataset: datasets.Dataset, options: Options) -> tuple[np.ndarray, np
     wanted = sorted({_label(name, dataset.class_names) for name in options.classes})
     positions = np.flatnonzero(np.isin(labels, wanted)) if wanted else np.arange(len(labels))
     positions = positions[: options.examples]
-    if len(positions) < _fewest(options):
+    if len(positions) < _min_examples(options):
         raise UserError(
-            f"{options.clusters} clusters need {_fewest(options)} images, and {dataset.name}'s {options.split} split "
-            f"has {len(positions)} of these classes: choose more --classes, another --split or fewer --clusters"
+            f"{options.clusters} clusters need {_min_examples(options)} images, and {dataset.name}'s {options.split} "
+            f"split has {len(positions)} of these classes: choose more --classes, another --split or fewer --clusters"
         )
     return positions, images[positions], labels[positions], [dataset.class_names[label] for label in wanted]
 
 
 def _label(name: str, class_names: tuple[str, ...]) -> int:
+    """Returns the label of a class by its name, or by the label itself in digits."""
     if name in class_names:
         return class_names.index(name)
     if name.isdecimal() and int(name) < len(class_names):
@@ -168,17 +195,17 @@ def _label(name: str, class_names: tuple[str, ...]) -> int:
     raise UserError(unknown_name_message("class", name, class_names))
 
 
-def _see(sides: tuple[_Side, _Side], options: Options) -> _Seen:
-    """Reads the data and the networks, and shows the images to them."""
+def _embed(sides: tuple[_Side, _Side], options: Options) -> _Inputs:
+    """Reads the data and the networks, and embeds the images by both."""
     dataset = datasets.load(options.dataset) if options.dataset else loading.load(sides[0].config.data)
     positions, images, labels, class_names = _choose(dataset, options)
     networks = [side.load() for side in sides]
     embeddings, models = [], []
     for side, network in zip(sides, networks, strict=True):
         own = loading.load(side.config.data)
-        shown = pipeline.put(images, labels)
+        split = pipeline.put(images, labels)
         with image_progress("embedding") as on_batch:
-            embedded = make_embed(network.model, make_input_normalizer(own))(network.variables, shown, on_batch)
+            embedded = make_embed(network.model, make_input_normalizer(own))(network.variables, split, on_batch)
         embeddings.append(np.asarray(embedded, np.float32))
         if not np.isfinite(embeddings[-1]).all():
             raise UserError(
@@ -187,19 +214,19 @@ def _see(sides: tuple[_Side, _Side], options: Options) -> _Seen:
         accuracy = None
         if (own.name, own.class_names) == (dataset.name, dataset.class_names):
             evaluate = make_evaluate(network.model, make_input_normalizer(own))
-            accuracy = evaluate(network.variables, shown)["accuracy"]
+            accuracy = evaluate(network.variables, split)["accuracy"]
         models.append(Model(side.title, side.network, str(side.place), accuracy))
     about = {"dataset": dataset.name, "split": options.split, "classes": class_names, "positions": positions.tolist()}
-    return _Seen(tuple(embeddings), tuple(models), Examples(images, labels, dataset.class_names), about)
+    return _Inputs(tuple(embeddings), tuple(models), Examples(images, labels, dataset.class_names), about)
 
 
 def page_name(options: Options, workdir: Path, class_names: Sequence[str]) -> str:
-    """A folder's name for the page, by all options that are not the default: "teacher-test-3-5-8".
+    """Returns the name of the page's folder, from all options that are not the default: "teacher-test-3-5-8".
 
     Args:
         options: of the page.
         workdir: of the run that is explained.
-        class_names: of the classes that were chosen, in their order; empty for all.
+        class_names: the classes in `options`, in the order of their labels; () for all.
     """
     default, parts = Options(), ["teacher"]
     if options.against:

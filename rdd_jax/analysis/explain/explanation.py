@@ -1,4 +1,4 @@
-"""RDX's explanation of two representations (Kondapaneni et al. 2025): what does the one group and the other not?"""
+"""RDX's explanation of the difference between two representations (Kondapaneni et al. 2025)."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -17,20 +17,20 @@ from rdd_jax.rdx import ranking
 from rdd_jax.rdx.sorting import ranks_dtype
 
 _GAMMA_TIMES_EXAMPLES = 80.0
-# From this difference on, half of what there can be, a pair by itself is worth showing.
+# The locally biased difference, in [0, 1], from which a pair by itself is worth showing.
 _STRONG_DIFFERENCE = 0.5
 _BLOCK_ROWS = 256
 
 
 class Direction(NamedTuple):
-    """What the one model groups and the other does not.
+    """The examples that one model groups and the other does not.
 
-    clusters: the strongest first; none where there is nothing to show.
-    null: i64[m], ascending positions of all other examples.
+    clusters: in descending order of mean affinity; () where the models agree.
+    null: i64[m], indices of the examples in no cluster, in ascending order.
     success: the binary success rate of the clusters' grids.
-    chance: that of random grids of the same sizes; where there are no clusters, of as many full grids as were wanted.
-    grid_ranks: for each cluster the median neighbourhood rank of its grid's pairs (in the model that groups them, in
-        the other).
+    chance: the success rate of random grids of the same sizes; without clusters, of `num_clusters` full grids.
+    grid_ranks: for each cluster the median neighbourhood rank of its grid's pairs, in the model that groups them and in
+        the other.
     """
 
     clusters: tuple[Cluster, ...]
@@ -40,7 +40,7 @@ class Direction(NamedTuple):
     grid_ranks: tuple[tuple[float, float], ...]
 
     def assignment(self) -> np.ndarray:
-        """The cluster of every example, i64[n]; -1 for those in none."""
+        """Returns the cluster of every example, i64[n]; -1 for examples in none."""
         members = [cluster.members for cluster in self.clusters]
         assigned = np.full(len(self.null) + sum(map(len, members)), -1)
         for number, positions in enumerate(members):
@@ -49,7 +49,13 @@ class Direction(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """Both directions, and the gamma and beta they were computed with."""
+    """The explanation of the difference between two models.
+
+    teacher_unique: what the teacher groups and the student does not.
+    student_unique: what the student groups and the teacher does not.
+    gamma: the sharpness of the locally biased difference.
+    beta: the temperature of the affinities.
+    """
 
     teacher_unique: Direction
     student_unique: Direction
@@ -69,19 +75,19 @@ def explain(
 ) -> Explanation:
     """Explains how two representations of the same examples differ.
 
-    Neighbourhood ranks, locally biased difference, affinities of both directions, spectral clustering of the
-    symmetrised affinity (A + A^T)/2 with a null cluster, and grids, as in Kondapaneni et al. 2025 and its release. Two
-    departures: clusters whose affinity is hardly above neutral are not shown (see `clusters.find`), so that two equal
-    models, or a rotated and scaled copy, have none; and the eigenvectors of the same dense matrix are found without
-    factorising it (see `clusters.spectral_labels`). 8 n^2 bytes are held: 1.4 GB in all for n = 10,000.
+    The steps are those of Kondapaneni et al. 2025 and its release: neighbourhood ranks, locally biased difference,
+    affinities of both directions, spectral clustering of the symmetrised affinity (A + A^T)/2 with a null cluster, and
+    grids. Two steps differ. Clusters whose affinity is hardly above neutral are dropped (see `clusters.find`), so that
+    equal models, or a rotated and scaled copy, have none. The eigenvectors of the affinity are found without
+    factorising it (see `clusters.spectral_labels`). The memory is 8 n^2 bytes and more: 1.4 GB for n = 10,000.
 
     Args:
         student_embeddings: f32[n,ds].
-        teacher_embeddings: f32[n,dt], of the same examples in the same order. Any two models will do.
+        teacher_embeddings: f32[n,dt], of the same examples in the same order.
         gamma: sharpness of the difference, > 0; 80 / n if None.
         beta: temperature of the affinities, in (0, 80].
-        num_clusters: at most so many in each direction, besides the null cluster, and below n // 2.
-        grid_size: images in a grid, at least 2.
+        num_clusters: the largest number of clusters in each direction, besides the null cluster; below n // 2.
+        grid_size: the number of images in a grid, at least 2.
         seed: of the clustering and of the random grids.
 
     Raises:
@@ -94,13 +100,13 @@ def explain(
     with tqdm(total=4 * len(blocks) + 2, desc="ranking", unit="block", leave=False, delay=2, disable=None) as bar:
         student_ranks, teacher_ranks = (_ranks(embeddings, blocks, bar) for embeddings in (student, teacher))
 
-        def direction(near_ranks, far_ranks):
+        def direction(grouping_ranks: np.ndarray, other_ranks: np.ndarray) -> Direction:
             bar.set_description("clustering")
-            affinity = _affinity(near_ranks, far_ranks, gamma, beta, blocks, bar)
+            affinity = _affinity(grouping_ranks, other_ranks, gamma, beta, blocks, bar)
             strong = float(np.exp(beta * _STRONG_DIFFERENCE))
             found = clusters.find(affinity, num_clusters=num_clusters, grid_size=grid_size, strong=strong, seed=seed)
             bar.update()
-            return _measured(found, near_ranks, far_ranks, num_clusters, grid_size, seed)
+            return _direction_of(found, grouping_ranks, other_ranks, num_clusters, grid_size, seed)
 
         return Explanation(
             teacher_unique=direction(teacher_ranks, student_ranks),
@@ -110,8 +116,15 @@ def explain(
         )
 
 
-def _checked(student, teacher, gamma, beta, num_clusters, grid_size) -> tuple[np.ndarray, np.ndarray]:
-    """The embeddings as f32, or a ValueError."""
+def _checked(
+    student: Array | np.ndarray,
+    teacher: Array | np.ndarray,
+    gamma: float | None,
+    beta: float,
+    num_clusters: int,
+    grid_size: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the embeddings as f32; raises ValueError for impossible arguments."""
     student, teacher = (np.asarray(embeddings, np.float32) for embeddings in (student, teacher))
     shapes = f"student {student.shape}, teacher {teacher.shape}"
     if student.ndim != 2 or teacher.ndim != 2 or len(student) != len(teacher) or not student.size or not teacher.size:
@@ -130,13 +143,13 @@ def _checked(student, teacher, gamma, beta, num_clusters, grid_size) -> tuple[np
 
 
 def _row_blocks(n: int) -> Iterator[slice]:
-    """All rows in blocks of one size, so that nothing is compiled twice: the last overlaps the one before."""
+    """Yields blocks of one size, for one compilation, that cover all rows; the last overlaps the one before."""
     rows = min(_BLOCK_ROWS, n)
     return (slice(start, start + rows) for start in (*range(0, n - rows, rows), n - rows))
 
 
 def _ranks(embeddings: np.ndarray, blocks: list[slice], bar: tqdm) -> np.ndarray:
-    """The position [n,n] of column j in row i's ascending order of distances, as `ranks_dtype(n)`."""
+    """Returns the rank [n,n] of column j in row i's ascending order of distances, as `ranks_dtype(n)`."""
     n, embeddings = len(embeddings), jnp.asarray(embeddings)
     ranks = np.empty((n, n), ranks_dtype(n))
     for rows in blocks:
@@ -150,37 +163,49 @@ def _rank_block(embeddings: Array, rows: Array) -> Array:
     return ranking.make_rank_fn(embeddings, candidates=None)(rows, rows[:, None] == jnp.arange(len(embeddings)))
 
 
-def _affinity(near_ranks, far_ranks, gamma: float, beta: float, blocks: list[slice], bar: tqdm) -> np.ndarray:
-    """(A + A^T)/2, f32[n,n]: high where `near_ranks` are small and `far_ranks` are not."""
-    affinity = np.empty(near_ranks.shape, np.float32)
+def _affinity(
+    grouping_ranks: np.ndarray, other_ranks: np.ndarray, gamma: float, beta: float, blocks: list[slice], bar: tqdm
+) -> np.ndarray:
+    """Returns (A + A^T)/2, f32[n,n]: large where `grouping_ranks` are small and `other_ranks` are not."""
+    affinity = np.empty(grouping_ranks.shape, np.float32)
     for rows in blocks:
-        forth, back = (near_ranks[rows], far_ranks[rows]), (near_ranks[:, rows].T, far_ranks[:, rows].T)
-        affinity[rows] = _symmetric_block(forth, back, gamma, beta)
+        block, transposed = (
+            (grouping_ranks[rows], other_ranks[rows]),
+            (grouping_ranks[:, rows].T, other_ranks[:, rows].T),
+        )
+        affinity[rows] = _symmetric_block(block, transposed, gamma, beta)
         bar.update()
     return affinity
 
 
 @jax.jit
-def _symmetric_block(forth: tuple[Array, Array], back: tuple[Array, Array], gamma: Array, beta: Array) -> Array:
-    def unique(near_ranks, far_ranks):
-        return rdx.affinities(rdx.locally_biased_difference(far_ranks, near_ranks, gamma), beta).teacher_unique
+def _symmetric_block(block: tuple[Array, Array], transposed: tuple[Array, Array], gamma: Array, beta: Array) -> Array:
+    def unique(grouping_ranks: Array, other_ranks: Array) -> Array:
+        return rdx.affinities(rdx.locally_biased_difference(other_ranks, grouping_ranks, gamma), beta).teacher_unique
 
-    return (unique(*forth) + unique(*back)) / 2
+    return (unique(*block) + unique(*transposed)) / 2
 
 
-def _measured(found, near_ranks, far_ranks, num_clusters: int, grid_size: int, seed: int) -> Direction:
-    """The direction with these clusters."""
-    n, grids = len(near_ranks), [cluster.grid for cluster in found]
+def _direction_of(
+    found: tuple[Cluster, ...],
+    grouping_ranks: np.ndarray,
+    other_ranks: np.ndarray,
+    num_clusters: int,
+    grid_size: int,
+    seed: int,
+) -> Direction:
+    """Returns the direction with these clusters and their success rate."""
+    n, grids = len(grouping_ranks), [cluster.grid for cluster in found]
     sizes = [len(grid) for grid in grids] or [min(grid_size, n // num_clusters)] * num_clusters
-    in_none = np.ones(n, bool)
+    in_no_cluster = np.ones(n, bool)
     for cluster in found:
-        in_none[cluster.members] = False
+        in_no_cluster[cluster.members] = False
     return Direction(
         clusters=found,
-        null=np.flatnonzero(in_none),
-        success=success_rate.success_rate(near_ranks, far_ranks, grids),
-        chance=success_rate.chance(near_ranks, far_ranks, sizes, seed),
-        grid_ranks=tuple((_median_rank(near_ranks, grid), _median_rank(far_ranks, grid)) for grid in grids),
+        null=np.flatnonzero(in_no_cluster),
+        success=success_rate.success_rate(grouping_ranks, other_ranks, grids),
+        chance=success_rate.chance(grouping_ranks, other_ranks, sizes, seed),
+        grid_ranks=tuple((_median_rank(grouping_ranks, grid), _median_rank(other_ranks, grid)) for grid in grids),
     )
 
 

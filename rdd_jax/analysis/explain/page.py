@@ -1,4 +1,4 @@
-"""An explanation as files: the pictures, a self-contained page, and everything in numbers."""
+"""An explanation as files: pictures, a self-contained page, and a JSON record of all numbers."""
 
 import base64
 from pathlib import Path
@@ -17,7 +17,13 @@ _PICTURES = ("spaces-labels", *(f"{kind}-{direction}" for kind in ("grids", "spa
 
 
 class Model(NamedTuple):
-    """One of the two models: what the page calls it, its network and place, its accuracy in percent where known."""
+    """One of the two models.
+
+    title: the name of the model on the page.
+    network: the name of its architecture, "" where unknown.
+    place: the path that it was loaded from, "" where unknown.
+    accuracy: on the examples, in percent; None where unknown.
+    """
 
     title: str
     network: str = ""
@@ -36,16 +42,19 @@ def write(
     sanity: Explanation | None = None,
     about: dict[str, Any] | None = None,
 ) -> Path:
-    """Writes index.html, explanation.json and the pictures into a folder, and returns the path of the page.
+    """Writes index.html, explanation.json and the pictures into a folder.
 
     Args:
-        folder: is made if need be; an explanation that is there is replaced.
+        folder: is created where it does not exist; an explanation in it is replaced.
         explanation: of these embeddings.
         student_embeddings, teacher_embeddings: f32[n,ds] and f32[n,dt].
-        examples: their images and labels, where there are any.
-        models: the student's side and the teacher's.
-        sanity: the explanation of one model and itself, to be shown beside.
-        about: where the examples are from, as far as known: dataset, split, classes, positions in the split.
+        examples: the images and labels of the examples, where there are any.
+        models: the student and the teacher.
+        sanity: the explanation of one model against itself, shown for comparison.
+        about: the origin of the examples, as far as known: dataset, split, classes, positions in the split.
+
+    Returns:
+        The path of index.html.
 
     Raises:
         ValueError: if the numbers of embeddings, images or labels differ.
@@ -60,7 +69,7 @@ def write(
     for name in _PICTURES:
         if name in pictures:
             io.write_bytes(folder / f"{name}.png", pictures[name].png)
-        else:  # Of an explanation that was here before.
+        else:  # A previous explanation may have had this picture.
             (folder / f"{name}.png").unlink(missing_ok=True)
     io.write_json(folder / layout.EXPLANATION, record)
     encoded = {
@@ -71,8 +80,14 @@ def write(
     return folder / layout.EXPLANATION_PAGE
 
 
-def _record(explanation: Explanation, examples: Examples, models, sanity, about: dict[str, Any]) -> dict[str, Any]:
-    """What explanation.json holds; positions are those in the embeddings."""
+def _record(
+    explanation: Explanation,
+    examples: Examples,
+    models: tuple[Model, Model],
+    sanity: Explanation | None,
+    about: dict[str, Any],
+) -> dict[str, Any]:
+    """Returns the content of explanation.json; members and grids are indices of the embeddings."""
     return {
         "examples": {"dataset": "", "split": "", "classes": [], **about},
         "models": [model._asdict() for model in models],
@@ -87,11 +102,11 @@ def _record(explanation: Explanation, examples: Examples, models, sanity, about:
 def _direction(direction: Direction, examples: Examples) -> dict[str, Any]:
     success = direction.success
     clusters = []
-    for cluster, (near, far) in zip(direction.clusters, direction.grid_ranks, strict=True):
+    for cluster, (grouping, other) in zip(direction.clusters, direction.grid_ranks, strict=True):
         described = {"size": len(cluster.members), "mean_affinity": cluster.mean_affinity}
         if examples.labels is not None:
             described["labels"] = dict(label_shares(examples.labels[cluster.members], examples.class_names))
-        described["median_rank_within_grid"] = {"in_the_model_that_groups": near, "in_the_other": far}
+        described["median_rank_within_grid"] = {"in_the_model_that_groups": grouping, "in_the_other": other}
         clusters.append({**described, "grid": cluster.grid.tolist(), "members": cluster.members.tolist()})
     return {
         "success": {**success._asdict(), "rate": success.rate, "tied_share": success.tied_share},
@@ -116,5 +131,5 @@ def _number(value: float) -> str:
 
 
 def _percent(share: float | None) -> str:
-    """A share in [0, 1]; a dash for none."""
+    """Formats a share in [0, 1] as a percentage; None as a dash."""
     return "–" if share is None else f"{100 * share:.1f} %"

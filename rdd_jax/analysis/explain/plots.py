@@ -1,4 +1,4 @@
-"""The pictures of an explanation: its grids of images, and both spaces side by side."""
+"""Pictures of an explanation: grids of images, and scatter plots of both embedding spaces."""
 
 import textwrap
 from collections.abc import Sequence
@@ -10,30 +10,30 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rdd_jax.analysis.explain.explanation import Direction, Explanation
-from rdd_jax.analysis.plots import drawable, png, shortened, verbatim
+from rdd_jax.analysis.plots import escape_mathtext, png, printable_names, truncated
 
-# Okabe and Ito's palette without the grey: told apart under every common colour blindness.
+# Okabe and Ito's palette without the grey: distinguishable under every common colour blindness.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D1F", "#333333")
-# With every second round through the colours comes another shape.
+# A second cycle through the colours has other shapes.
 _MARKERS = ("o", "^", "s", "D", "v")
-# Few clusters and few labels have no colour in common, as they have nothing to do with each other.
+# Labels begin with another colour than clusters, to which they are unrelated.
 _FIRST_OF_LABELS = 5
 _GREY, _INK, _SOFT = "#c9ced3", "#333333", "#777777"
 _STYLE = {"axes.edgecolor": "#999999", "axes.titlelocation": "left", "legend.frameon": False}
-# Characters of the words beside a row of images.
+# The width in characters of the text beside a row of images.
 _LINE_WIDTH = 46
-# Characters of a class's name: under an image, and elsewhere.
+# The longest names of classes, in characters: under an image, and elsewhere.
 _UNDER_IMAGE, _IN_TEXT = 13, 28
-# More could not be told apart.
+# More could not be distinguished.
 _MOST_CLASSES = len(_COLORS) * len(_MARKERS) // 2
 
 
 class Examples(NamedTuple):
-    """What is known of the examples besides their embeddings.
+    """The images and labels of the examples.
 
     images: uint8[n,h,w,c], or None.
-    labels: i32[n], positions in class_names, or None.
-    class_names: one for each label.
+    labels: i32[n], indices of class_names, or None.
+    class_names: of all classes.
     """
 
     images: np.ndarray | None = None
@@ -42,7 +42,11 @@ class Examples(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A PNG and how to read it."""
+    """A picture.
+
+    png: the content of the PNG file.
+    caption: an explanation of the picture.
+    """
 
     png: bytes
     caption: str
@@ -55,15 +59,20 @@ def draw(
     examples: Examples,
     titles: tuple[str, str] = ("student", "teacher"),
 ) -> dict[str, Picture]:
-    """The pictures by name: the spaces by label (spaces-labels), then grids-* and spaces-* of either direction.
+    """Draws the pictures of an explanation.
 
     Args:
         explanation: of these embeddings.
         student_embeddings, teacher_embeddings: f32[n,ds] and f32[n,dt].
-        examples: without images there are no grids, without labels (or with too many classes) no spaces-labels.
-        titles: what the two models are called.
+        examples: without images there are no grids; without labels, or with too many classes, no spaces-labels.
+        titles: the names of the student and of the teacher.
+
+    Returns:
+        The pictures by name: "spaces-labels" shows both spaces by label; "grids-teacher-unique",
+        "spaces-teacher-unique" and the same of "student-unique" show the images and the places of a direction's
+        clusters.
     """
-    names, examples = examples.class_names, examples._replace(class_names=drawable(examples.class_names))
+    names, examples = examples.class_names, examples._replace(class_names=printable_names(examples.class_names))
     planes = tuple(_plane(embeddings) for embeddings in (student_embeddings, teacher_embeddings))
     directions = {"teacher-unique": explanation.teacher_unique, "student-unique": explanation.student_unique}
     pictures = {}
@@ -72,15 +81,15 @@ def draw(
             pictures["spaces-labels"] = _spaces_by_label(planes, examples, titles, names)
         for name, direction in directions.items():
             if direction.clusters and examples.images is not None:
-                near, far = titles[::-1] if name == "teacher-unique" else titles
-                pictures[f"grids-{name}"] = _grids(direction, examples, near, far)
+                grouping, other = titles[::-1] if name == "teacher-unique" else titles
+                pictures[f"grids-{name}"] = _grids(direction, examples, grouping, other)
             if direction.clusters:
                 pictures[f"spaces-{name}"] = _spaces_by_cluster(planes, direction, titles)
     return pictures
 
 
 def label_shares(labels: np.ndarray, class_names: Sequence[str]) -> list[tuple[str, float]]:
-    """The share in [0, 1] of every class among labels i32[m], the largest first, without those that are absent."""
+    """Returns the share in [0, 1] of every class that occurs among labels i32[m], in descending order."""
     counts = np.bincount(labels, minlength=len(class_names))
     order = np.argsort(-counts, kind="stable")
     return [(class_names[label], counts[label] / len(labels)) for label in order if counts[label]]
@@ -89,37 +98,39 @@ def label_shares(labels: np.ndarray, class_names: Sequence[str]) -> list[tuple[s
 # ---- Grids
 
 
-def _grids(direction: Direction, examples: Examples, near: str, far: str) -> Picture:
-    """A row of images for each cluster, in the colour it has in the scatters, with words for it on the left."""
+def _grids(direction: Direction, examples: Examples, grouping: str, other: str) -> Picture:
+    """Draws a row of images for each cluster, with its description and its colour in the scatter plots on the left."""
     columns = max(len(cluster.grid) for cluster in direction.clusters)
     rows = len(direction.clusters)
     figure = Figure(figsize=(3.1 + 0.92 * columns, 0.45 + 1.16 * rows), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.05, wspace=0, hspace=0)
     panels = figure.subplots(rows, columns + 1, width_ratios=(3.1, *[0.92] * columns), squeeze=False)
-    for number, ((words, *cells), cluster) in enumerate(zip(panels, direction.clusters, strict=True)):
-        _describe(words, number, direction, examples, near, far)
+    for number, ((text_panel, *cells), cluster) in enumerate(zip(panels, direction.clusters, strict=True)):
+        _write_description(text_panel, number, direction, examples, grouping, other)
         for cell, position in zip(cells, cluster.grid, strict=False):
-            _show(cell, examples, position)
+            _draw_image(cell, examples, position)
         for cell in cells[len(cluster.grid) :]:
             cell.set_axis_off()
     caption = (
-        f"What the {near} groups and the {far} does not. Each row shows the images of one cluster with the strongest "
-        "affinity to each other; 1 is neutral. The ranks say how near the row's images are to each other in either "
-        "model: 1 is the nearest neighbour. The shares of classes are of the whole cluster."
+        f"What the {grouping} groups and the {other} does not. Each row shows the images of one cluster with the "
+        "strongest affinity to each other; 1 is neutral. The ranks say how near the row's images are to each other in "
+        "either model: 1 is the nearest neighbour. The shares of classes are of the whole cluster."
     )
     return Picture(png(figure), caption)
 
 
-def _describe(axis: Axes, number: int, direction: Direction, examples: Examples, near: str, far: str) -> None:
-    cluster, (near_rank, far_rank) = direction.clusters[number], direction.grid_ranks[number]
+def _write_description(
+    axis: Axes, number: int, direction: Direction, examples: Examples, grouping: str, other: str
+) -> None:
+    cluster, (grouping_rank, other_rank) = direction.clusters[number], direction.grid_ranks[number]
     lines = [
         f"{len(cluster.members):,} images, mean affinity {cluster.mean_affinity:.1f}",
-        f"median rank {near_rank:,.0f} in {near}, {far_rank:,.0f} in {far}",
+        f"median rank {grouping_rank:,.0f} in {grouping}, {other_rank:,.0f} in {other}",
     ]
     if examples.labels is not None:
         shares = label_shares(examples.labels[cluster.members], examples.class_names)
         words = [
-            f"{shortened(name, _IN_TEXT)}:\N{NO-BREAK SPACE}{100 * share:.0f}\N{NO-BREAK SPACE}%"
+            f"{truncated(name, _IN_TEXT)}:\N{NO-BREAK SPACE}{100 * share:.0f}\N{NO-BREAK SPACE}%"
             for name, share in shares[:3]
         ]
         lines.append(", ".join(words) + (f", {len(shares) - 3} more" if len(shares) > 3 else ""))
@@ -128,23 +139,23 @@ def _describe(axis: Axes, number: int, direction: Direction, examples: Examples,
     axis.set(xlim=(0, 1), ylim=(0, 1))
     axis.plot(0.02, 0.84, color=_color(number), marker=_marker(number), markersize=8, clip_on=False)
     axis.text(0.08, 0.84, f"Cluster {number + 1}", va="center", color=_INK, weight="bold", fontsize=10)
-    axis.text(0, 0.66, verbatim("\n".join(lines)), va="top", color=_INK, fontsize=8.5, linespacing=1.45)
+    axis.text(0, 0.66, escape_mathtext("\n".join(lines)), va="top", color=_INK, fontsize=8.5, linespacing=1.45)
 
 
-def _show(axis: Axes, examples: Examples, position: int) -> None:
+def _draw_image(axis: Axes, examples: Examples, position: int) -> None:
     image = examples.images[position]
     axis.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
     axis.set(xticks=[], yticks=[])
     if examples.labels is not None:
         name = examples.class_names[examples.labels[position]]
-        axis.set_xlabel(verbatim(shortened(name, _UNDER_IMAGE)), fontsize=8, color=_SOFT, labelpad=2)
+        axis.set_xlabel(escape_mathtext(truncated(name, _UNDER_IMAGE)), fontsize=8, color=_SOFT, labelpad=2)
 
 
 # ---- Spaces
 
 
 def _plane(embeddings: np.ndarray) -> np.ndarray:
-    """The first two principal components f32[n,2] (the second 0 where there is but one)."""
+    """Projects embeddings to their first two principal components f32[n,2]; the second is 0 where there is only one."""
     from sklearn.decomposition import PCA
 
     components = min(2, *np.shape(embeddings))
@@ -158,11 +169,13 @@ def _spaces_by_label(
     figure, axes = _side_by_side(titles)
     for axis, plane in zip(axes, planes, strict=True):
         for number, label in enumerate(np.unique(examples.labels)):
-            name, style = shortened(examples.class_names[label], _IN_TEXT), number + _FIRST_OF_LABELS
+            name, style = truncated(examples.class_names[label], _IN_TEXT), number + _FIRST_OF_LABELS
             _scatter(axis, plane[examples.labels == label], style, name, len(plane))
     _legend(figure, axes[0])
     caption = "Both spaces, by their first two principal components; coloured by label."
-    numbered = [f"{shown} is {name}" for shown, name in zip(examples.class_names, names, strict=True) if shown != name]
+    numbered = [
+        f"{printed} is {name}" for printed, name in zip(examples.class_names, names, strict=True) if printed != name
+    ]
     return Picture(png(figure), f"{caption} In the pictures {', '.join(numbered)}." if numbered else caption)
 
 
@@ -189,25 +202,25 @@ def _side_by_side(titles: Sequence[str]) -> tuple[Figure, Sequence[Axes]]:
     axes = figure.subplots(1, 2)
     for axis, title in zip(axes, titles, strict=True):
         axis.set(xticks=[], yticks=[])
-        axis.set_title(verbatim(title))
+        axis.set_title(escape_mathtext(title))
     return figure, axes
 
 
-def _scatter(axis: Axes, points: np.ndarray, number: int, label: str, among: int) -> None:
+def _scatter(axis: Axes, points: np.ndarray, number: int, label: str, num_points: int) -> None:
     style = {"color": _color(number), "marker": _marker(number), "linewidths": 0, "alpha": 0.75}
-    axis.scatter(*points.T, s=_area(among), label=verbatim(label), zorder=2, **style)
+    axis.scatter(*points.T, s=_area(num_points), label=escape_mathtext(label), zorder=2, **style)
 
 
 def _legend(figure: Figure, axis: Axes) -> None:
     handles, labels = axis.get_legend_handles_labels()
-    columns = min(len(labels), max(1, 120 // (max(map(len, labels)) + 6)), 10)  # 120 characters are as wide as it is.
+    columns = min(len(labels), max(1, 120 // (max(map(len, labels)) + 6)), 10)  # The figure is 120 characters wide.
     legend = figure.legend(handles, labels, loc="outside lower center", ncols=columns, handletextpad=0.2)
     for handle in legend.legend_handles:
         handle.set(sizes=[36], alpha=1)
 
 
-def _area(among: int) -> float:
-    return float(np.clip(12_000 / among, 4, 22))
+def _area(num_points: int) -> float:
+    return float(np.clip(12_000 / num_points, 4, 22))
 
 
 def _color(number: int) -> str:
@@ -215,5 +228,5 @@ def _color(number: int) -> str:
 
 
 def _marker(number: int) -> str:
-    # A shape of its own for each, too, as long as there are any: prints and eyes without colours.
+    # Shapes differ as well as colours, for prints and readers without colours.
     return _MARKERS[(number + number // len(_COLORS)) % len(_MARKERS)]

@@ -1,4 +1,4 @@
-"""The binary success rate of Kondapaneni et al. 2025: do the grids show what they claim to show?"""
+"""The binary success rate of Kondapaneni et al. 2025: how often the images of a grid are closer in one model."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,11 +9,11 @@ _REPETITIONS = 200
 
 
 class SuccessRate(NamedTuple):
-    """Of the ordered pairs of different images within a grid: how many are nearer in the model said to group them.
+    """Counts of the ordered pairs of different images within grids.
 
-    pairs: all of them.
-    nearer: those whose neighbourhood rank is strictly smaller in that model than in the other.
-    tied: those whose rank is the same in both.
+    pairs: all pairs.
+    nearer: pairs whose neighbourhood rank is strictly smaller in the model that groups them than in the other.
+    tied: pairs whose rank is the same in both models.
     """
 
     pairs: int
@@ -32,31 +32,49 @@ class SuccessRate(NamedTuple):
 
 
 class Chance(NamedTuple):
-    """The rate of random grids, in [0, 1]: its mean and standard deviation over draws, and the share of ties."""
+    """The success rate of random grids.
+
+    mean: over many draws, in [0, 1].
+    deviation: the standard deviation over the draws.
+    tied_share: the mean share of tied pairs, in [0, 1].
+    """
 
     mean: float
     deviation: float
     tied_share: float
 
 
-def success_rate(near_ranks: np.ndarray, far_ranks: np.ndarray, grids: Sequence[np.ndarray]) -> SuccessRate:
-    """Counts over grids, i64[g] each; ranks [n,n] in the model said to group them, and in the other."""
+def success_rate(grouping_ranks: np.ndarray, other_ranks: np.ndarray, grids: Sequence[np.ndarray]) -> SuccessRate:
+    """Counts the pairs of all grids.
+
+    Args:
+        grouping_ranks: i[n,n], the neighbourhood ranks in the model that groups the images of the grids.
+        other_ranks: i[n,n], those in the other model.
+        grids: i64[g] each, indices of images.
+    """
     pairs = nearer = tied = 0
     for grid in grids:
-        near, far = (ranks[np.ix_(grid, grid)] for ranks in (near_ranks, far_ranks))
+        grouping, other = (ranks[np.ix_(grid, grid)] for ranks in (grouping_ranks, other_ranks))
         pairs += len(grid) * (len(grid) - 1)
-        nearer += int((near < far).sum())
-        tied += int((near == far).sum()) - len(grid)  # An image is its own nearest neighbour in both.
+        nearer += int((grouping < other).sum())
+        tied += int((grouping == other).sum()) - len(grid)  # Without the pairs of an image and itself.
     return SuccessRate(pairs, nearer, tied)
 
 
-def chance(near_ranks: np.ndarray, far_ranks: np.ndarray, sizes: Sequence[int], seed: int) -> Chance:
-    """The rate of grids of those sizes, at least one above 1, drawn at random without a common image."""
+def chance(grouping_ranks: np.ndarray, other_ranks: np.ndarray, sizes: Sequence[int], seed: int) -> Chance:
+    """Computes the success rate of random grids without a common image.
+
+    Args:
+        grouping_ranks: i[n,n], as of `success_rate`.
+        other_ranks: i[n,n].
+        sizes: of the grids, at least one above 1.
+        seed: of the draws.
+    """
     rng = np.random.default_rng(seed)
     ends = np.cumsum(sizes)
     drawn = []
     for _ in range(_REPETITIONS):
-        images = rng.choice(len(near_ranks), ends[-1], replace=False)
-        drawn.append(success_rate(near_ranks, far_ranks, np.split(images, ends[:-1])))
+        images = rng.choice(len(grouping_ranks), ends[-1], replace=False)
+        drawn.append(success_rate(grouping_ranks, other_ranks, np.split(images, ends[:-1])))
     rates = [one.rate for one in drawn]
     return Chance(float(np.mean(rates)), float(np.std(rates)), float(np.mean([one.tied_share for one in drawn])))

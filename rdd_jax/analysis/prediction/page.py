@@ -12,17 +12,20 @@ from rdd_jax.core.io import write_json, write_text
 from rdd_jax.data import folders
 from rdd_jax.runs import layout
 
-_MOST_SHOWN = 500  # At most some 10 MB.
+_MOST_IMAGES = 500  # Some 10 MB.
 _SIDE = 320  # Twice the pixels of the page, for fine screens.
 _SMALL = 96  # Below this side a picture is enlarged on the page.
 
 
 def write(folder: Path, predictions: Predictions) -> Path:
-    """Writes index.html and predictions.json into a folder, and returns the path of the page.
+    """Writes index.html and predictions.json into a folder.
 
     Args:
-        folder: is made if need be; what an earlier call wrote there is replaced.
-        predictions: of files that are still in their place.
+        folder: is created where it does not exist; the files of an earlier call are replaced.
+        predictions: their image files are read again.
+
+    Returns:
+        The path of index.html.
     """
     record = [
         {
@@ -37,7 +40,7 @@ def write(folder: Path, predictions: Predictions) -> Path:
 
 
 def printable(path: str) -> str:
-    """Returns a path with a mark of replacement for each character that is no text, such as a line break."""
+    """Replaces the characters of a path that cannot be printed, such as a line break, by the replacement character."""
     return "".join(character if character.isprintable() else "\ufffd" for character in path)
 
 
@@ -45,7 +48,7 @@ def _html(predictions: Predictions) -> str:
     loader = jinja2.PackageLoader("rdd_jax.analysis")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(number=lambda count: f"{count:,}")
-    shown = predictions.images[:_MOST_SHOWN]
+    shown = predictions.images[:_MOST_IMAGES]
     return environment.get_template("predict.html.j2").render(
         student=predictions.student,
         count=len(predictions.images),
@@ -56,7 +59,7 @@ def _html(predictions: Predictions) -> str:
 
 
 def _picture(path: str) -> dict[str, Any]:
-    """The whole image, reduced, as a data URI; and whether it is so small that the page enlarges it."""
+    """Returns an image as a data URI, reduced where it is large, and whether the page has to enlarge it."""
     image = folders.read_image(path)
     small = max(image.size) < _SMALL
     image.thumbnail((_SIDE, _SIDE))

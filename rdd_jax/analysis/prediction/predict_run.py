@@ -1,4 +1,4 @@
-"""`--mode=predict`: the classes of image files, as a page, as JSON and, for a few, as text."""
+"""The mode `--mode=predict`: writes the predictions for image files as a page and as JSON."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,13 +15,16 @@ _MOST_LISTED = 5
 
 
 def run(workdir: Path, paths: Sequence[str], config: RunConfig | None = None) -> str:
-    """Writes workdir/predict/ and returns the text for the terminal: the path of the page, before it some predictions.
+    """Writes the predictions to the folder `predict` in the workdir.
 
     Args:
-        workdir, paths, config: as `prediction.predict` takes them.
+        workdir, paths, config: as of `predictions.predict`.
+
+    Returns:
+        The text for the terminal: the first predictions, and the path of the page.
 
     Raises:
-        UserError: without paths, or as `prediction.predict`.
+        UserError: without paths, or as `predictions.predict`.
     """
     if not paths:
         raise UserError("which images? give them, as in --images=cat.jpg,pictures")

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from rdd_jax.core.errors import UserError
+from rdd_jax.core.types import Array
 from rdd_jax.data import folders
 from rdd_jax.runs import export, layout
 from rdd_jax.runs.config import RunConfig
@@ -26,7 +27,7 @@ _BATCH = 64
 class Prediction(NamedTuple):
     """The most probable classes of one image.
 
-    file: its path.
+    file: the path of the image.
     classes: at most five (name, probability), the most probable first.
     """
 
@@ -35,7 +36,11 @@ class Prediction(NamedTuple):
 
 
 class Unreadable(NamedTuple):
-    """A file that is no image, is damaged, or does not suit the network, and the reason in words."""
+    """A file that is no image, is damaged, or does not fit the network.
+
+    file: its path.
+    reason: in words.
+    """
 
     file: str
     reason: str
@@ -44,9 +49,9 @@ class Unreadable(NamedTuple):
 class Predictions(NamedTuple):
     """The predictions for many images.
 
-    student: the content of the student's student.json.
-    images: one for each image.
-    unreadable: the files in folders that were left out.
+    student: the content of the export's student.json.
+    images: the predictions of all images.
+    unreadable: the files in folders that were skipped.
     """
 
     student: dict[str, Any]
@@ -58,10 +63,10 @@ def predict(workdir: str | Path, paths: Sequence[str | Path], config: RunConfig 
     """Predicts the classes of image files by a trained student.
 
     Args:
-        workdir: of a finished run, whose student is exported first if it is not yet; or the folder of an export, which
-            needs neither the run nor its data.
-        paths: image files, and folders, of which all images are taken, also those in folders within.
-        config: of the run; by default as it stands in its workdir.
+        workdir: of a finished run, whose student is exported first where it has not been; or the folder of an export,
+            which needs neither the run nor its data.
+        paths: image files, and folders, whose images are read recursively.
+        config: of the run; by default that in its workdir.
 
     Raises:
         UserError: if there is no trained student; if a path does not exist; if a folder has no images, or none that
@@ -88,12 +93,12 @@ def predict(workdir: str | Path, paths: Sequence[str | Path], config: RunConfig 
 
 
 def is_export(folder: Path) -> bool:
-    """Tells the folder of an export from a run's workdir."""
+    """Returns True for the folder of an export, and False for a run's workdir."""
     return os.path.isfile(folder / layout.EXPORTED_DESCRIPTION) and not os.path.exists(folder / layout.CONFIG)
 
 
 def _find(paths: Sequence[str | Path]) -> dict[str, bool]:
-    """Lists all images once, in order; the value tells those that are named in `paths` from those in folders."""
+    """Lists all images once, in order; the value is True for images named in `paths`, False for those in folders."""
     found: dict[str, bool] = {}
     for path in (os.path.expanduser(path) for path in paths):
         if os.path.isdir(path):
@@ -112,7 +117,7 @@ def _find(paths: Sequence[str | Path]) -> dict[str, bool]:
 
 
 def _read(student: ExportedStudent, paths: list[str], rows: int) -> Iterator[dict[str, np.ndarray | str]]:
-    """Reads so many files at a time: each as uint8[h,w,c], or the reason why it cannot be read."""
+    """Yields `rows` files at a time, each as uint8[h,w,c] or as the reason why it cannot be read."""
 
     def read(path: str) -> np.ndarray | str:
         try:
@@ -127,13 +132,13 @@ def _read(student: ExportedStudent, paths: list[str], rows: int) -> Iterator[dic
 
 
 def _make_probabilities(student: ExportedStudent, rows: int) -> Callable[[list[np.ndarray]], np.ndarray]:
-    """Makes the function of at most `rows` images uint8[h,w,c] to probabilities f32[images,classes].
+    """Makes the function that maps at most `rows` images uint8[h,w,c] to probabilities f32[images,classes].
 
-    It is compiled once, for full batches.
+    It is compiled once, for `rows` images.
     """
 
     @jax.jit
-    def softmax(variables, images):
+    def softmax(variables: dict[str, Any], images: Array) -> Array:
         logits = student.model.apply(variables, student.preprocess(images), train=False).logits
         return jax.nn.softmax(logits)
 
@@ -150,5 +155,6 @@ def _make_probabilities(student: ExportedStudent, rows: int) -> Callable[[list[n
 
 
 def _most_probable(probabilities: np.ndarray, class_names: Sequence[str]) -> list[tuple[str, float]]:
+    """Returns the classes of the largest of probabilities f32[classes], in descending order."""
     order = np.argsort(-probabilities, kind="stable")[:_TOP]
     return [(class_names[label], float(probabilities[label])) for label in order]
