@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 # Okabe and Ito's palette: distinguishable under every common colour blindness.
@@ -100,9 +101,8 @@ def _curves(metrics: Lines, teacher_accuracy: float | None) -> tuple[bytes, str]
     terms = [key for key in method_keys(metrics) if key.endswith("/loss")]
     # A single term is the loss itself, which has a panel already.
     side = ("loss", "terms", "rate") if len(terms) > 1 else ("loss", "rate")
-    figure = Figure(figsize=(10, 6.4), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08)
-    axes = figure.subplot_mosaic([["accuracy", panel] for panel in side], width_ratios=(3, 2), sharex=True)
+    figure = Figure(figsize=(10, 6.4), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
+    axes = figure.subplot_mosaic([["accuracy", panel] for panel in side], width_ratios=[3, 2], sharex=True)
     axes["accuracy"].set_xlim(0, max([1, *(line["epoch"] for line in metrics)]) + 0.5)
 
     for split, color in (("train", _ORANGE), ("validation", _GREEN), ("test", _BLUE)):

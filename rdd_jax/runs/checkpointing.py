@@ -162,7 +162,7 @@ class Checkpoints:
             renamed = integrity.quarantine(self._folder / str(step))
             reason = str(error).rpartition(": ")[0]
             warn(f"{reason}: going on from the one before; it is kept as {renamed.name}")
-        if damaged:
+        if damaged and self._manager:
             self._manager.reload()
 
 

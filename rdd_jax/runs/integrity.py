@@ -14,7 +14,8 @@ from rdd_jax.core.processes import warn
 def checksums(tree: Any) -> dict[str, int]:
     """Returns the CRC-32 of every array's bytes, by its path in the tree."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path): zlib.crc32(np.ascontiguousarray(leaf).view(np.uint8)) for path, leaf in leaves}
+    views = {jax.tree_util.keystr(path): np.ascontiguousarray(leaf).view(np.uint8) for path, leaf in leaves}
+    return {name: zlib.crc32(view.data) for name, view in views.items()}
 
 
 def find_mismatch(tree: Any, shapes: Any, expected: dict[str, int], name: str) -> str | None:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Collection
 
 import jax
+import numpy as np
 
 from rdd_jax.core.compilation import CompilationTimer
 from rdd_jax.runs.config import RunConfig
@@ -59,7 +60,7 @@ class EpochRecorder:
         metrics = {name: float(average.compute()) for name, average in averages.items() if average.count}
         if "loss" not in metrics:
             raise NonFiniteError(step)
-        learning_rate = float(self._experiment.schedule(step - 1))
+        learning_rate = np.asarray(self._experiment.schedule(step - 1)).item()
         self._write(step, epoch, "train", {**metrics, "learning_rate": learning_rate, **costs})
 
     def record_evaluation(

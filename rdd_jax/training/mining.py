@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import numpy as np
 
 from rdd_jax import rdx
-from rdd_jax.core.types import Array
-from rdd_jax.data.pipeline import DeviceDataset
+from rdd_jax.core.types import Array, OnBatch
+from rdd_jax.data.pipeline import DeviceDataset, PipelineDataset
 from rdd_jax.steps import train_state
 from rdd_jax.steps.train_state import TrainState
 from rdd_jax.training.interruptible import InterruptibleRunner
@@ -31,7 +31,6 @@ class TeacherEmbeddings:
     def __init__(self, experiment: Experiment, runner: InterruptibleRunner):
         self._experiment = experiment
         self._runner = runner
-        self._embed = experiment.embed(experiment.teacher.model) if experiment.teacher else None
         self._of_training_set: Array | rdx.RankedEmbeddings | None = None
         self._of_probe: Array | None = None
 
@@ -39,7 +38,7 @@ class TeacherEmbeddings:
         """Returns the embeddings f32[n,d] of the training images, with their ranks where those fit into memory."""
         if self._of_training_set is None:
             experiment, on_batch = self._experiment, self._runner.on_batch("embedding by the teacher")
-            embeddings = self._embed(experiment.teacher.variables, experiment.train, on_batch)
+            embeddings = self._embed(experiment.train, on_batch)
             rank = experiment.rank
             self._of_training_set = self._runner.run("ranking", rank, embeddings) if rank else embeddings
         return self._of_training_set
@@ -47,8 +46,13 @@ class TeacherEmbeddings:
     def of_probe(self, images: DeviceDataset) -> Array:
         """Returns the embeddings f32[p,d] of the p images by which drift is measured."""
         if self._of_probe is None:
-            self._of_probe = self._embed(self._experiment.teacher.variables, images)
+            self._of_probe = self._embed(images)
         return self._of_probe
+
+    def _embed(self, images: PipelineDataset, on_batch: OnBatch | None = None) -> Array:
+        teacher = self._experiment.teacher
+        assert teacher is not None  # Validation refuses methods and samplers that need one.
+        return self._experiment.embed(teacher.model)(teacher.variables, images, on_batch)
 
 
 class Miner:
@@ -108,6 +112,7 @@ class Miner:
             results |= due
         if _LOSSES in results:
             on_batch = self._runner.on_batch("computing irreducible losses")
+            assert self._experiment.irreducible_losses is not None
             state = state._replace(scores=self._experiment.irreducible_losses(on_batch))
         if results & {_SCORES, _TABLE}:
             with _timed(seconds, "embed_seconds"):
@@ -129,9 +134,10 @@ class Miner:
             due.add(_LOSSES)
         if self._experiment.sampler.scores_are_due(epoch):
             due.add(_SCORES)
-        if self._probe:
+        if self._probe and self._schedule:
             with _timed(seconds, "drift_seconds"):
                 if self._schedule.needs_drift(epoch):
+                    assert state.probe is not None
                     now = self._probe.embed(state.student, self._runner.on_batch("measuring drift"))
                     drift = self._probe.measure(state.probe, now)
                     state = train_state.with_metrics(state, drift)
@@ -149,6 +155,7 @@ class Miner:
         self, state: TrainState, embeddings: tuple[Array, Array | rdx.RankedEmbeddings], epoch: int, step: int
     ) -> TrainState:
         """Returns the state with newly mined tables, and logs their histograms."""
+        assert self._experiment.mine is not None
         state = self._runner.run("mining", self._experiment.mine, state, *embeddings)
         if self._probe:
             state = state._replace(probe=self._probe.embed(state.student, self._runner.on_batch("measuring drift")))

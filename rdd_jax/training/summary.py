@@ -30,7 +30,7 @@ def summarize(
     """
     last = log.last_test_line()
     student = {"name": config.student.name, **accuracies(last), "best_accuracy": log.best_accuracy()}
-    if teacher:
+    if teacher and experiment.teacher:
         kept = {key: value for key, value in teacher.items() if key != "place"}  # Runs are copied to other machines.
         teacher = {**kept, **_cost(experiment.teacher.model, config)}
     return {

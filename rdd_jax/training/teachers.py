@@ -9,6 +9,7 @@ from rdd_jax.core.fingerprints import fingerprint
 from rdd_jax.core.progress import image_progress
 from rdd_jax.runs import layout, naming, records
 from rdd_jax.runs.config import RunConfig
+from rdd_jax.runs.trained_models import TrainedModel
 from rdd_jax.steps.evaluation import accuracies
 from rdd_jax.training.preemption import StopRequested, StopSignal
 from rdd_jax.training.setup import Experiment
@@ -37,12 +38,14 @@ def record(config: RunConfig, workdir: Path, experiment: Experiment, stop_signal
     if not experiment.teacher:
         return None
     model, variables = experiment.teacher
-    place, recorded = naming.teacher_path(config, workdir).absolute(), records.read_teacher(workdir)
+    path, recorded = naming.teacher_path(config, workdir), records.read_teacher(workdir)
+    assert path is not None
+    place = path.absolute()
     teacher = {"name": config.teacher.name, "place": str(place), "fingerprint": fingerprint(variables)}
     measured = accuracies(recorded) if recorded.get("fingerprint") == teacher["fingerprint"] else {}
     if processes.any_process(not measured):
         processes.print_once(f"evaluating the teacher in {place}")
-        measured = _evaluate(experiment, stop_signal)
+        measured = _evaluate(experiment, experiment.teacher, stop_signal)
     parameters = models.count_parameters(variables)
     processes.print_once(
         f"teacher {config.teacher.name}: {parameters:,} parameters, {measured['accuracy']:.2f}% of the test images"
@@ -57,9 +60,9 @@ def record(config: RunConfig, workdir: Path, experiment: Experiment, stop_signal
     return teacher | measured
 
 
-def _evaluate(experiment: Experiment, stop_signal: StopSignal) -> dict[str, float]:
+def _evaluate(experiment: Experiment, teacher: TrainedModel, stop_signal: StopSignal) -> dict[str, float]:
     """Returns the teacher's accuracies on the test images, in percent."""
-    model, variables = experiment.teacher
+    model, variables = teacher
     with image_progress("evaluating the teacher") as show:
 
         def on_batch(done: int, total: int) -> None:

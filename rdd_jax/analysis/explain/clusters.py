@@ -75,7 +75,8 @@ def spectral_labels(affinity: np.ndarray, num_clusters: int, seed: int) -> np.nd
         scaled = scale * vector.ravel()
         return scale * (affinity @ scaled - self_affinity * scaled)
 
-    operator = LinearOperator(affinity.shape, matvec=normalized, dtype=affinity.dtype)
+    # LinearOperator.__new__ makes a subclass with these arguments, which the annotations of scipy do not know.
+    operator = LinearOperator(affinity.shape, matvec=normalized, dtype=affinity.dtype)  # pyrefly: ignore
     start = np.random.default_rng(seed).uniform(-1, 1, len(affinity)).astype(affinity.dtype)
     _, vectors = eigsh(operator, num_clusters, which="LA", v0=start, tol=1e-5)
     # A step takes microseconds. On busy cores, threads that wait for each other would take a hundred times as long.

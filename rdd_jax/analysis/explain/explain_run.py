@@ -124,7 +124,13 @@ def _sides(workdir: Path, against: str, config: RunConfig) -> tuple[_Side, _Side
     records.check_network(config.teacher.name, workdir / layout.CONFIG)
     if not os.path.exists(place):
         raise UserError(f"the teacher of {workdir} is not in {place}: put it there, or name a run by --against=WORKDIR")
-    return student, _Side("teacher", config.teacher.name, place, config, lambda: load_teacher(config, workdir))
+
+    def load() -> TrainedModel:
+        teacher = load_teacher(config, workdir)
+        assert teacher is not None  # There is a path to it.
+        return teacher
+
+    return student, _Side("teacher", config.teacher.name, place, config, load)
 
 
 def _student(workdir: Path, title: str, config: RunConfig) -> _Side:

@@ -150,10 +150,10 @@ def _row_blocks(n: int) -> Iterator[slice]:
 
 def _ranks(embeddings: np.ndarray, blocks: list[slice], bar: tqdm) -> np.ndarray:
     """Returns the rank [n,n] of column j in row i's ascending order of distances, as `ranks_dtype(n)`."""
-    n, embeddings = len(embeddings), jnp.asarray(embeddings)
+    n, points = len(embeddings), jnp.asarray(embeddings)
     ranks = np.empty((n, n), ranks_dtype(n))
     for rows in blocks:
-        ranks[rows] = _rank_block(embeddings, jnp.arange(n)[rows])
+        ranks[rows] = _rank_block(points, jnp.arange(n)[rows])
         bar.update()
     return ranks
 
@@ -179,7 +179,7 @@ def _affinity(
 
 
 @jax.jit
-def _symmetric_block(block: tuple[Array, Array], transposed: tuple[Array, Array], gamma: Array, beta: Array) -> Array:
+def _symmetric_block(block: tuple[Array, Array], transposed: tuple[Array, Array], gamma: float, beta: float) -> Array:
     def unique(grouping_ranks: Array, other_ranks: Array) -> Array:
         return rdx.affinities(rdx.locally_biased_difference(other_ranks, grouping_ranks, gamma), beta).teacher_unique
 

@@ -103,7 +103,7 @@ def _direction(direction: Direction, examples: Examples) -> dict[str, Any]:
     success = direction.success
     clusters = []
     for cluster, (grouping, other) in zip(direction.clusters, direction.grid_ranks, strict=True):
-        described = {"size": len(cluster.members), "mean_affinity": cluster.mean_affinity}
+        described: dict[str, Any] = {"size": len(cluster.members), "mean_affinity": cluster.mean_affinity}
         if examples.labels is not None:
             described["labels"] = dict(label_shares(examples.labels[cluster.members], examples.class_names))
         described["median_rank_within_grid"] = {"in_the_model_that_groups": grouping, "in_the_other": other}

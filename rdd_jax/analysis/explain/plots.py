@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from rdd_jax.analysis.explain.explanation import Direction, Explanation
 from rdd_jax.analysis.plots import escape_mathtext, png, printable_names, truncated
@@ -102,8 +103,8 @@ def _grids(direction: Direction, examples: Examples, grouping: str, other: str) 
     """Draws a row of images for each cluster, with its description and its colour in the scatter plots on the left."""
     columns = max(len(cluster.grid) for cluster in direction.clusters)
     rows = len(direction.clusters)
-    figure = Figure(figsize=(3.1 + 0.92 * columns, 0.45 + 1.16 * rows), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.05, wspace=0, hspace=0)
+    layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.05, wspace=0, hspace=0)
+    figure = Figure(figsize=(3.1 + 0.92 * columns, 0.45 + 1.16 * rows), layout=layout)
     panels = figure.subplots(rows, columns + 1, width_ratios=(3.1, *[0.92] * columns), squeeze=False)
     for number, ((text_panel, *cells), cluster) in enumerate(zip(panels, direction.clusters, strict=True)):
         _write_description(text_panel, number, direction, examples, grouping, other)
@@ -143,6 +144,7 @@ def _write_description(
 
 
 def _draw_image(axis: Axes, examples: Examples, position: int) -> None:
+    assert examples.images is not None  # Grids are drawn of images alone.
     image = examples.images[position]
     axis.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
     axis.set(xticks=[], yticks=[])
@@ -159,13 +161,17 @@ def _plane(embeddings: np.ndarray) -> np.ndarray:
     from sklearn.decomposition import PCA
 
     components = min(2, *np.shape(embeddings))
-    plane = PCA(components, svd_solver="covariance_eigh").fit_transform(np.asarray(embeddings, np.float32))
+    # The annotations of scikit-learn lack this solver, its fastest for many examples.
+    plane = PCA(components, svd_solver="covariance_eigh").fit_transform(  # pyrefly: ignore[bad-argument-type]
+        np.asarray(embeddings, np.float32)
+    )
     return np.pad(plane, ((0, 0), (0, 2 - components)))
 
 
 def _spaces_by_label(
     planes: Sequence[np.ndarray], examples: Examples, titles: Sequence[str], names: Sequence[str]
 ) -> Picture:
+    assert examples.labels is not None
     figure, axes = _side_by_side(titles)
     for axis, plane in zip(axes, planes, strict=True):
         for number, label in enumerate(np.unique(examples.labels)):
@@ -197,8 +203,7 @@ def _spaces_by_cluster(planes: Sequence[np.ndarray], direction: Direction, title
 
 
 def _side_by_side(titles: Sequence[str]) -> tuple[Figure, Sequence[Axes]]:
-    figure = Figure(figsize=(10, 5), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.06)
+    figure = Figure(figsize=(10, 5), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.06))
     axes = figure.subplots(1, 2)
     for axis, title in zip(axes, titles, strict=True):
         axis.set(xticks=[], yticks=[])
@@ -216,7 +221,8 @@ def _legend(figure: Figure, axis: Axes) -> None:
     columns = min(len(labels), max(1, 120 // (max(map(len, labels)) + 6)), 10)  # The figure is 120 characters wide.
     legend = figure.legend(handles, labels, loc="outside lower center", ncols=columns, handletextpad=0.2)
     for handle in legend.legend_handles:
-        handle.set(sizes=[36], alpha=1)
+        if handle is not None:
+            handle.set(sizes=[36], alpha=1)
 
 
 def _area(num_points: int) -> float:

@@ -76,5 +76,5 @@ def chance(grouping_ranks: np.ndarray, other_ranks: np.ndarray, sizes: Sequence[
     for _ in range(_REPETITIONS):
         images = rng.choice(len(grouping_ranks), ends[-1], replace=False)
         drawn.append(success_rate(grouping_ranks, other_ranks, np.split(images, ends[:-1])))
-    rates = [one.rate for one in drawn]
-    return Chance(float(np.mean(rates)), float(np.std(rates)), float(np.mean([one.tied_share for one in drawn])))
+    rates = [one.nearer / one.pairs for one in drawn]
+    return Chance(float(np.mean(rates)), float(np.std(rates)), float(np.mean([one.tied / one.pairs for one in drawn])))
