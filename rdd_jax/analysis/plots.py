@@ -102,7 +102,8 @@ def _curves(metrics: Lines, teacher_accuracy: float | None) -> tuple[bytes, str]
     # A single term is the loss itself, which has a panel already.
     side = ("loss", "terms", "rate") if len(terms) > 1 else ("loss", "rate")
     figure = Figure(figsize=(10, 6.4), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
-    axes = figure.subplot_mosaic([["accuracy", panel] for panel in side], width_ratios=[3, 2], sharex=True)
+    mosaic: list[list[Any]] = [["accuracy", panel] for panel in side]
+    axes = figure.subplot_mosaic(mosaic, width_ratios=[3, 2], sharex=True)
     axes["accuracy"].set_xlim(0, max([1, *(line["epoch"] for line in metrics)]) + 0.5)
 
     for split, color in (("train", _ORANGE), ("validation", _GREEN), ("test", _BLUE)):

@@ -3,16 +3,18 @@
 `axis_name` is the mapped axis of the devices, or None outside a mapped function, where there is one device.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 
 from rdd_jax.core.types import Array
 
+T = TypeVar("T")
 
-def all_gather(rows: Array, axis_name: str | None) -> Array:
-    """Concatenates the rows [b,...] of all devices, in their order: [devices*b,...]. Differentiable."""
+
+def all_gather(rows: T, axis_name: str | None) -> T:
+    """Concatenates the rows [b,...] of all devices, in their order: [devices*b,...], of every leaf. Differentiable."""
     return rows if axis_name is None else jax.lax.all_gather(rows, axis_name, tiled=True)
 
 

@@ -58,7 +58,8 @@ def read(path: Path, assemble: Callable[[Mapping[str, Any]], T]) -> T | None:
 def write(path: Path, title: str, arrays: Mapping[str, Any]) -> None:
     """Writes a cache of arrays by name; logs a warning where there is no room or permission for it."""
     try:
+        named: dict[str, Any] = dict(arrays)
         with atomic_write(path) as file:
-            np.savez(file, **arrays)
+            np.savez(file, **named)
     except UserError as error:
         logging.warning("%s is not cached, and will be decoded again next time: %s", title, error)

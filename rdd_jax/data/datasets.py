@@ -69,8 +69,8 @@ class _Spec(NamedTuple):
     info: DatasetInfo
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    tfds_name: str | None = None
-    tfds_version: str | None = None
+    tfds_name: str = ""
+    tfds_version: str = ""
 
 
 _CIFAR100_MEAN = (0.5071, 0.4867, 0.4408)
@@ -103,7 +103,7 @@ def describe(name: str) -> DatasetInfo:
 def is_prepared(name: str, data_dir: PathLike | None = None, cache_dir: PathLike | None = None) -> bool:
     """Returns True where `load` would find the data, without reading it. Arguments and errors are those of `load`."""
     spec = _spec(name)
-    if spec.tfds_name is None:
+    if not spec.tfds_name:
         return True
     folder = _tfds_folder(spec, data_dir)
     return array_cache.is_complete(_cache_path(spec, cache_dir)) or tfds.holds_array_records(folder)

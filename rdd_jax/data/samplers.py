@@ -125,6 +125,8 @@ class Sampler(NamedTuple):
             period = epoch // options.scoring_epochs if options.scoring_epochs else 0
             chosen = np.random.default_rng([self.seed, period, visited]).permutation(self.num_examples)[:visited]
         elif options.kind in RANKED_KINDS:
+            if scores is None or (options.balance and labels is None):
+                raise ValueError(f"{options.kind} needs the scores of all examples, and with `balance` their labels")
             chosen = self._easiest(scores, labels, visited)
         else:
             chosen = np.arange(self.num_examples)[_HALVES.get(options.kind, slice(None))]

@@ -179,7 +179,8 @@ def _chunks(source: Any, title: str) -> Iterator[Sequence[Mapping[str, Any]]]:
     # disable=None shows the bar on a terminal only.
     with tqdm(total=len(source), desc=f"reading {title}", unit=" images", disable=None) as bar:
         for start in range(0, len(source), _READ_CHUNK):
-            chunk = source.__getitems__(range(start, min(start + _READ_CHUNK, len(source))))
+            positions = range(start, min(start + _READ_CHUNK, len(source)))
+            chunk = source.__getitems__(positions)  # pyrefly: ignore[missing-attribute], as sources of TFDS have it
             yield chunk
             bar.update(len(chunk))
 

@@ -67,7 +67,7 @@ def create(
     return factory(num_classes=num_classes, axis_name=axis_name, dtype=dtype, **kwargs)
 
 
-def init(model: nn.Module, rng: jax.Array, image_shape: tuple[int, int, int]) -> dict[str, Any]:
+def init(model: nn.Module, rng: jax.Array, image_shape: tuple[int, ...]) -> dict[str, Any]:
     """Initialises the variables {"params", "batch_stats"}, in float32.
 
     Args:
@@ -78,6 +78,6 @@ def init(model: nn.Module, rng: jax.Array, image_shape: tuple[int, int, int]) ->
     return dict(model.init(rng, jnp.zeros((1, *image_shape)), train=False))
 
 
-def variable_shapes(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[str, Any]:
+def variable_shapes(model: nn.Module, image_shape: tuple[int, ...]) -> dict[str, Any]:
     """Returns the variables of `init` as `jax.ShapeDtypeStruct`, without computing them."""
     return jax.eval_shape(lambda: init(model, jax.random.key(0), image_shape))

@@ -111,3 +111,9 @@ def _first_difference(found: Shapes, expected: Shapes, network: str) -> str:
         ),
     ]
     return differences[0] if differences else ""
+
+
+def _flatten(variables: dict[str, Any]) -> dict[tuple[str, ...], Any]:
+    """Returns the leaves of nested dictionaries by their paths."""
+    leaves: Any = flatten_dict(variables)
+    return leaves

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 
 from rdd_jax.core.types import Array, OnBatch
 from rdd_jax.data.pipeline import DeviceDataset, PipelineDataset
@@ -67,7 +68,7 @@ class DriftProbe:
         embed_student: Embed,
         embed_teacher: Callable[[DeviceDataset], Array],
     ):
-        self._images = train.take(drift.probe_indices(len(train), num_probes))
+        self._images = train.take(np.asarray(drift.probe_indices(len(train), num_probes)))
         self._embed_student = embed_student
         self._embed_teacher = embed_teacher
         self._measure = drift.make_drift_measure(num_probes)

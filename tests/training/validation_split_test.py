@@ -31,12 +31,12 @@ def test_the_best_epoch_is_chosen_by_validation_and_its_test_accuracy_is_told(tm
     assert best_accuracy(tmp_path, train=[99.0, 99.0, 99.0], **accuracies) == best
 
 
-@pytest.mark.parametrize(("validation", "ranking"), [(("held out", None), 60.0), (None, 80.0)])
+@pytest.mark.parametrize(("validation", "ranking"), [("held out", 60.0), (None, 80.0)])
 def test_validation_accuracy_is_written_down_and_ranks_the_checkpoint(validation, ranking):
     written, values = [], {"held out": {"accuracy": 60.0}, "test": {"accuracy": 80.0}}
     run = SimpleNamespace(
-        _experiment=SimpleNamespace(validation=validation, test=("test", None)),
-        _evaluate=lambda student, images, labels, on_batch: values[images],
+        _experiment=SimpleNamespace(validation=validation, test="test"),
+        _evaluate=lambda student, dataset, on_batch: values[dataset],
         _write=lambda step, epoch, split, metrics: written.append(split),
         _config=SimpleNamespace(eval_every_epochs=1, epochs=2),
         _runner=SimpleNamespace(on_batch=lambda activity: None),
