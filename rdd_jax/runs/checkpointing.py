@@ -29,7 +29,6 @@ _WRITE_ERRORS = (OSError, ValueError)
 _READ_ERRORS = (OSError, ValueError, LookupError, TypeError)
 # Orbax writes some arrays twice, and metadata besides.
 _SPACE_FACTOR, _SPACE_BYTES = 1.5, 2**20
-_DAMAGED = "is damaged or of another network"
 
 
 class Checkpoints:
@@ -233,12 +232,12 @@ def _read_item(folder: Path, item: str, shapes: Any, hint: str) -> Any:
         barrier_sync_key_prefix=f"process{jax.process_index()}",
     )
     targets = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    with _as_user_error(_READ_ERRORS, folder, _DAMAGED, hint):
+    with _as_user_error(_READ_ERRORS, folder, "is damaged or of another network", hint):
         with ocp.StandardCheckpointer(multiprocessing_options=this_process) as checkpointer:
             tree = checkpointer.restore(folder / item, targets)
         expected = dict(json.loads((folder / _CHECKSUMS / "metadata").read_bytes())[item])
-    if reason := integrity.find_mismatch(tree, shapes, expected, item):
-        raise UserError(_message(folder, _DAMAGED, reason, hint))
+        if mismatch := integrity.find_mismatch(tree, shapes, expected, item):
+            raise ValueError(mismatch)
     return tree
 
 
@@ -249,8 +248,4 @@ def _as_user_error(errors: tuple[type[Exception], ...], folder: Path, problem: s
         yield
     except errors as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-        raise UserError(_message(folder, problem, reason, hint)) from error
-
-
-def _message(folder: Path, problem: str, reason: str, hint: str) -> str:
-    return f"the checkpoint {folder} {problem} ({reason}): {hint}"
+        raise UserError(f"the checkpoint {folder} {problem} ({reason}): {hint}") from error
