@@ -16,7 +16,7 @@ from rdd_jax.data import augmentation, datasets, pipeline
 from rdd_jax.data.pipeline import DeviceDataset
 from rdd_jax.data.samplers import epoch_batches
 from rdd_jax.steps import train_state
-from rdd_jax.steps.optimizer import sgd
+from rdd_jax.steps.optimizer import OptimizerOptions, make_optimizer
 from rdd_jax.steps.teacher import TeacherOutputs, cached_teacher, online_teacher
 from rdd_jax.steps.train_state import TrainState
 from rdd_jax.steps.train_step import make_train_call, make_train_step
@@ -122,7 +122,12 @@ def train_step(
     )
     options = config.distill.to_dict()
     distiller = methods.from_options(options, labels)
-    optimizer = sgd(lambda step: config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay)
+    optimizer = make_optimizer(
+        OptimizerOptions(),
+        lambda step: config.learning_rate,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+    )
     create = jax.jit(lambda seed: train_state.create(seed, info.image_shape, student, teacher, distiller, optimizer))
     train = pipeline.put(images, labels)
     teacher_fn = cached_teacher if cached else online_teacher(teacher)

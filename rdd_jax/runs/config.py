@@ -18,7 +18,7 @@ from rdd_jax.data.options import AugmentOptions, DataOptions
 from rdd_jax.data.samplers import SamplerOptions
 from rdd_jax.models import DTYPES
 from rdd_jax.steps.mining import MiningOptions
-from rdd_jax.steps.optimizer import OptimizerOptions
+from rdd_jax.steps.optimizer import OptimizerOptions, RecipeOptions
 from rdd_jax.steps.teacher_cache import TeacherCacheOptions
 
 _SEEDS = 2**31  # Seeds are i32.
@@ -77,7 +77,7 @@ def _cross_entropy_alone() -> dict[str, dict[str, Any]]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig(OptimizerOptions):
+class RunConfig(RecipeOptions):
     """All keys of a run.
 
     preset: the name of the preset, for the run's own name.
@@ -89,6 +89,7 @@ class RunConfig(OptimizerOptions):
     augment: the augmentation.
     epochs: of training.
     batch_size: over all devices.
+    optimizer: the optimizer and the shape of its learning rate.
     student: the trained network.
     teacher: the frozen network.
     distill: {method: {"weight": w, option: value}}, for every method; those whose weight is not 0 are summed.
@@ -111,6 +112,7 @@ class RunConfig(OptimizerOptions):
     augment: AugmentOptions = field(default_factory=AugmentOptions)
     epochs: int = 1
     batch_size: int = 64
+    optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
     student: StudentOptions = field(default_factory=StudentOptions)
     teacher: TeacherOptions = field(default_factory=TeacherOptions)
     distill: Mapping[str, Mapping[str, Any]] = field(default_factory=_cross_entropy_alone)

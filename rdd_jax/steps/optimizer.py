@@ -1,26 +1,33 @@
-"""Stochastic gradient descent with momentum, coupled weight decay and a stepped learning rate."""
+"""Optimizers of optax by name, and their learning rates."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from rdd_jax.core.options import check_numbers
+from rdd_jax.core.errors import unknown_name_message
+from rdd_jax.core.options import check_numbers, check_values
 from rdd_jax.core.types import Array
+
+SCHEDULES = ("step", "cosine", "constant")
 
 
 @dataclass(frozen=True)
-class OptimizerOptions:
-    """Stochastic gradient descent with momentum and a stepped learning rate: keys at the top level of a configuration.
+class RecipeOptions:
+    """The learning rate, the momentum and the weight decay: keys at the top level of a configuration.
 
-    learning_rate: the learning rate before the first milestone, above 0.
-    milestones: the shares of the epochs, in (0, 1), after each of which the learning rate is multiplied.
+    learning_rate: the largest learning rate, above 0.
+    milestones: the shares of the epochs, in (0, 1), after each of which schedule "step" multiplies the learning rate.
     learning_rate_factor: the factor of that multiplication, above 0.
     warmup_epochs: the epochs over which the learning rate rises linearly from 0; fractions are allowed.
-    momentum: in [0, 1).
-    weight_decay: the factor of the parameters that is added to their gradient (coupled decay).
+    momentum: of "sgd", in [0, 1).
+    weight_decay: the factor of the parameters that is added to their gradient (coupled decay), unless the optimizer
+        has a weight decay of its own, as adamw has.
 
     Raises:
         ValueError: for a value out of its range.
@@ -47,6 +54,36 @@ class OptimizerOptions:
             raise ValueError(f"milestones are shares of the epochs, as in (0.5, 0.75); got {self.milestones}")
 
 
+@dataclass(frozen=True)
+class OptimizerOptions:
+    """The optimizer and its schedule: the section `optimizer` of a configuration.
+
+    name: a function of optax that makes an optimizer, as in "adamw" or "lion". "sgd" is torch.optim.SGD.
+    kwargs: its arguments beside the learning rate.
+    schedule: "step" multiplies the learning rate at milestones, "cosine" lowers it to 0 along half a cosine,
+        "constant" leaves it.
+    gradient_clip: the largest norm of the gradient of all parameters together, to which it is scaled; 0 for no limit.
+    decay_all: whether weight decay also applies to parameters of one axis: biases, and scales of normalisations.
+
+    Raises:
+        ValueError: for a value out of its range.
+    """
+
+    name: str = "sgd"
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    schedule: str = "step"
+    gradient_clip: float = 0.0
+    decay_all: bool = True
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "optimizer")
+        check_values(self.kwargs, "optimizer.kwargs", {})
+        if self.schedule not in SCHEDULES:
+            raise ValueError(unknown_name_message("optimizer.schedule", self.schedule, SCHEDULES))
+        if self.gradient_clip < 0:
+            raise ValueError(f"optimizer.gradient_clip must not be negative; got {self.gradient_clip}")
+
+
 def stepped_schedule(
     learning_rate: float, *, milestones: Sequence[int], factor: float = 0.1, warmup_steps: int = 0
 ) -> optax.Schedule:
@@ -71,9 +108,68 @@ def stepped_schedule(
     return schedule
 
 
-def sgd(schedule: optax.Schedule, *, momentum: float, weight_decay: float) -> optax.GradientTransformation:
-    """Makes torch.optim.SGD: the decay of all parameters is added to the gradient before the momentum."""
-    return optax.chain(optax.add_decayed_weights(weight_decay), optax.sgd(schedule, momentum=momentum))
+def cosine_schedule(learning_rate: float, *, steps: int, warmup_steps: int = 0) -> optax.Schedule:
+    """Makes a learning rate that falls to 0 along half a cosine over `steps`, after a linear warm-up.
+
+    Returns:
+        step i32[] -> learning rate f32[].
+    """
+
+    def schedule(step: ArrayLike) -> Array:
+        step = jnp.asarray(step)
+        cosine = 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(step / steps, 1.0)))
+        return learning_rate * cosine * jnp.minimum(1.0, (step + 1) / max(warmup_steps, 1))
+
+    return schedule
+
+
+def make_optimizer(
+    options: OptimizerOptions, schedule: optax.Schedule, *, momentum: float, weight_decay: float
+) -> optax.GradientTransformation:
+    """Makes an optimizer of optax, with gradient clipping and weight decay.
+
+    The defaults are torch.optim.SGD: the decay of all parameters is added to the gradient before the momentum.
+
+    Args:
+        options: of the optimizer.
+        schedule: step i32[] -> learning rate f32[].
+        momentum: of "sgd".
+        weight_decay: of an optimizer that has its own, as adamw; else added to the gradient.
+
+    Raises:
+        ValueError: for a name that is no optimizer of optax, or an argument that it does not take.
+    """
+    factory, parameters = _find_optimizer(options.name)
+    if unknown := sorted(options.kwargs.keys() - parameters):
+        raise ValueError(unknown_name_message(f"argument of optax.{options.name}", unknown[0], sorted(parameters)))
+    mask = None if options.decay_all else _has_several_axes
+    kwargs, before = dict(options.kwargs), []
+    if options.gradient_clip:
+        before.append(optax.clip_by_global_norm(options.gradient_clip))
+    if "weight_decay" in parameters:
+        kwargs = {"weight_decay": weight_decay, **({"mask": mask} if mask else {}), **kwargs}
+    else:
+        before.append(optax.add_decayed_weights(weight_decay, mask))
+    if options.name == "sgd":
+        kwargs = {"momentum": momentum, **kwargs}
+    return optax.chain(*before, factory(schedule, **kwargs))
+
+
+def _find_optimizer(name: str) -> tuple[Callable[..., optax.GradientTransformation], set[str]]:
+    """Finds a function of optax that takes a learning rate first; returns it with the names of its other arguments."""
+    found = {each: list(inspect.signature(value).parameters) for each, value in _optax_functions().items()}
+    names = [each for each, parameters in found.items() if parameters[:1] == ["learning_rate"]]
+    if name not in names:
+        raise ValueError(unknown_name_message("optimizer.name", name, names))
+    return getattr(optax, name), set(found[name][1:])
+
+
+def _optax_functions() -> dict[str, Callable[..., Any]]:
+    return {name: value for name, value in vars(optax).items() if inspect.isfunction(value) and name[0] != "_"}
+
+
+def _has_several_axes(params: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
 
 def set_schedule_count(state: optax.OptState, step: Array) -> optax.OptState:

@@ -27,7 +27,7 @@ from rdd_jax.steps import rho_loss, train_state
 from rdd_jax.steps.embedding import Embed, logits_of, make_embed
 from rdd_jax.steps.evaluation import Evaluate, make_evaluate
 from rdd_jax.steps.mining import Mine, Rank, Score, make_mine, make_rank, make_score
-from rdd_jax.steps.optimizer import sgd, stepped_schedule
+from rdd_jax.steps.optimizer import cosine_schedule, make_optimizer, stepped_schedule
 from rdd_jax.steps.teacher import PrepareTeacher, TeacherFn, cached_teacher, online_teacher, same_teacher
 from rdd_jax.steps.teacher_cache import TeacherOutputCache, cache_path
 from rdd_jax.steps.teacher_precompute import TeacherPrecompute
@@ -79,7 +79,7 @@ def build(config: RunConfig, workdir: Path) -> Experiment:
     sampler = make_sampler(config, len(dataset.train_labels))
     starts = [0, *itertools.accumulate(sampler.steps(epoch) for epoch in range(config.epochs))]
     schedule = _schedule(config, starts)
-    optimizer = sgd(schedule, momentum=config.momentum, weight_decay=config.weight_decay)
+    optimizer = make_optimizer(config.optimizer, schedule, momentum=config.momentum, weight_decay=config.weight_decay)
     normalize = make_input_normalizer(dataset)
     augmentation = Augmentation(config.augment.pad, config.augment.flip, normalize)
     train = pipeline.put(dataset.train_images, dataset.train_labels)
@@ -145,11 +145,15 @@ def _steps_per_call(config: RunConfig, sampler: Sampler, train: PipelineDataset)
 
 
 def _schedule(config: RunConfig, epoch_starts: list[int]) -> optax.Schedule:
+    warmup_steps = round(np.interp(config.warmup_epochs, range(len(epoch_starts)), epoch_starts))
+    if config.optimizer.schedule == "cosine":
+        return cosine_schedule(config.learning_rate, steps=epoch_starts[-1], warmup_steps=warmup_steps)
+    falls = config.milestones if config.optimizer.schedule == "step" else ()
     return stepped_schedule(
         config.learning_rate,
-        milestones=[epoch_starts[round(share * config.epochs)] for share in config.milestones],
+        milestones=[epoch_starts[round(share * config.epochs)] for share in falls],
         factor=config.learning_rate_factor,
-        warmup_steps=round(np.interp(config.warmup_epochs, range(len(epoch_starts)), epoch_starts)),
+        warmup_steps=warmup_steps,
     )
 
 

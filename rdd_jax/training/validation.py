@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from rdd_jax import methods, models
@@ -16,6 +17,7 @@ from rdd_jax.data import augmentation, loading, samplers
 from rdd_jax.runs import layout, naming, records
 from rdd_jax.runs.config import RunConfig, differences
 from rdd_jax.steps import teacher_cache, train_state
+from rdd_jax.steps.optimizer import make_optimizer
 from rdd_jax.training.same_run import check_same_data, check_same_run, free_keys, refuse_differences
 from rdd_jax.training.setup import make_sampler
 from rdd_jax.training.teacher_validation import check_given_teacher
@@ -34,6 +36,7 @@ def check(config: RunConfig, workdir: Path, hint: str = "choose another --workdi
             raise ValueError(f"a workdir cannot be called {str(workdir)!r}: give another --workdir, preset or pair")
         loading.check(config.data, config.augment)
         _check_names(config)
+        _check_optimizer(config)
         _check_batch_size(config)
         _check_sampler(config, loading.describe(config.data).num_train)
         finished = records.is_finished(workdir)
@@ -78,6 +81,22 @@ def _check_names(config: RunConfig) -> None:
     jax.eval_shape(distiller.init, jax.random.key(0), *shapes)
     if config.teacher.cache != "none":
         _check_cache(config, labels, shapes[1])
+
+
+def _check_optimizer(config: RunConfig) -> None:
+    """Raises ValueError for an optimizer or arguments of it that optax refuses, from shapes alone."""
+    optimizer = make_optimizer(
+        config.optimizer, lambda step: config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
+    )
+    params = {"kernel": jnp.zeros((2, 2))}
+    try:
+        jax.eval_shape(lambda: optimizer.update(params, optimizer.init(params), params))
+    except (AssertionError, AttributeError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0][:160]
+        raise ValueError(
+            f"optax.{config.optimizer.name} cannot be used with optimizer.kwargs {dict(config.optimizer.kwargs)} "
+            f"({reason}): choose another optimizer.name or other kwargs"
+        ) from error
 
 
 def _check_cache(config: RunConfig, labels: np.ndarray, teacher: ModelOutput) -> None:

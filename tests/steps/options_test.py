@@ -6,11 +6,11 @@ import re
 import pytest
 
 from rdd_jax.steps.mining import MiningOptions
-from rdd_jax.steps.optimizer import OptimizerOptions
+from rdd_jax.steps.optimizer import RecipeOptions
 from rdd_jax.steps.teacher_cache import TeacherCacheOptions
 
 
-@pytest.mark.parametrize("options", [MiningOptions, OptimizerOptions, TeacherCacheOptions])
+@pytest.mark.parametrize("options", [MiningOptions, RecipeOptions, TeacherCacheOptions])
 def test_defaults_are_valid_and_frozen(options):
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(options(), dataclasses.fields(options)[0].name, 1)
@@ -19,14 +19,14 @@ def test_defaults_are_valid_and_frozen(options):
 @pytest.mark.parametrize(
     ("options", "values", "message"),
     [
-        (OptimizerOptions, {"learning_rate": 0.0}, "learning_rate must be above 0; got 0.0"),
-        (OptimizerOptions, {"learning_rate": float("inf")}, "learning_rate must be finite; got inf"),
-        (OptimizerOptions, {"learning_rate_factor": -1.0}, "learning_rate_factor must be above 0; got -1.0"),
-        (OptimizerOptions, {"warmup_epochs": -0.5}, "warmup_epochs must not be negative; got -0.5"),
-        (OptimizerOptions, {"weight_decay": -1e-4}, "weight_decay must not be negative; got -0.0001"),
-        (OptimizerOptions, {"momentum": 1.0}, "momentum must be in [0, 1); got 1.0"),
-        (OptimizerOptions, {"milestones": (0.5, 150)}, "milestones are shares of the epochs, as in (0.5, 0.75); got"),
-        (OptimizerOptions, {"milestones": (1.0,)}, "milestones are shares of the epochs"),
+        (RecipeOptions, {"learning_rate": 0.0}, "learning_rate must be above 0; got 0.0"),
+        (RecipeOptions, {"learning_rate": float("inf")}, "learning_rate must be finite; got inf"),
+        (RecipeOptions, {"learning_rate_factor": -1.0}, "learning_rate_factor must be above 0; got -1.0"),
+        (RecipeOptions, {"warmup_epochs": -0.5}, "warmup_epochs must not be negative; got -0.5"),
+        (RecipeOptions, {"weight_decay": -1e-4}, "weight_decay must not be negative; got -0.0001"),
+        (RecipeOptions, {"momentum": 1.0}, "momentum must be in [0, 1); got 1.0"),
+        (RecipeOptions, {"milestones": (0.5, 150)}, "milestones are shares of the epochs, as in (0.5, 0.75); got"),
+        (RecipeOptions, {"milestones": (1.0,)}, "milestones are shares of the epochs"),
         (TeacherCacheOptions, {"cache": "view"}, 'unknown teacher.cache "view"; did you mean "views"'),
         (TeacherCacheOptions, {"cache_dtype": "float8"}, 'unknown teacher.cache_dtype "float8"'),
         (TeacherCacheOptions, {"cache_gigabytes": float("nan")}, "teacher.cache_gigabytes must be finite"),

@@ -59,7 +59,9 @@ def noisy(images, keys):
 
 
 def sgd(schedule=lambda step: 0.05, *, momentum=0.9, weight_decay=5e-4):
-    return optimizers.sgd(schedule, momentum=momentum, weight_decay=weight_decay)
+    return optimizers.make_optimizer(
+        optimizers.OptimizerOptions(), schedule, momentum=momentum, weight_decay=weight_decay
+    )
 
 
 def fresh(network, distiller, optimizer=None):
