@@ -1,4 +1,4 @@
-"""The networks by name: Flax modules that return a `ModelOutput`."""
+"""The networks by name: linen modules that return a `ModelOutput`."""
 
 import functools
 import inspect
@@ -13,7 +13,9 @@ from jax.typing import DTypeLike
 
 from rdd_jax.core.errors import unknown_name_message
 from rdd_jax.models.imagenet_resnet import ImageNetResNet
+from rdd_jax.models.linen_network import as_network
 from rdd_jax.models.mobilenet import MobileNetV2
+from rdd_jax.models.network import Network, Variables
 from rdd_jax.models.resnet import ResNet
 from rdd_jax.models.shufflenet import ShuffleNet, ShuffleNetV2
 from rdd_jax.models.vgg import VGG
@@ -46,7 +48,7 @@ def create(
 
     Args:
         name: a key of MODELS.
-        num_classes: of the logits.
+        num_classes: the number of logits.
         axis_name: the mapped axis over which batch norm is synchronised in training.
         dtype: of the computation; parameters are float32.
         **kwargs: sizes that the name leaves open, such as `widths` of "resnet8".
@@ -67,17 +69,11 @@ def create(
     return factory(num_classes=num_classes, axis_name=axis_name, dtype=dtype, **kwargs)
 
 
-def init(model: nn.Module, rng: jax.Array, image_shape: tuple[int, ...]) -> dict[str, Any]:
-    """Initialises the variables {"params", "batch_stats"}, in float32.
-
-    Args:
-        model: as of `create`.
-        rng: a typed key.
-        image_shape: (height, width, channels).
-    """
-    return dict(model.init(rng, jnp.zeros((1, *image_shape)), train=False))
+def init(network: Network | nn.Module, rng: jax.Array, image_shape: tuple[int, ...]) -> Variables:
+    """Creates variables for images of that (height, width, channels), in float32."""
+    return as_network(network).init(rng, jnp.zeros((1, *image_shape)))
 
 
-def variable_shapes(model: nn.Module, image_shape: tuple[int, ...]) -> dict[str, Any]:
-    """Returns the variables of `init` as `jax.ShapeDtypeStruct`, without computing them."""
-    return jax.eval_shape(lambda: init(model, jax.random.key(0), image_shape))
+def variable_shapes(network: Network | nn.Module, image_shape: tuple[int, ...]) -> Variables:
+    """Returns the shapes of the result of `init`, without computing it."""
+    return jax.eval_shape(lambda: init(network, jax.random.key(0), image_shape))

@@ -10,6 +10,7 @@ import pytest
 from networks import CIFAR, ONE_OF_EACH, PARAMETERS, variables_of
 
 from rdd_jax import models
+from rdd_jax.core.types import ModelOutput
 from rdd_jax.models import layers
 from rdd_jax.models.resnet import ResNet
 
@@ -139,7 +140,8 @@ def test_multiply_adds_of_a_convolution_in_groups():
     class Grouped(nn.Module):
         @nn.compact
         def __call__(self, x, train):
-            return layers.conv(12, 3, 2, groups=4, dtype=jnp.float32, name="conv")(x)
+            x = layers.conv(12, 3, 2, groups=4, dtype=jnp.float32, name="conv")(x)
+            return ModelOutput(x[:, 0, 0], x)
 
     shapes = models.variable_shapes(Grouped(), (8, 4, 8))
     assert models.count_multiply_adds(Grouped(), shapes, (8, 4, 8)) == 12 * 4 * 2 * 9 * 2
@@ -210,3 +212,19 @@ def test_sizes_are_passed_to_the_network(monkeypatch):
     assert models.create("resnet8", 10, widths=widths) == ResNet(num_classes=10, depth=8, widths=widths)
     monkeypatch.setitem(models.MODELS, "mine", lambda **kwargs: kwargs)
     assert models.create("mine", 10, anything=3)["anything"] == 3
+
+
+def test_multiply_adds_in_loops():
+    def network(loop):
+        def apply(variables, images, *, train, rngs=None):
+            rows = images.reshape(1, -1)
+            return ModelOutput(loop(rows, variables["params"]), rows), {}
+
+        return models.Network(lambda rng, example: {"params": jnp.zeros((4, 4))}, apply)
+
+    def count(loop):
+        return models.count_multiply_adds(network(loop), {"params": jnp.zeros((4, 4))}, (2, 2, 1))
+
+    assert count(lambda rows, kernel: jax.lax.scan(lambda x, _: (x @ kernel, None), rows, length=3)[0]) == 3 * 16
+    assert count(lambda rows, kernel: jax.lax.cond(rows[0, 0] > 0, lambda: rows @ kernel, lambda: rows)) == 16
+    assert count(lambda rows, kernel: jax.lax.while_loop(lambda x: x[0, 0] > 0, lambda x: x @ kernel, rows)) is None
