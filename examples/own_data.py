@@ -52,7 +52,7 @@ def classify(exported: Path, path: Path) -> tuple[str, float]:
     """Returns the most probable class of an image file, and its probability, by an exported student."""
     student = export.load(exported)
     pixels = student.read(path)  # Scaled and cropped as in the student's evaluation.
-    output = student.model.apply(student.variables, student.preprocess(pixels[None]), train=False)
+    output, _ = student.network.apply(student.variables, student.preprocess(pixels[None]), train=False)
     probabilities = np.asarray(jax.nn.softmax(output.logits[0]))
     best = int(np.argmax(probabilities))
     return student.description["class_names"][best], float(probabilities[best])

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import ml_collections
 import numpy as np
@@ -117,7 +116,7 @@ def train_step(
     labels = (np.arange(info.num_train) % info.num_classes).astype(np.int32)
     images = np.random.default_rng(0).integers(0, 256, (info.num_train, *info.image_shape), np.uint8)
     student, teacher = (
-        models.create(name, info.num_classes, axis_name=devices.AXIS, dtype=models.DTYPES[dtype])
+        models.from_linen(models.create(name, info.num_classes, axis_name=devices.AXIS, dtype=models.DTYPES[dtype]))
         for name in (config.student.name, config.teacher.name or config.student.name)
     )
     options = config.distill.to_dict()
@@ -153,7 +152,7 @@ def _augment(config: ml_collections.ConfigDict, info: datasets.DatasetInfo) -> a
     return augmentation.Augmentation(config.augment.pad, config.augment.flip, normalize)
 
 
-def _teacher_input(teacher: nn.Module, info: datasets.DatasetInfo, cached: bool) -> Any:
+def _teacher_input(teacher: models.Network, info: datasets.DatasetInfo, cached: bool) -> Any:
     """Returns random variables of the teacher, or zeros as its outputs for all training images."""
     if not cached:
         return jax.jit(lambda: models.init(teacher, jax.random.key(1), info.image_shape))()
@@ -162,5 +161,5 @@ def _teacher_input(teacher: nn.Module, info: datasets.DatasetInfo, cached: bool)
     return TeacherOutputs(*(np.zeros(shape, np.float32) for shape in shapes))
 
 
-def _multiply_adds(network: nn.Module, image_shape: tuple[int, int, int]) -> int:
+def _multiply_adds(network: models.Network, image_shape: tuple[int, int, int]) -> int:
     return models.count_multiply_adds(network, models.variable_shapes(network, image_shape), image_shape)

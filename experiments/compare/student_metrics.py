@@ -70,8 +70,8 @@ def compute(workdir: Path) -> Metrics:
     if _is_degenerate(student):
         return {}
     metrics: Metrics = {}
-    if network := load_teacher(config, workdir):
-        teacher = _embedder(network, dataset)(dataset.test_images)
+    if trained := load_teacher(config, workdir):
+        teacher = _embedder(trained, dataset)(dataset.test_images)
         if not _is_degenerate(teacher):
             metrics |= {name: float(similar(student, teacher)) for name, similar in _SIMILARITIES.items()}
     other = "mnist" if loading.dataset_name(config.data) == "digits" else "digits"
@@ -119,10 +119,10 @@ def fit_images(images: np.ndarray, image_shape: tuple[int, int, int]) -> np.ndar
     return np.asarray(jnp.round(fitted), np.uint8)
 
 
-def _embedder(network: TrainedModel, dataset: datasets.Dataset) -> Embed:
+def _embedder(trained: TrainedModel, dataset: datasets.Dataset) -> Embed:
     """Returns the network in evaluation mode, for images normalised as its training images were."""
-    embed = make_embed(network.model, make_input_normalizer(dataset))
-    return lambda images: np.asarray(embed(network.variables, pipeline.put(images)), np.float32)
+    embed = make_embed(trained.network, make_input_normalizer(dataset))
+    return lambda images: np.asarray(embed(trained.variables, pipeline.put(images)), np.float32)
 
 
 def _is_degenerate(embeddings: np.ndarray) -> bool:

@@ -81,7 +81,7 @@ def synchronized(network: Network, axis_name: str | None) -> Network:
     return Network(network.init, apply)
 
 
-def mode_arguments(call: Callable[..., Any], train: bool) -> dict[str, bool]:
+def mode_arguments(call: Callable[..., Any], train: bool) -> dict[str, Any]:
     """Returns the keyword arguments that tell a module's `__call__` whether it trains; {} if it takes none."""
     parameters = inspect.signature(call).parameters
     return {name: train for name in _TRAINING if name in parameters} | {

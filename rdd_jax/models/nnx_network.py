@@ -13,7 +13,7 @@ from rdd_jax.models.network import Network, Variables, mode_arguments, model_out
 
 # State that is made anew for every call.
 _TRANSIENT = (nnx.RngState, nnx.Intermediate)
-_Path = tuple[str, ...]
+_Path = tuple[Any, ...]
 
 
 def from_nnx(

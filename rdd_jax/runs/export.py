@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import numpy as np
 import safetensors.numpy
@@ -22,7 +21,7 @@ from rdd_jax.core.errors import UserError, unknown_name_message
 from rdd_jax.core.types import Array
 from rdd_jax.data import loading, preprocessing
 from rdd_jax.data.preprocessing import Preprocessing
-from rdd_jax.models import torch_import
+from rdd_jax.models import Network, torch_import
 from rdd_jax.models.torch_state_dict import to_state_dict
 from rdd_jax.runs import checkpointing, layout, records, stablehlo
 from rdd_jax.runs.config import RunConfig
@@ -33,16 +32,16 @@ VERSION = 2
 
 
 class ExportedStudent(NamedTuple):
-    """A network loaded from an export: `model.apply(variables, preprocess(images), train=False)` is a ModelOutput.
+    """A network loaded from an export: `network.apply(variables, preprocess(images), train=False)[0]`.
 
-    model: the network.
-    variables: {"params", "batch_stats"}.
+    network: the network.
+    variables: its variables.
     read: reads an image file, or an image of Pillow's, of any size as uint8[h,w,c]; see `Preprocessing.read`.
     preprocess: normalises such images uint8[b,h,w,c] to f32[b,h,w,c]; see `Preprocessing.normalize`.
     description: the content of student.json.
     """
 
-    model: nn.Module
+    network: Network
     variables: dict[str, Any]
     read: Callable[..., np.ndarray]
     preprocess: Callable[[Array], jax.Array]
@@ -138,7 +137,8 @@ def load(folder: str | Path) -> ExportedStudent:
             f"{weights} is damaged, or not what {layout.EXPORTED_DESCRIPTION} beside it describes: export it again"
         )
     variables = torch_import.load(weights, name, num_classes, steps.image_shape)
-    return ExportedStudent(models.create(name, num_classes), variables, steps.read, steps.normalize, description)
+    network = models.from_linen(models.create(name, num_classes))
+    return ExportedStudent(network, variables, steps.read, steps.normalize, description)
 
 
 def _identity(workdir: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,19 +9,20 @@ from jax import export
 
 from rdd_jax.core.types import Array
 from rdd_jax.data.preprocessing import Preprocessing
+from rdd_jax.models import Network
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
 
-def serialize(model: nn.Module, variables: dict[str, Any], preprocessing: Preprocessing) -> bytes:
+def serialize(network: Network, variables: dict[str, Any], preprocessing: Preprocessing) -> bytes:
     """Serialises a network for `jax.export.deserialize`, for all of PLATFORMS.
 
     The serialised function maps images uint8[b,h,w,c], for any b, to logits f32[b,classes]. It includes the
     normalisation of the images, but not their scaling to h x w.
 
     Args:
-        model: its `apply` returns a ModelOutput.
-        variables: {"params", "batch_stats"}.
+        network: the network.
+        variables: its variables.
         preprocessing: its `image_shape` and `normalize` are used.
 
     Returns:
@@ -33,7 +33,7 @@ def serialize(model: nn.Module, variables: dict[str, Any], preprocessing: Prepro
 
     @jax.jit
     def logits(images: Array) -> Array:
-        return model.apply(constants, preprocessing.normalize(images), train=False).logits
+        return network.apply(constants, preprocessing.normalize(images), train=False)[0].logits
 
     height, width, channels = preprocessing.image_shape
     images = jax.ShapeDtypeStruct(export.symbolic_shape(f"b, {height}, {width}, {channels}"), jnp.uint8)

@@ -5,8 +5,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import flax.linen as nn
-
 from rdd_jax import models
 from rdd_jax.core import devices
 from rdd_jax.core.errors import UserError
@@ -14,7 +12,7 @@ from rdd_jax.core.fingerprints import fingerprint
 from rdd_jax.core.progress import image_progress
 from rdd_jax.core.types import Array
 from rdd_jax.data import augmentation, datasets, loading, pipeline
-from rdd_jax.models import torch_import
+from rdd_jax.models import Network, torch_import
 from rdd_jax.runs import naming, records
 from rdd_jax.runs.checkpointing import restore_student
 from rdd_jax.runs.config import RunConfig
@@ -24,11 +22,11 @@ from rdd_jax.steps.evaluation import make_evaluate
 class TrainedModel(NamedTuple):
     """A trained network.
 
-    model: its `apply` returns a ModelOutput.
-    variables: {"params", "batch_stats"}, replicated over the devices.
+    network: the network.
+    variables: its variables, replicated over the devices.
     """
 
-    model: nn.Module
+    network: Network
     variables: dict[str, Any]
 
 
@@ -43,7 +41,7 @@ def evaluate_on_test(trained: TrainedModel, dataset: datasets.Dataset) -> dict[s
     Returns:
         {"loss": nats, "accuracy": percent, ...}, as `evaluation.Evaluate` does.
     """
-    evaluate_images = make_evaluate(trained.model, make_input_normalizer(dataset))
+    evaluate_images = make_evaluate(trained.network, make_input_normalizer(dataset))
     test = pipeline.put(dataset.test_images, dataset.test_labels)
     with image_progress("evaluating") as on_batch:
         return evaluate_images(trained.variables, test, on_batch)
@@ -78,8 +76,8 @@ def load_student(workdir: Path, dtype: str) -> TrainedModel:
     """
     config = records.read_config(workdir)
     info, _ = records.described_data(workdir)
-    model = create_model(config.student.name, info, dtype)
-    return TrainedModel(model, restore_student(workdir, models.variable_shapes(model, info.image_shape)))
+    network = create_network(config.student.name, info, dtype)
+    return TrainedModel(network, restore_student(workdir, models.variable_shapes(network, info.image_shape)))
 
 
 def load_teacher(config: RunConfig, workdir: Path) -> TrainedModel | None:
@@ -109,7 +107,7 @@ def load_teacher(config: RunConfig, workdir: Path) -> TrainedModel | None:
     return teacher
 
 
-def create_model(name: str, info: datasets.DatasetInfo, dtype: str) -> nn.Module:
+def create_network(name: str, info: datasets.DatasetInfo, dtype: str) -> Network:
     """Creates the network `name` for the classes of a data set, with batch statistics synchronised over the devices.
 
     Args:
@@ -117,11 +115,12 @@ def create_model(name: str, info: datasets.DatasetInfo, dtype: str) -> nn.Module
         info: the sizes of the data set.
         dtype: of the network's computations, a key of `models.DTYPES`.
     """
-    return models.create(name, info.num_classes, axis_name=devices.AXIS, dtype=models.DTYPES[dtype])
+    module = models.create(name, info.num_classes, axis_name=devices.AXIS, dtype=models.DTYPES[dtype])
+    return models.from_linen(module)
 
 
 def _load_weights(file: Path, config: RunConfig) -> TrainedModel:
     """Loads the teacher of a run from a file of PyTorch's."""
     info, name = loading.describe(config.data), config.teacher.name
     variables = torch_import.load(file, name, info.num_classes, info.image_shape)
-    return TrainedModel(create_model(name, info, config.dtype), devices.replicate(variables))
+    return TrainedModel(create_network(name, info, config.dtype), devices.replicate(variables))

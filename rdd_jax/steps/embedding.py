@@ -3,7 +3,6 @@
 import functools
 from typing import Any, Protocol
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -11,7 +10,7 @@ from rdd_jax.core import devices
 from rdd_jax.core.types import Array, ModelOutput, OnBatch
 from rdd_jax.data.augmentation import Normalize
 from rdd_jax.data.pipeline import Batches, PipelineDataset
-from rdd_jax.steps.forward import forward
+from rdd_jax.models import Network
 
 
 class Embed(Protocol):
@@ -46,17 +45,17 @@ def logits_of(output: ModelOutput) -> Array:
     return output.logits
 
 
-def make_embed(model: nn.Module, normalize: Normalize, read: ReadOutput = embedding_of) -> Embed:
+def make_embed(network: Network, normalize: Normalize, read: ReadOutput = embedding_of) -> Embed:
     """Makes the function that embeds a split.
 
     Args:
-        model: its `apply` returns a ModelOutput.
+        network: the network.
         normalize: uint8[b,h,w,c] -> f32[b,h,w,c].
         read: the part of the output that is returned.
     """
 
     def embed_batch(variables: dict[str, Any], batches: Batches) -> Array:
-        output = forward(model, variables, normalize(batches.batch(0).inputs))
+        output, _ = network.apply(variables, normalize(batches.batch(0).inputs), train=False)
         return jax.lax.all_gather(read(output), devices.AXIS, tiled=True)
 
     @functools.cache

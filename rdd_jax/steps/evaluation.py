@@ -4,7 +4,6 @@ import functools
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
@@ -14,7 +13,7 @@ from rdd_jax.core import devices
 from rdd_jax.core.types import Array, OnBatch
 from rdd_jax.data.augmentation import Normalize
 from rdd_jax.data.pipeline import Batches, PipelineDataset
-from rdd_jax.steps.forward import forward
+from rdd_jax.models import Network
 
 
 class Evaluate(Protocol):
@@ -58,17 +57,17 @@ def correct_predictions(logits: Array, labels: Array) -> dict[str, Array]:
     return correct
 
 
-def make_evaluate(model: nn.Module, normalize: Normalize) -> Evaluate:
+def make_evaluate(network: Network, normalize: Normalize) -> Evaluate:
     """Makes the function that evaluates a network on a split.
 
     Args:
-        model: its `apply` returns a ModelOutput.
+        network: the network.
         normalize: uint8[b,h,w,c] -> f32[b,h,w,c].
     """
 
     def evaluate_batch(variables: dict[str, Any], batches: Batches) -> dict[str, Average]:
         batch = batches.batch(0)
-        logits = forward(model, variables, normalize(batch.inputs)).logits
+        logits = network.apply(variables, normalize(batch.inputs), train=False)[0].logits
         losses = optax.losses.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
         counted = batch.indices >= 0
         correct = correct_predictions(logits, batch.labels)

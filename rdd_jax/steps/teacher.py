@@ -2,11 +2,10 @@
 
 from typing import Any, NamedTuple, Protocol
 
-import flax.linen as nn
 import numpy as np
 
 from rdd_jax.core.types import Array, Batch, ModelOutput, OnBatch
-from rdd_jax.steps.forward import forward
+from rdd_jax.models import Network
 
 
 class TeacherOutputs(NamedTuple):
@@ -50,11 +49,11 @@ class PrepareTeacher(Protocol):
         """
 
 
-def online_teacher(model: nn.Module) -> TeacherFn:
+def online_teacher(network: Network) -> TeacherFn:
     """Makes the function that runs the teacher's forward pass in every step."""
 
     def teacher_outputs(variables: Any, batch: Batch, /) -> ModelOutput:
-        return forward(model, variables, batch.inputs)
+        return network.apply(variables, batch.inputs, train=False)[0]
 
     return teacher_outputs
 

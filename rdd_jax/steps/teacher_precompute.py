@@ -4,7 +4,6 @@ import functools
 import time
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +14,8 @@ from rdd_jax.core.errors import UserError
 from rdd_jax.core.types import Array, OnBatch
 from rdd_jax.data.augmentation import Augmentation
 from rdd_jax.data.pipeline import DeviceDataset
-from rdd_jax.steps.forward import forward
+from rdd_jax.models import Network
+from rdd_jax.steps import train_state
 from rdd_jax.steps.teacher import TeacherOutputs
 from rdd_jax.steps.teacher_cache import TeacherOutputCache
 from rdd_jax.steps.train_step import step_keys
@@ -28,7 +28,7 @@ class TeacherPrecompute:
     in the training step.
 
     Args:
-        model: the teacher's network.
+        network: the teacher's.
         variables: its variables, replicated.
         train: the training images.
         augmentation: the augmentation of the training images.
@@ -38,18 +38,18 @@ class TeacherPrecompute:
 
     def __init__(
         self,
-        model: nn.Module,
+        network: Network,
         variables: dict[str, Any],
         train: DeviceDataset,
         augmentation: Augmentation,
         cache: TeacherOutputCache,
         seed: int,
     ):
-        self._num_classes = model.num_classes
+        self._num_classes = train_state.output_shapes(network, train.image_shape).logits.shape[-1]
         self._variables, self._train, self._cache, self._seed = variables, train, cache, seed
         self._sample = jax.jit(functools.partial(_sample, augmentation), static_argnames="rows")
         self._forward = devices.data_parallel(
-            functools.partial(_forward_rows, model, augmentation), in_axes=(None, None, 0, 0)
+            functools.partial(_forward, network, augmentation), in_axes=(None, None, 0, 0)
         )
 
     def __call__(
@@ -105,8 +105,8 @@ def _sample(augmentation: Augmentation, seed: int, step: Array, rows: int) -> Ar
     return augmentation.sample(keys_for_local_rows(step_keys(seed, step).augmentation, rows, axis_name=None))
 
 
-def _forward_rows(
-    model: nn.Module,
+def _forward(
+    network: Network,
     augmentation: Augmentation,
     variables: dict[str, Any],
     images: Array,
@@ -114,5 +114,5 @@ def _forward_rows(
     augmentations: Array,
 ) -> Array:
     """Computes logits and embeddings of this device's rows i32[b]; returns those of all devices, f32[n,classes+d]."""
-    output = forward(model, variables, augmentation.apply(images[indices], augmentations))
+    output, _ = network.apply(variables, augmentation.apply(images[indices], augmentations), train=False)
     return all_gather(jnp.concatenate([output.logits, output.embedding], axis=1), devices.AXIS)

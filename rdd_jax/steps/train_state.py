@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,8 +10,8 @@ from clu.metrics import Average
 
 from rdd_jax import models
 from rdd_jax.core.types import Array, Batch, Distiller, Metrics, ModelOutput, Params, State
+from rdd_jax.models import Network
 from rdd_jax.rdx import drift
-from rdd_jax.steps.forward import forward
 
 # The metric: the percentage of the epoch's updates that were skipped, as the state would not have been finite.
 SKIPPED = "skipped_percent"
@@ -23,7 +22,7 @@ class TrainState(NamedTuple):
 
     step: i32[], the number of updates done.
     seed: i32[], of every random draw; an array and not a constant, so that all seeds share one compiled program.
-    student: {"params", "batch_stats"}.
+    student: the variables, {"params", "batch_stats"} of our own networks.
     distiller_params: the distiller's params, which are trained with the student.
     distiller_state: the distiller's state, such as a memory bank and the mined table.
     optimizer: the state of the optax optimizer.
@@ -47,8 +46,8 @@ class TrainState(NamedTuple):
 def create(
     seed: Array | int,
     image_shape: tuple[int, int, int],
-    student: nn.Module,
-    teacher: nn.Module,
+    student: Network,
+    teacher: Network,
     distiller: Distiller,
     optimizer: optax.GradientTransformation,
     num_scores: int = 0,
@@ -70,7 +69,7 @@ def create(
     """
     student_rng, distiller_rng = jax.random.split(jax.random.key(seed))
     variables = models.init(student, student_rng, image_shape)
-    shapes = [output_shapes(model, image_shape) for model in (student, teacher)]
+    shapes = [output_shapes(network, image_shape) for network in (student, teacher)]
     distiller_params, distiller_state = distiller.init(distiller_rng, *shapes)
     names = ["loss", "accuracy", *_metric_shapes(distiller, distiller_params, distiller_state, *shapes)]
     names += drift.METRIC_NAMES if num_probes else ()
@@ -108,12 +107,12 @@ def is_finite(state: TrainState) -> Array:
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(changed)]).all()
 
 
-def output_shapes(model: nn.Module, image_shape: tuple[int, int, int]) -> ModelOutput:
+def output_shapes(network: Network, image_shape: tuple[int, int, int]) -> ModelOutput:
     """Returns the `jax.ShapeDtypeStruct`s of a network's output for one image of that (height, width, channels)."""
 
     def outputs(rng: Array) -> ModelOutput:
-        variables = models.init(model, rng, image_shape)
-        return forward(model, variables, jnp.zeros((1, *image_shape)))
+        images = jnp.zeros((1, *image_shape))
+        return network.apply(network.init(rng, images), images, train=False)[0]
 
     return jax.eval_shape(outputs, jax.random.key(0))
 

@@ -6,7 +6,6 @@ every device returns the same state.
 
 from typing import Any, NamedTuple, Protocol
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +15,7 @@ from clu.metrics import Average
 from rdd_jax.core.collectives import global_row_indices, keys_for_rows, mean_over_devices
 from rdd_jax.core.types import Array, Batch, Distiller, ModelOutput
 from rdd_jax.data.pipeline import Batches
-from rdd_jax.steps.forward import forward_train
+from rdd_jax.models import Network
 from rdd_jax.steps.optimizer import set_schedule_count
 from rdd_jax.steps.teacher import TeacherFn
 from rdd_jax.steps.train_state import SKIPPED, TrainState, is_finite
@@ -70,20 +69,27 @@ class TrainCall(Protocol):
         """
 
 
+# Tells the student's key from other keys that are derived from that of an update.
+_STUDENT_STREAM = 0x73747564
+
+
 class StepKeys(NamedTuple):
-    """The keys of one update: of its augmentations, and of the random draws of its loss."""
+    """The keys of one update: of its augmentations, of the random draws of its loss, and of those of the student."""
 
     augmentation: Array
     loss: Array
+    student: Array
 
 
 def step_keys(seed: Array | int, step: Array) -> StepKeys:
     """Returns the keys of update `step` of the run with that seed."""
-    return StepKeys(*jax.random.split(jax.random.fold_in(jax.random.key(seed), step)))
+    rng = jax.random.fold_in(jax.random.key(seed), step)
+    augmentation, loss = jax.random.split(rng)
+    return StepKeys(augmentation, loss, jax.random.fold_in(rng, _STUDENT_STREAM))
 
 
 def make_train_step(
-    student: nn.Module,
+    student: Network,
     teacher_fn: TeacherFn | None,
     distiller: Distiller,
     optimizer: optax.GradientTransformation,
@@ -94,7 +100,8 @@ def make_train_step(
 ) -> TrainStep:
     """Makes the training step: augmentation, student, teacher, distillation loss, gradients, optimizer.
 
-    Every random draw is keyed by (seed, step, row in the global batch), so that the number of devices changes none.
+    Every random draw is keyed by (seed, step, row in the global batch), so that the number of devices changes none; but
+    those of the student itself, as of dropout, are keyed by the first row of each device, and change with that number.
 
     Args:
         student: the network to train.
@@ -107,11 +114,13 @@ def make_train_step(
         axis_name: the mapped axis of the devices, or None outside a mapped function.
     """
 
-    def compute_loss(trained: Any, state: TrainState, batch: Batch, teacher: Any, rng: Array) -> tuple[Array, Any]:
+    def compute_loss(
+        trained: Any, state: TrainState, batch: Batch, teacher: Any, rng: Array, student_rng: Array
+    ) -> tuple[Array, Any]:
         params, distiller_params = trained
         with jax.named_scope("student"):
             variables = {**state.student, "params": params}
-            output, batch_stats = forward_train(student, variables, batch.inputs)
+            output, collections = student.apply(variables, batch.inputs, train=True, rngs={"default": student_rng})
         with jax.named_scope("teacher"):
             teacher_output: ModelOutput = output if teacher_fn is None else teacher_fn(teacher, batch)
             teacher_output = jax.lax.stop_gradient(teacher_output)
@@ -120,7 +129,7 @@ def make_train_step(
                 distiller_params, state.distiller_state, output, teacher_output, batch, rng=rng, axis_name=axis_name
             )
         metrics = {"loss": loss, "accuracy": accuracy(output.logits, batch.labels), **metrics}
-        return loss, (batch_stats, distiller_state, metrics)
+        return loss, (collections, distiller_state, metrics)
 
     def train_step(state: TrainState, batch: Batch, teacher: Any, /) -> TrainState:
         keys = step_keys(state.seed, state.step)
@@ -132,8 +141,10 @@ def make_train_step(
             batch = batch._replace(inputs=augment(batch.inputs, keys_for_rows(keys.augmentation, rows)))
 
         trained = (state.student["params"], state.distiller_params)
-        gradients, (batch_stats, distiller_state, metrics) = jax.grad(compute_loss, has_aux=True)(
-            trained, state, batch, teacher, keys.loss
+        # A network draws for all rows of its device at once, and for other rows on another device.
+        student_rng = jax.random.fold_in(keys.student, global_row_indices(len(batch.indices), axis_name)[0])
+        gradients, (collections, distiller_state, metrics) = jax.grad(compute_loss, has_aux=True)(
+            trained, state, batch, teacher, keys.loss, student_rng
         )
         gradients, metrics = mean_over_devices((gradients, metrics), axis_name)
         with jax.named_scope("optimizer"):
@@ -142,7 +153,7 @@ def make_train_step(
             params, distiller_params = updated
         return state._replace(
             step=state.step + 1,
-            student={**batch_stats, "params": params},
+            student={**state.student, **collections, "params": params},
             distiller_params=distiller_params,
             distiller_state=distiller_state,
             optimizer=optimizer_state,

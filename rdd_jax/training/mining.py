@@ -52,7 +52,7 @@ class TeacherEmbeddings:
     def _embed(self, images: PipelineDataset, on_batch: OnBatch | None = None) -> Array:
         teacher = self._experiment.teacher
         assert teacher is not None  # Validation refuses methods and samplers that need one.
-        return self._experiment.embed(teacher.model)(teacher.variables, images, on_batch)
+        return self._experiment.embed(teacher.network)(teacher.variables, images, on_batch)
 
 
 class Miner:

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,9 +19,10 @@ from rdd_jax.data import loading, pipeline
 from rdd_jax.data.augmentation import Augmentation, Normalize
 from rdd_jax.data.pipeline import DeviceDataset, PipelineDataset
 from rdd_jax.data.samplers import RANKED_KINDS, Sampler
+from rdd_jax.models import Network
 from rdd_jax.runs import layout, naming
 from rdd_jax.runs.config import RunConfig
-from rdd_jax.runs.trained_models import TrainedModel, create_model, load_student, load_teacher, make_input_normalizer
+from rdd_jax.runs.trained_models import TrainedModel, create_network, load_student, load_teacher, make_input_normalizer
 from rdd_jax.steps import rho_loss, train_state
 from rdd_jax.steps.embedding import Embed, logits_of, make_embed
 from rdd_jax.steps.evaluation import Evaluate, make_evaluate
@@ -42,7 +42,7 @@ class Experiment(NamedTuple):
     train: PipelineDataset
     validation: PipelineDataset | None
     test: PipelineDataset
-    student: nn.Module
+    student: Network
     teacher: TrainedModel | None
     prepare_teacher: PrepareTeacher
     schedule: optax.Schedule
@@ -51,8 +51,8 @@ class Experiment(NamedTuple):
     steps_per_call: int
     init: Callable[[int], TrainState]
     train_call: TrainCall
-    evaluate: Callable[[nn.Module], Evaluate]
-    embed: Callable[[nn.Module], Embed]
+    evaluate: Callable[[Network], Evaluate]
+    embed: Callable[[Network], Embed]
     rank: Rank | None  # None where the teacher's ranks are not kept.
     mine: Mine | None
     mining_schedule: MiningSchedule | None  # None for methods that do not mine.
@@ -73,7 +73,7 @@ def build(config: RunConfig, workdir: Path) -> Experiment:
     """
     dataset = loading.load(config.data, resized_crop=config.augment.resized_crop, seed=config.seed)
     teacher = load_teacher(config, workdir)
-    student = create_model(config.student.name, loading.describe(config.data), config.dtype)
+    student = create_network(config.student.name, loading.describe(config.data), config.dtype)
     distiller = methods.from_options(config.distill, dataset.train_labels)
 
     sampler = make_sampler(config, len(dataset.train_labels))
@@ -115,7 +115,7 @@ def build(config: RunConfig, workdir: Path) -> Experiment:
             seed,
             train.image_shape,
             student,
-            teacher.model if teacher else student,
+            teacher.network if teacher else student,
             distiller,
             optimizer,
             num_scores=len(train) if rho or config.sampler.kind in RANKED_KINDS else 0,
@@ -167,15 +167,15 @@ def _make_teacher(
     """Makes the functions that find the teacher's outputs in a step, and prepare them before an epoch."""
     if not teacher or methods.label(config.distill) == methods.CROSS_ENTROPY:
         return None, same_teacher({})
-    model, variables = teacher
+    network, variables = teacher
     if config.teacher.cache == "none":
-        return online_teacher(model), same_teacher(variables)
+        return online_teacher(network), same_teacher(variables)
     assert isinstance(train, DeviceDataset), "validation refuses a cache of streamed images"
-    embedding = train_state.output_shapes(model, train.image_shape).embedding
+    shapes = train_state.output_shapes(network, train.image_shape)
     sizes = {
         "num_examples": len(train),
         "num_augmentations": augmentation.num_augmentations,
-        "num_values": model.num_classes + embedding.shape[-1],
+        "num_values": shapes.logits.shape[-1] + shapes.embedding.shape[-1],
         "dtype": config.teacher.cache_dtype,
     }
     path = cache_path(
@@ -188,7 +188,7 @@ def _make_teacher(
         **sizes,
     )
     cache = TeacherOutputCache(path, **sizes)
-    return cached_teacher, TeacherPrecompute(model, variables, train, augmentation, cache, config.seed)
+    return cached_teacher, TeacherPrecompute(network, variables, train, augmentation, cache, config.seed)
 
 
 def _ranks_once(config: RunConfig, num_examples: int) -> bool:
@@ -209,9 +209,9 @@ def _irreducible_losses(
     """The cross-entropy f32[n] of every training image by the network that was trained on the other half of them."""
     losses = {}
     for part in ("even", "odd"):
-        network = load_student(shared / naming.run_name(naming.holdout_model_config(config, part)), config.dtype)
-        judge = make_embed(network.model, normalize, logits_of)
-        logits = judge(network.variables, train, on_batch)
+        trained = load_student(shared / naming.run_name(naming.holdout_model_config(config, part)), config.dtype)
+        judge = make_embed(trained.network, normalize, logits_of)
+        logits = judge(trained.variables, train, on_batch)
         losses[part] = optax.losses.softmax_cross_entropy_with_integer_labels(logits, train.labels)
     is_even = jnp.arange(len(train)) % 2 == 0
     return devices.replicate(jnp.where(is_even, losses["odd"], losses["even"]))

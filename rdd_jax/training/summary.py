@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 from typing import Any
 
-import flax.linen as nn
 import jax
 
 from rdd_jax import models
 from rdd_jax.data import loading
+from rdd_jax.models import Network
 from rdd_jax.runs import naming
 from rdd_jax.runs.config import RunConfig
 from rdd_jax.runs.versions import versions
@@ -32,7 +32,7 @@ def summarize(
     student = {"name": config.student.name, **accuracies(last), "best_accuracy": log.best_accuracy()}
     if teacher and experiment.teacher:
         kept = {key: value for key, value in teacher.items() if key != "place"}  # Runs are copied to other machines.
-        teacher = {**kept, **_cost(experiment.teacher.model, config)}
+        teacher = {**kept, **_cost(experiment.teacher.network, config)}
     return {
         "method": naming.method_name(config),
         "dataset": loading.dataset_name(config.data),
@@ -65,11 +65,11 @@ def skipped_updates(lines: list[dict[str, Any]]) -> int:
     return round(skipped)
 
 
-def _cost(model: nn.Module, config: RunConfig) -> dict[str, int]:
-    """Returns the number of parameters and of multiply-adds for one image."""
+def _cost(network: Network, config: RunConfig) -> dict[str, int | None]:
+    """Returns the number of parameters and of multiply-adds for one image, None where that depends on the image."""
     image_shape = loading.describe(config.data).image_shape
-    shapes = models.variable_shapes(model, image_shape)
+    shapes = models.variable_shapes(network, image_shape)
     return {
         "parameters": models.count_parameters(shapes),
-        "multiply_adds": models.count_multiply_adds(model, shapes, image_shape),
+        "multiply_adds": models.count_multiply_adds(network, shapes, image_shape),
     }

@@ -7,6 +7,7 @@ from rdd_jax import models
 from rdd_jax.core import io, processes
 from rdd_jax.core.fingerprints import fingerprint
 from rdd_jax.core.progress import image_progress
+from rdd_jax.data import loading
 from rdd_jax.runs import layout, naming, records
 from rdd_jax.runs.config import RunConfig
 from rdd_jax.runs.trained_models import TrainedModel
@@ -37,7 +38,8 @@ def record(config: RunConfig, workdir: Path, experiment: Experiment, stop_signal
     """
     if not experiment.teacher:
         return None
-    model, variables = experiment.teacher
+    variables = experiment.teacher.variables
+    num_classes = loading.describe(config.data).num_classes
     path, recorded = naming.teacher_path(config, workdir), records.read_teacher(workdir)
     assert path is not None
     place = path.absolute()
@@ -50,9 +52,9 @@ def record(config: RunConfig, workdir: Path, experiment: Experiment, stop_signal
     processes.print_once(
         f"teacher {config.teacher.name}: {parameters:,} parameters, {measured['accuracy']:.2f}% of the test images"
     )
-    if measured["accuracy"] < near_chance(model.num_classes):
+    if measured["accuracy"] < near_chance(num_classes):
         processes.warn(
-            f"the teacher is hardly better than chance, {100 / model.num_classes:.3g}%: are {place} and the "
+            f"the teacher is hardly better than chance, {100 / num_classes:.3g}%: are {place} and the "
             "data set the right ones, and were its images normalised in the same way?"
         )
     if processes.is_main_process():
@@ -62,7 +64,7 @@ def record(config: RunConfig, workdir: Path, experiment: Experiment, stop_signal
 
 def _evaluate(experiment: Experiment, teacher: TrainedModel, stop_signal: StopSignal) -> dict[str, float]:
     """Returns the teacher's accuracies on the test images, in percent."""
-    model, variables = teacher
+    network, variables = teacher
     with image_progress("evaluating the teacher") as show:
 
         def on_batch(done: int, total: int) -> None:
@@ -70,7 +72,7 @@ def _evaluate(experiment: Experiment, teacher: TrainedModel, stop_signal: StopSi
             if stop_signal.stop_requested():
                 raise StopRequested
 
-        return accuracies(experiment.evaluate(model)(variables, experiment.test, on_batch))
+        return accuracies(experiment.evaluate(network)(variables, experiment.test, on_batch))
 
 
 def near_chance(num_classes: int) -> float:

@@ -76,7 +76,7 @@ def _check_names(config: RunConfig) -> None:
         )
     # The networks raise their errors about the images, and the methods theirs about the networks, for shapes alone.
     names = (config.student.name, config.teacher.name or config.student.name)
-    networks = (models.create(name, info.num_classes) for name in names)
+    networks = (models.from_linen(models.create(name, info.num_classes)) for name in names)
     shapes = [train_state.output_shapes(network, info.image_shape) for network in networks]
     jax.eval_shape(distiller.init, jax.random.key(0), *shapes)
     if config.teacher.cache != "none":

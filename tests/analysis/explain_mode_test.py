@@ -36,10 +36,10 @@ def explained(capsys, place, *arguments):
 
 def accuracy(workdir, positions):
     """In percent, of test images; that one of them is a toss-up is no mistake."""
-    model, variables = trained_models.load_student(workdir, "float32")
+    network, variables = trained_models.load_student(workdir, "float32")
     dataset = datasets.load("digits")
     images = trained_models.make_input_normalizer(dataset)(dataset.test_images[positions])
-    logits = model.clone(axis_name=None).apply(variables, images, train=False).logits
+    logits = network.apply(variables, images, train=False)[0].logits
     return float(100 * np.mean(np.argmax(logits, axis=1) == dataset.test_labels[positions]))
 
 

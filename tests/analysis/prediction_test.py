@@ -28,7 +28,7 @@ def apply(variables, images, train):
     SHAPES.append(images.shape)
     brightness = jnp.mean(images, axis=(1, 2, 3))
     logits = -4 * (6 * brightness[:, None] - jnp.arange(7)) ** 2
-    return ModelOutput(logits, embedding=images[:, 0, 0])
+    return ModelOutput(logits, embedding=images[:, 0, 0]), {}
 
 
 @pytest.fixture(autouse=True)
@@ -148,8 +148,8 @@ def test_names_in_other_encodings_are_shown(workdir, tmp_path, capsys):
 def test_a_diverged_student_is_refused(workdir, tmp_path, monkeypatch):
     student = export.load(workdir)
     broken = SimpleNamespace(
-        apply=lambda variables, images, train: ModelOutput(jnp.full((len(images), 7), jnp.nan), None)
+        apply=lambda variables, images, train: (ModelOutput(jnp.full((len(images), 7), jnp.nan), None), {})
     )
-    monkeypatch.setattr(export, "load", lambda folder: student._replace(model=broken))
+    monkeypatch.setattr(export, "load", lambda folder: student._replace(network=broken))
     with pytest.raises(UserError, match="not finite"):
         prediction.predict(workdir, [paint(tmp_path / "a.png", 0.0)])

@@ -29,24 +29,25 @@ assert not [name for name in sys.modules if name.split(".")[0] in ("rdd_jax", "f
 
 
 def test_it_runs_without_this_package(tmp_path):
-    model, variables = models.create("resnet8", 10), random_variables("resnet8", num_classes=10, channels=1)
+    network = models.from_linen(models.create("resnet8", 10))
+    variables = random_variables("resnet8", num_classes=10, channels=1)
     images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1), np.uint8)
-    (tmp_path / "student.stablehlo").write_bytes(stablehlo.serialize(model, variables, GRAY))
+    (tmp_path / "student.stablehlo").write_bytes(stablehlo.serialize(network, variables, GRAY))
     np.save(tmp_path / "images.npy", images)
     paths = [str(tmp_path / name) for name in ("student.stablehlo", "images.npy", "logits.npy")]
     subprocess.run([sys.executable, "-c", USER, *paths], check=True, cwd=tmp_path)
-    wanted = jax.jit(lambda: model.apply(variables, GRAY.normalize(images), train=False).logits)()
+    wanted = jax.jit(lambda: network.apply(variables, GRAY.normalize(images), train=False)[0].logits)()
     found = np.load(tmp_path / "logits.npy")
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5 * np.abs(wanted).max())
 
 
 @pytest.mark.parametrize("name", ["vgg8", "shufflev1"])
 def test_reshaping_networks_are_exported_for_any_batch_and_all_platforms(name):
-    model = models.create(name, 7)
-    shapes = models.variable_shapes(model, (32, 32, 3))
+    network = models.from_linen(models.create(name, 7))
+    shapes = models.variable_shapes(network, (32, 32, 3))
     variables = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), shapes)
     steps = Preprocessing(ResizeRule(32, 32), (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
-    exported = jax.export.deserialize(bytearray(stablehlo.serialize(model, variables, steps)))
+    exported = jax.export.deserialize(bytearray(stablehlo.serialize(network, variables, steps)))
     assert exported.platforms == ("cpu", "cuda", "tpu")
     assert str(exported.in_avals) == "(ShapedArray(uint8[b,32,32,3]),)"
     assert str(exported.out_avals) == "(ShapedArray(float32[b,7]),)"

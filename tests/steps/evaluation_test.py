@@ -10,6 +10,7 @@ from rdd_jax.core import devices
 from rdd_jax.core.types import ModelOutput
 from rdd_jax.data import pipeline
 from rdd_jax.data.pipeline import EVALUATION_BATCH
+from rdd_jax.models import as_network
 from rdd_jax.steps.embedding import make_embed
 from rdd_jax.steps.evaluation import correct_predictions, make_evaluate
 
@@ -43,7 +44,7 @@ def test_every_example_counts_once(size):
     variables = Linear().init(jax.random.key(0), np.zeros((1, *SHAPE)), train=False)
     variables, dataset = devices.replicate(variables), pipeline.put(images, labels)
 
-    result = make_evaluate(Linear(), normalize)(variables, dataset)
+    result = make_evaluate(as_network(Linear()), normalize)(variables, dataset)
     layer = variables["params"]["Dense_0"]
     logits = np.asarray(normalize(images).reshape(size, -1) @ layer["kernel"] + layer["bias"], np.float64)
     losses = scipy.special.logsumexp(logits, axis=1) - logits[np.arange(size), labels]
@@ -53,7 +54,7 @@ def test_every_example_counts_once(size):
     top5 = np.argsort(-logits, axis=1, kind="stable")[:, :5]
     assert result["top5_accuracy"] == 100.0 * np.sum(top5 == labels[:, None]) / size
 
-    embeddings = make_embed(Linear(), normalize)(variables, dataset)
+    embeddings = make_embed(as_network(Linear()), normalize)(variables, dataset)
     np.testing.assert_array_equal(embeddings, normalize(images).reshape(size, -1))
 
 

@@ -27,7 +27,7 @@ def select(images, labels, scores, rows, *, keep, axis_name=None):
     """Returns the chosen examples, and their rows among all candidates."""
 
     def apply(variables, pixels, train):
-        return ModelOutput(pixels.reshape(len(pixels), 4), pixels)
+        return ModelOutput(pixels.reshape(len(pixels), 4), pixels), {}
 
     choose = rho_loss.reducible_loss(SimpleNamespace(apply=apply), lambda images, keys: images, keep=keep)
     candidates = IndexedBatches(images, labels, rows[None]).batch(0)

@@ -14,7 +14,7 @@ from rdd_jax.core.collectives import all_gather
 from rdd_jax.core.types import Distiller, ModelOutput
 from rdd_jax.data import pipeline
 from rdd_jax.data.pipeline import IndexedBatches
-from rdd_jax.models import layers
+from rdd_jax.models import as_network, layers
 from rdd_jax.steps import optimizer as optimizers
 from rdd_jax.steps import train_state
 from rdd_jax.steps.teacher import online_teacher
@@ -66,12 +66,14 @@ def sgd(schedule=lambda step: 0.05, *, momentum=0.9, weight_decay=5e-4):
 
 def fresh(network, distiller, optimizer=None):
     """The state of a student of that network, before a teacher of the same."""
+    network = as_network(network)
     arguments = SHAPE, network, network, distiller, optimizer or sgd()
     return jax.jit(lambda: train_state.create(jnp.int32(0), *arguments))()
 
 
 def train_call(network, distiller, *, optimizer=None, augment=scale, axis_name=None, steps_per_call=1):
     """The call of one device."""
+    network = as_network(network)
     step = make_train_step(
         network, online_teacher(network), distiller, optimizer or sgd(), augment, axis_name=axis_name
     )
@@ -139,7 +141,7 @@ def test_a_new_epoch_counts_anew():
 
 def test_without_a_teacher_the_student_is_its_own():
     state = fresh(Linear(), create("kd"))
-    step = make_train_step(Linear(), None, create("kd"), sgd(), scale)
+    step = make_train_step(as_network(Linear()), None, create("kd"), sgd(), scale)
     after = jax.jit(step)(state, batches(INDICES).batch(0), None)
     assert abs(after.metrics["loss"].compute()) < 1e-6
 
@@ -150,14 +152,52 @@ def test_accuracy_is_in_percent():
 
 
 def test_state_builds_without_computing():
-    create_state = functools.partial(train_state.create, optimizer=sgd())
+    create_state, network = functools.partial(train_state.create, optimizer=sgd()), as_network(Convolutional())
     distiller = methods.weighted_sum({"ce": (1.0, create("ce")), "rdd": (0.8, create("rdd"))})
-    shapes = jax.eval_shape(lambda seed: create_state(seed, SHAPE, Convolutional(), Convolutional(), distiller), 0)
+    shapes = jax.eval_shape(lambda seed: create_state(seed, SHAPE, network, network, distiller), 0)
     assert set(shapes.metrics) >= {"loss", "accuracy", "ce/loss", "rdd/loss"}
     assert shapes.distiller_state["rdd"].bank.student.shape == (EXAMPLES, 4)
     trained = jax.tree.leaves((shapes.student["params"], shapes.distiller_params))
     moved = [x for x in jax.tree.leaves(shapes.optimizer) if x.ndim]
     assert [x.shape for x in moved] == [x.shape for x in trained]
+
+
+class Counting(nn.Module):
+    """Softmax regression with dropout and two collections: one that training changes, one that it does not."""
+
+    @nn.compact
+    def __call__(self, images, train):
+        steps = self.variable("counts", "steps", lambda: jnp.zeros((), jnp.int32))
+        scale = self.variable("constants", "scale", lambda: jnp.float32(2))
+        if train:
+            steps.value += 1
+        pixels = nn.Dropout(0.5, deterministic=not train)(scale.value * images.reshape(len(images), -1))
+        return ModelOutput(nn.Dense(CLASSES)(pixels), pixels)
+
+
+def pixel_sum():
+    """A method that learns nothing and keeps the sum of the student's embedding."""
+    return Distiller(
+        lambda rng, student_shapes, teacher_shapes: ({}, jnp.zeros(())),
+        lambda params, state, student, teacher, batch, *, rng, axis_name=None: (
+            0.0 * student.logits.sum(),
+            (student.embedding.sum(), {}),
+        ),
+    )
+
+
+def test_the_student_may_have_any_collections_and_draws_by_seed_and_step():
+    state = fresh(Counting(), pixel_sum())
+    call = jax.jit(train_call(Counting(), pixel_sum()))
+    teacher, sums = state.student, {}
+    for seed, step in ((0, 0), (0, 0), (0, 1), (1, 0)):
+        start = state._replace(seed=jnp.int32(seed), step=jnp.int32(step))
+        after, _ = call(start, batches(INDICES[:1]), teacher, 1)
+        sums.setdefault((seed, step), set()).add(float(after.distiller_state))
+    assert [len(values) for values in sums.values()] == [1, 1, 1]
+    assert len(set.union(*sums.values())) == 3
+    assert after.student["counts"] == {"steps": 1}
+    assert after.student["constants"] == {"scale": 2.0}
 
 
 # Many updates, many devices.

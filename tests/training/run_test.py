@@ -174,8 +174,8 @@ def test_rho_goes_by_what_a_network_says_that_did_not_train_on_an_image(start):
     images = trained_models.make_input_normalizer(dataset)(dataset.train_images)
     for trained_on, judged in (("even", slice(1, None, 2)), ("odd", slice(0, None, 2))):
         place = workdir.parent / f"teacher-digits-resnet8-{trained_on}-seed0"
-        model, variables = trained_models.load_student(place, "float32")
-        logits = model.apply(variables, images[judged], train=False).logits
+        network, variables = trained_models.load_student(place, "float32")
+        logits = network.apply(variables, images[judged], train=False)[0].logits
         losses = -jax.nn.log_softmax(logits)[np.arange(len(logits)), dataset.train_labels[judged]]
         np.testing.assert_allclose(scores[judged], losses, rtol=1e-4, atol=1e-5)
 

@@ -18,7 +18,7 @@ from rdd_jax.core import io
 from rdd_jax.core.errors import UserError, WorkdirLocked
 from rdd_jax.core.fingerprints import fingerprint
 from rdd_jax.runs import layout, naming, records
-from rdd_jax.runs.trained_models import load_teacher
+from rdd_jax.runs.trained_models import TrainedModel, load_teacher
 from rdd_jax.training import locks, run, teachers, validation
 from rdd_jax.training.preemption import StopRequested, StopSignal
 
@@ -164,9 +164,9 @@ def test_a_run_goes_on_with_its_teacher_from_another_place(two_teachers, tmp_pat
 class Evaluations:
     """An experiment whose teacher has this accuracy, and how often that was measured."""
 
-    def __init__(self, accuracy, num_classes=10):
+    def __init__(self, accuracy):
         self.count = 0
-        self.teacher = SimpleNamespace(num_classes=num_classes), {"params": {"kernel": np.ones(3)}}
+        self.teacher = TrainedModel(None, {"params": {"kernel": np.ones(3)}})
         self.test = None
         self._accuracy = accuracy
 
@@ -193,10 +193,11 @@ def test_the_teachers_accuracy_is_told_kept_and_measured_once(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("num_classes", "threshold"), [(2, 55.0), (10, 19.0), (100, 2.0), (1000, 0.2)])
-def test_a_teacher_that_guesses_is_warned_of(tmp_path, capsys, num_classes, threshold):
+def test_a_teacher_that_guesses_is_warned_of(tmp_path, capsys, monkeypatch, num_classes, threshold):
+    monkeypatch.setattr(teachers.loading, "describe", lambda data: SimpleNamespace(num_classes=num_classes))
     assert teachers.near_chance(num_classes) == pytest.approx(threshold)
     for sign, lines in ((1, 0), (-1, 1)):
-        experiment = Evaluations(threshold * (1 + 0.01 * sign), num_classes)
+        experiment = Evaluations(threshold * (1 + 0.01 * sign))
         teachers.record(config_of(), tmp_path / f"kd{sign}", experiment, StopSignal())
         assert capsys.readouterr().err.count("hardly better than chance") == lines
 

@@ -205,13 +205,13 @@ def _embed(sides: tuple[_Side, _Side], options: Options) -> _Inputs:
     """Reads the data and the networks, and embeds the images by both."""
     dataset = datasets.load(options.dataset) if options.dataset else loading.load(sides[0].config.data)
     positions, images, labels, class_names = _choose(dataset, options)
-    networks = [side.load() for side in sides]
+    loaded = [side.load() for side in sides]
     embeddings, models = [], []
-    for side, network in zip(sides, networks, strict=True):
+    for side, trained in zip(sides, loaded, strict=True):
         own = loading.load(side.config.data)
         split = pipeline.put(images, labels)
         with image_progress("embedding") as on_batch:
-            embedded = make_embed(network.model, make_input_normalizer(own))(network.variables, split, on_batch)
+            embedded = make_embed(trained.network, make_input_normalizer(own))(trained.variables, split, on_batch)
         embeddings.append(np.asarray(embedded, np.float32))
         if not np.isfinite(embeddings[-1]).all():
             raise UserError(
@@ -219,8 +219,8 @@ def _embed(sides: tuple[_Side, _Side], options: Options) -> _Inputs:
             )
         accuracy = None
         if (own.name, own.class_names) == (dataset.name, dataset.class_names):
-            evaluate = make_evaluate(network.model, make_input_normalizer(own))
-            accuracy = evaluate(network.variables, split)["accuracy"]
+            evaluate = make_evaluate(trained.network, make_input_normalizer(own))
+            accuracy = evaluate(trained.variables, split)["accuracy"]
         models.append(Model(side.title, side.network, str(side.place), accuracy))
     about = {"dataset": dataset.name, "split": options.split, "classes": class_names, "positions": positions.tolist()}
     return _Inputs(tuple(embeddings), tuple(models), Examples(images, labels, dataset.class_names), about)

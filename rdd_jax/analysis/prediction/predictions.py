@@ -139,7 +139,7 @@ def _make_probabilities(student: ExportedStudent, rows: int) -> Callable[[list[n
 
     @jax.jit
     def softmax(variables: dict[str, Any], images: Array) -> Array:
-        logits = student.model.apply(variables, student.preprocess(images), train=False).logits
+        logits = student.network.apply(variables, student.preprocess(images), train=False)[0].logits
         return jax.nn.softmax(logits)
 
     def probabilities(images: list[np.ndarray]) -> np.ndarray:

@@ -50,10 +50,10 @@ def with_mnist(monkeypatch):
 
 def centered_embeddings(workdir):
     """The centered embeddings of the digits' test images, computed by the network's definition."""
-    model, variables = trained_models.load_student(workdir, "float32")
+    network, variables = trained_models.load_student(workdir, "float32")
     dataset = datasets.load("digits")
     normalized = trained_models.make_input_normalizer(dataset)(dataset.test_images)
-    output = jax.jit(lambda images: model.clone(axis_name=None).apply(variables, images, train=False))(normalized)
+    output = jax.jit(lambda images: network.apply(variables, images, train=False)[0])(normalized)
     embeddings = np.asarray(output.embedding, np.float64)
     return embeddings - embeddings.mean(axis=0)
 
