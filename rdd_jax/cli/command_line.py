@@ -14,6 +14,7 @@ from rdd_jax.analysis.prediction import predictions
 from rdd_jax.cli import config_file
 from rdd_jax.core import processes
 from rdd_jax.core.errors import UserError
+from rdd_jax.data.array_file import is_array_file
 from rdd_jax.runs import records
 from rdd_jax.runs.config import RunConfig
 
@@ -161,6 +162,7 @@ def _resolve(config: ml_collections.ConfigDict) -> RunConfig:
     except (TypeError, ValueError) as error:
         raise UserError(str(error)) from error
     paths = {"data.folder": run.data.folder, "teacher.checkpoint": run.teacher.checkpoint}
+    paths |= {"dataset": run.dataset} if is_array_file(run.dataset) else {}
     values = {key: _absolute(key, path) for key, path in paths.items() if path}
     if run.data.folder:
         values["dataset"] = ""  # The preset's is not read, and reports would name it.

@@ -1,6 +1,6 @@
 """Loading of the data set that `DataOptions` name, in memory or streamed.
 
-It is one of `datasets`, a data set that TFDS has prepared, or a folder of image files.
+It is one of `datasets`, a data set that TFDS has prepared, an .npz file, or a folder of image files.
 """
 
 import functools
@@ -15,6 +15,7 @@ import numpy as np
 
 from rdd_jax.core.errors import UserError, unknown_name_message
 from rdd_jax.data import array_cache, datasets, origins, splits, tfds
+from rdd_jax.data.array_file import is_array_file
 from rdd_jax.data.datasets import Dataset, DatasetInfo
 from rdd_jax.data.folders import common_size
 from rdd_jax.data.options import AugmentOptions, DataOptions
@@ -28,8 +29,8 @@ _MOST_BYTES = 2 * 10**9  # Of decoded images in memory.
 
 def dataset_name(options: DataOptions) -> str:
     """Returns the name of a data set, or of a folder, with "_" for characters that do not fit into file names."""
-    folder = options.folder
-    return re.sub(r"[^\w.-]", "_", Path(folder).name if folder else options.dataset)
+    name = Path(options.folder).name if options.folder else options.dataset
+    return re.sub(r"[^\w.-]", "_", Path(name).stem if is_array_file(name) else name)
 
 
 def describe(options: DataOptions) -> DatasetInfo:
@@ -56,7 +57,7 @@ def class_names(options: DataOptions, info: DatasetInfo) -> tuple[str, ...]:
 def fingerprint(options: DataOptions) -> dict[str, Any]:
     """Makes the record by which a run recognises its data, and notices images that were added or removed.
 
-    A folder that is moved or renamed keeps its fingerprint. Data sets of a fixed version have none: {}.
+    A folder or a file that is moved or renamed keeps its fingerprint. Data sets of a fixed version have none: {}.
     """
     if _is_built_in(options):
         return {}
@@ -65,11 +66,11 @@ def fingerprint(options: DataOptions) -> dict[str, Any]:
     return {
         "images": len(origin.train),
         "test_images": len(origin.test),
-        "version": "" if origin.files else Path(origin.path).name,
+        "version": "" if origin.files or origin.checksum else Path(origin.path).name,
         "resize": resize_rule(options)._asdict(),
         "image_shape": list(_image_shape(options, origin)),
         "class_names": list(origin.class_names),
-        "files": hashlib.sha256(json.dumps(files).encode()).hexdigest(),
+        "files": origin.checksum or hashlib.sha256(json.dumps(files).encode()).hexdigest(),
     }
 
 
@@ -102,7 +103,7 @@ def check_name(options: DataOptions, path: Path | None = None) -> None:
         where = f"{path}: " if path else ""
         raise UserError(
             f"{where}{unknown_name_message('data set', options.dataset, datasets.NAMES)}; images of your own come from "
-            "a --config.data.folder=DIR with DIR/CLASS/*.jpg"
+            "--config.dataset=FILE.npz, or a --config.data.folder=DIR with DIR/CLASS/*.jpg"
         )
 
 
@@ -199,8 +200,9 @@ def is_streamed(options: DataOptions) -> bool:
 
 def _is_built_in(options: DataOptions) -> bool:
     """Returns True where the data set is one of `datasets`, which load it whole."""
-    held = options.dataset in datasets.NAMES or not tfds.latest_version(tfds.data_root(None) / options.dataset)
-    return held and not options.folder and not is_streamed(options)
+    if options.folder or is_streamed(options) or is_array_file(options.dataset):
+        return False
+    return options.dataset in datasets.NAMES or not tfds.latest_version(tfds.data_root(None) / options.dataset)
 
 
 def resize_rule(options: DataOptions) -> ResizeRule:

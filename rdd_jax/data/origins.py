@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rdd_jax.core.errors import UserError, unknown_name_message
-from rdd_jax.data import cifar100_subset, datasets, digits, splits, tfds
+from rdd_jax.data import array_file, cifar100_subset, datasets, digits, splits, tfds
 from rdd_jax.data.datasets import DataNotPrepared
 from rdd_jax.data.folders import FileSource, class_folders
 from rdd_jax.data.sources import ArraySource, RecordSource, Source, Subset
@@ -38,6 +38,7 @@ class DatasetOrigin(NamedTuple):
     mean, std: per channel, of pixels scaled to [0, 1].
     files: all image files of a folder of such; () for other data sets.
     validation: images held out of `train` in addition to `test`, or None.
+    checksum: of an .npz file; "" for other data sets.
     """
 
     path: str
@@ -49,6 +50,7 @@ class DatasetOrigin(NamedTuple):
     std: tuple[float, ...]
     files: tuple[str, ...] = ()
     validation: Source | None = None
+    checksum: str = ""
 
 
 @functools.lru_cache(maxsize=8)  # Listing a million files takes a while.
@@ -56,7 +58,7 @@ def find(dataset: str, folder: str, test_split: str, share: float, data_dir: Pat
     """Finds a data set.
 
     Args:
-        dataset: a name of `datasets.NAMES` or of TFDS.
+        dataset: a name of `datasets.NAMES` or of TFDS, or the path of an .npz file.
         folder: of image files, instead of `dataset`; "" for none.
         test_split: the split to test on; "" for the first of _TEST_SPLITS.
         share: the share of the training images, in [0, 1), that is held out: as `validation`, or as `test` where there
@@ -69,6 +71,8 @@ def find(dataset: str, folder: str, test_split: str, share: float, data_dir: Pat
     """
     if folder:
         return _find_files(Path(folder), test_split, share)
+    if array_file.is_array_file(dataset):
+        return _with_validation(_find_arrays(Path(dataset), test_split), share)
     return _with_validation(_find_named(dataset, test_split, data_dir, cache_dir), share)
 
 
@@ -114,6 +118,21 @@ def _find_named(dataset: str, test_split: str, data_dir: Path, cache_dir: Path) 
             f"choose another --config.dataset ({', '.join(datasets.NAMES)}) or a --config.data.folder"
         )
     return find_records(path, test_split, cache_dir)
+
+
+def _find_arrays(path: Path, test_split: str) -> DatasetOrigin:
+    _test_split(("train", "test"), test_split, path)
+    arrays = array_file.read(path)
+    return DatasetOrigin(
+        path=str(path),
+        train=ArraySource(f"{path} train", arrays.train_images, arrays.train_labels),
+        test=ArraySource(f"{path} test", arrays.test_images, arrays.test_labels),
+        class_names=arrays.class_names,
+        image_shape=arrays.train_images.shape[1:],
+        mean=arrays.mean,
+        std=arrays.std,
+        checksum=arrays.checksum,
+    )
 
 
 def cut_cifar100_small(cifar100: DatasetOrigin) -> DatasetOrigin:

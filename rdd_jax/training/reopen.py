@@ -4,6 +4,7 @@ from pathlib import Path
 
 from rdd_jax.core.errors import UserError
 from rdd_jax.data import loading
+from rdd_jax.data.array_file import is_array_file
 from rdd_jax.runs import records
 from rdd_jax.runs.config import RunConfig, differences
 from rdd_jax.training.same_run import check_same_data
@@ -28,15 +29,18 @@ def configuration(workdir: Path, given: RunConfig, mode: str, named: bool) -> Ru
     """
     own = records.read_config(workdir)
     differing = {key: here for key, (_, here) in differences(own, given).items()}
-    changed = {key: here for key, here in differing.items() if key in MOVABLE and (here or not named)}
-    refused = [] if named else sorted(differing.keys() - set(MOVABLE))
+    movable = MOVABLE
+    if is_array_file(own.dataset) and is_array_file(given.dataset):
+        movable = ("dataset", *MOVABLE)
+    changed = {key: here for key, here in differing.items() if key in movable and (here or not named)}
+    refused = [] if named else sorted(differing.keys() - set(movable))
     if refused:
         raise UserError(
-            f"--mode={mode} reads the run's own configuration; only {', '.join(MOVABLE)} can be given, not {refused[0]}"
+            f"--mode={mode} reads the run's own configuration; only {', '.join(movable)} can be given, not {refused[0]}"
         )
     if not loading.is_streamed(own.data):
         changed["data.workers"] = 0  # Images in memory are not read by workers.
     own = own.replaced(changed)
-    if "data.folder" in changed:
+    if changed.keys() & {"dataset", "data.folder"}:
         check_same_data(own, workdir)
     return own

@@ -50,8 +50,10 @@ def free_keys(config: RunConfig, workdir: Path) -> tuple[str, ...]:
 
     The paths of images and teacher are free if the images and the teacher themselves can be compared.
     """
+    same_images = has_same_images(config, workdir)
     comparable = {
-        "data.folder": has_same_images(config, workdir),
+        "data.folder": same_images,
+        "dataset": same_images,  # The path of a file.
         _TEACHER_PATH: bool(records.read_teacher(workdir)),
     }
     return (*_ALWAYS_FREE, *(key for key, is_free in comparable.items() if is_free))
