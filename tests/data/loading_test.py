@@ -177,7 +177,7 @@ def test_a_folder_of_another_layout_is_refused(folder, damage, message):
         ({"data.loading": "streams"}, 'unknown data.loading "streams"; did you mean "stream"'),
         ({"data.loading": "memory", "data.image_size": 32}, "data.image_size is for streamed data"),
         ({"data.loading": "memory", "augment.resized_crop": True}, "augment.resized_crop is for streamed data"),
-        ({"data.loading": "memory", "dataset": "my.npz"}, 'unknown data set "my.npz".*--config.data.folder=DIR'),
+        ({"data.loading": "memory", "dataset": "mydata"}, 'unknown data set "mydata".*--config.data.folder=DIR'),
         ({"dataset": ""}, "which images.*--config.data.folder=DIR"),
         ({"data.validation": 1.0}, r"data.validation is a share in \[0, 1\)"),
         ({"sampler.kind": "rho"}, "sampler.kind=rho chooses among images on the devices"),
