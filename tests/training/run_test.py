@@ -64,9 +64,9 @@ def test_it_learns(straight):
 
 @pytest.mark.slow
 def test_rdd_reaches_a_floor_of_accuracy_on_digits(start):
-    """Trains eight epochs of the paper's objective. On one CPU device it reached 97.50 %, its teacher 97.78 %."""
+    """Trains eight epochs of the paper's objective. On one CPU device it reached 97.22 %, as did its teacher."""
     recipe = {"epochs": 8, "batch_size": 64, "checkpoint_every_epochs": 8, "mining.epochs": 5}
-    recipe |= {"teacher.name": "resnet8", "teacher.epochs": 8}
+    recipe |= {"teacher.name": "resnet8", "teacher.epochs": 8, "teacher.seed": 1}  # Not the teacher of other tests.
     workdir = finish(*start("floor", *(f"--config.{key}={value}" for key, value in recipe.items())))
     summary = json.loads((workdir / "summary.json").read_text())
     assert summary["student"]["accuracy"] >= 95
