@@ -114,8 +114,8 @@ def measure(workdir: Path) -> Staleness:
 def _compare(experiment: Experiment, seed: int, workdir: Path, epochs: Sequence[int]) -> list[tuple[float, float]]:
     """Compares the table in use with a new one at the end of each epoch; returns those of `compare_tables`."""
     shapes = jax.eval_shape(experiment.init, seed)
-    embed = experiment.embed(experiment.student)
-    teacher = experiment.embed(experiment.teacher.network)(experiment.teacher.variables, experiment.train)
+    embed = experiment.make_embed(experiment.student)
+    teacher = experiment.make_embed(experiment.teacher.network)(experiment.teacher.variables, experiment.train)
     found = []
     with Checkpoints(workdir, keep_all=True) as checkpoints:
         steps = [experiment.epoch_starts[epoch] for epoch in epochs]

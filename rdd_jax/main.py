@@ -15,12 +15,12 @@ def main(arguments: list[str]) -> int:
 
 def run() -> NoReturn:
     """Runs the command line of this process, and ends it."""
-    startup.begin()
+    startup.catch_early_interrupts()
     try:
         from rdd_jax.cli import exit_codes, program
     except ModuleNotFoundError as error:
         startup.refuse_missing(error)
-    startup.imported()
+    startup.restore_interrupts()
     exit_codes.leave(program.main(sys.argv))
 
 

@@ -16,7 +16,7 @@ from rdd_jax.data.pipeline import DeviceDataset
 from rdd_jax.data.samplers import epoch_batches
 from rdd_jax.steps import train_state
 from rdd_jax.steps.optimizer import OptimizerOptions, make_optimizer
-from rdd_jax.steps.teacher import TeacherOutputs, cached_teacher, online_teacher
+from rdd_jax.steps.teacher import TeacherOutputs, cached_teacher, forward_teacher
 from rdd_jax.steps.train_state import TrainState
 from rdd_jax.steps.train_step import make_train_call, make_train_step
 
@@ -129,7 +129,7 @@ def train_step(
     )
     create = jax.jit(lambda seed: train_state.create(seed, info.image_shape, student, teacher, distiller, optimizer))
     train = pipeline.put(images, labels)
-    teacher_fn = cached_teacher if cached else online_teacher(teacher)
+    teacher_fn = cached_teacher if cached else forward_teacher(teacher)
     step = make_train_step(student, teacher_fn, distiller, optimizer, _augment(config, info), axis_name=devices.AXIS)
     runs_teacher = not cached and methods.label(options) != methods.CROSS_ENTROPY
     cost = 3 * _multiply_adds(student, info.image_shape) + runs_teacher * _multiply_adds(teacher, info.image_shape)

@@ -9,7 +9,7 @@ from rdd_jax.cli import command_line
 from rdd_jax.core.errors import UserError
 from rdd_jax.runs import naming, records
 from rdd_jax.runs.config import RunConfig, differences
-from rdd_jax.training import validation
+from rdd_jax.training import config_checks
 
 
 class Row(NamedTuple):
@@ -62,7 +62,7 @@ def plan(
     for point in points:
         if workdirs.count(point.workdir) > 1:
             raise UserError(f"two rows are the same run, {point.workdir.name}: give each method and value once")
-        validation.check(point.config, point.workdir, hint="choose another --out")
+        config_checks.check(point.config, point.workdir, hint="choose another --out")
     _check_shared(points)
     return points
 

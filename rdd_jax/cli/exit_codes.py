@@ -23,8 +23,8 @@ def exit_code(work: Callable[[], int]) -> int:
 
     Returns:
         What `work` returns; 0 for a run that was asked to stop and is saved; 2 for a mistake of the user's or a full
-        disk; 3 when another process of the run has ended; 130 for an interruption; 141 when the reader of stdout is
-        gone.
+        disk; 3 for a computation that failed in a run of several processes, perhaps because another has ended; 130 for
+        an interruption; 141 when the reader of stdout is gone.
     """
     try:
         code = work()
@@ -50,10 +50,17 @@ def exit_code(work: Callable[[], int]) -> int:
         if jax.process_count() == 1:
             raise
         reason = str(error).splitlines()[0][:160]
-        print(f"rdd_jax: another process has ended ({reason}); the same commands go on", file=sys.stderr)
+        print(
+            f"rdd_jax: a computation failed, perhaps because another process has ended ({reason}); run the same "
+            "commands again to resume",
+            file=sys.stderr,
+        )
         return ABANDONED
     except KeyboardInterrupt:
-        print("rdd_jax: interrupted; the same command goes on from the last checkpoint, if any", file=sys.stderr)
+        print(
+            "rdd_jax: interrupted; run the same command again to resume from the last checkpoint, if any",
+            file=sys.stderr,
+        )
         return INTERRUPTED
 
 

@@ -30,7 +30,7 @@ def _run(command: Command) -> int:
         return 0
     if command.process != processes.ProcessSpec():
         raise UserError(f"--coordinator, --processes and --process are for training, not for --mode={command.mode}")
-    print(_read(command, workdir))
+    print(_run_on_finished_run(command, workdir))
     return 0
 
 
@@ -41,8 +41,8 @@ def _workdir(command: Command) -> Path:
     return naming.RUNS / naming.run_name(command.config)
 
 
-def _read(command: Command, workdir: Path) -> object:
-    """Does what a mode other than training does with a finished run; returns what is printed."""
+def _run_on_finished_run(command: Command, workdir: Path) -> object:
+    """Runs a mode other than training on a finished run; returns the object to print."""
     config = command.config
     if config:
         config = reopen.configuration(workdir, config, command.mode, named=not command.workdir)

@@ -1,4 +1,4 @@
-"""The first moments of the program, while it imports JAX for some seconds: only the standard library is used here."""
+"""Before JAX is imported, which takes seconds: interrupts and closed streams. Uses only the standard library."""
 
 import os
 import signal
@@ -9,10 +9,10 @@ from typing import NoReturn
 INTERRUPTED = 130  # What shells say of a process that SIGINT ended.
 
 
-def begin() -> None:
-    """Has an interruption end the program with one line, and opens standard streams that are closed.
+def catch_early_interrupts() -> None:
+    """Makes an interrupt end the program with one line, and opens standard streams that are closed.
 
-    Otherwise the next file that is opened would take the place of a closed stream, and hold what is printed.
+    Otherwise the next file that is opened would take the number of a closed stream, and receive what is printed.
     """
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
@@ -23,8 +23,8 @@ def begin() -> None:
         signal.signal(signal.SIGINT, _leave)
 
 
-def imported() -> None:
-    """Has an interruption raise KeyboardInterrupt again."""
+def restore_interrupts() -> None:
+    """Makes an interrupt raise KeyboardInterrupt again."""
     if signal.getsignal(signal.SIGINT) == _leave:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -21,7 +21,7 @@ from rdd_jax.core.errors import UserError, WorkdirLocked
 _LOCK = ".lock"
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")  # The names that `atomic_write` gives its temporary files.
 
-FREE_SPACE_HINT = "free some space; the same command then resumes from the last checkpoint"
+FREE_SPACE_HINT = "free some space, and run the same command again to resume from the last checkpoint"
 
 
 @contextlib.contextmanager

@@ -41,7 +41,7 @@ def describe(options: DataOptions) -> DatasetInfo:
         ValueError: for an unknown name.
     """
     share = options.validation
-    if _is_built_in(options):
+    if not _has_origin(options):
         info = datasets.describe(options.dataset)
         return info._replace(num_train=len(_hold_out(options.dataset, share)[0])) if share else info
     origin = _origin(options)
@@ -59,7 +59,7 @@ def fingerprint(options: DataOptions) -> dict[str, Any]:
 
     A folder or a file that is moved or renamed keeps its fingerprint. Data sets of a fixed version have none: {}.
     """
-    if _is_built_in(options):
+    if not _has_origin(options):
         return {}
     origin = _origin(options)
     files = [path.removeprefix(origin.path) for path in origin.files]
@@ -89,7 +89,7 @@ def has_validation(options: DataOptions) -> bool:
 
     A folder without a test split has none: there the images that are held out are the test images.
     """
-    return bool(options.validation) and (_is_built_in(options) or _origin(options).validation is not None)
+    return bool(options.validation) and (not _has_origin(options) or _origin(options).validation is not None)
 
 
 def check_name(options: DataOptions, path: Path | None = None) -> None:
@@ -99,7 +99,7 @@ def check_name(options: DataOptions, path: Path | None = None) -> None:
         options: of the data.
         path: the file that names the data set, for the message; None for the command line.
     """
-    if _is_built_in(options) and options.dataset not in datasets.NAMES:
+    if not _has_origin(options) and options.dataset not in datasets.NAMES:
         where = f"{path}: " if path else ""
         raise UserError(
             f"{where}{unknown_name_message('data set', options.dataset, datasets.NAMES)}; images of your own come from "
@@ -110,12 +110,12 @@ def check_name(options: DataOptions, path: Path | None = None) -> None:
 def _check_memory(options: DataOptions, augment: AugmentOptions) -> None:
     """Raises UserError or ValueError for data that cannot be kept in memory."""
     unread = {"data.workers": options.workers, "augment.resized_crop": augment.resized_crop}
-    if _is_built_in(options):
+    if not _has_origin(options):
         unread |= {f"data.{key}": getattr(options, key) for key in ("image_size", "crop_share", "test_split")}
     for key, value in unread.items():
         if value:
             raise ValueError(f"{key} is for streamed data: set --config.data.loading=stream")
-    if _is_built_in(options):
+    if not _has_origin(options):
         datasets.check(options.dataset)
         return
     info = describe(options)
@@ -139,7 +139,7 @@ def load(options: DataOptions, *, resized_crop: bool = False, seed: int = 0) -> 
         UserError: if images have no label, as in test sets whose labels are withheld.
         DataReadError: if images are loaded into memory and one cannot be read.
     """
-    if _is_built_in(options):
+    if not _has_origin(options):
         return _with_validation(datasets.load(options.dataset), options.validation)
     origin = _origin(options)
     shape = _image_shape(options, origin)
@@ -198,11 +198,14 @@ def is_streamed(options: DataOptions) -> bool:
     return options.loading == "stream"
 
 
-def _is_built_in(options: DataOptions) -> bool:
-    """Returns True where the data set is one of `datasets`, which load it whole."""
+def _has_origin(options: DataOptions) -> bool:
+    """Returns True for a folder, an .npz file, a streamed data set and one that TFDS prepared, all of `origins`.
+
+    Otherwise the data set is one that `datasets` loads whole, or its name is unknown.
+    """
     if options.folder or is_streamed(options) or is_array_file(options.dataset):
-        return False
-    return options.dataset in datasets.NAMES or not tfds.latest_version(tfds.data_root(None) / options.dataset)
+        return True
+    return options.dataset not in datasets.NAMES and bool(tfds.latest_version(tfds.data_root(None) / options.dataset))
 
 
 def resize_rule(options: DataOptions) -> ResizeRule:

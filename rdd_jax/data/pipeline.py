@@ -100,7 +100,7 @@ class PipelineDataset(Protocol):
         """
 
     def evaluation_batches(self, on_batch: OnBatch | None = None) -> Iterator[Batches]:
-        """Yields the whole split in order, one batch at a time; indices are -1 behind the last image.
+        """Yields the whole split in order, one batch at a time; indices are -1 after the last image.
 
         `on_batch` is called when the next batch is asked for: the work on the batch before has then been started.
         """
@@ -178,7 +178,7 @@ class StreamedDataset:
         return max(1, min(steps, _STREAMED_BYTES // (batch_size * int(np.prod(self.image_shape)))))
 
     def train_batches(self, calls: Sequence[np.ndarray], first_step: int, steps_per_call: int) -> Iterator[Batches]:
-        """See `PipelineDataset`. Images are black behind the last step of a call."""
+        """See `PipelineDataset`. Images are black after the last step of a call."""
         every = np.concatenate(calls)
         own = devices.split_over_devices(every)
         local_devices, steps, rows = own.shape
@@ -191,7 +191,7 @@ class StreamedDataset:
             yield self._batches(inputs, devices.split_over_devices(_padded(indices, steps_per_call)))
 
     def evaluation_batches(self, on_batch: OnBatch | None = None) -> Iterator[Batches]:
-        """See `PipelineDataset`. Images are black behind the last one."""
+        """See `PipelineDataset`. Images are black after the last one."""
         batches = devices.padded_index_batches(len(self), EVALUATION_BATCH)
         images = self._stream.evaluation_batches(batches.reshape(len(batches), -1))
         for number, (indices, read) in enumerate(zip(batches, images, strict=True), start=1):

@@ -156,7 +156,7 @@ class _RowReader:
             self._check_shape(image)
         except ValueError as error:
             raise DataReadError(
-                f"{self.name(position)} cannot be read ({error}): replace it; the same command goes on"
+                f"{self.name(position)} cannot be read ({error}): replace it; run the same command again to resume"
             ) from error
         return self._resize(image, batch, row)
 

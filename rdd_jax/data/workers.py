@@ -96,7 +96,8 @@ def _by_processes(read_row: ReadRow, workers: int) -> Generator[np.ndarray, None
             images = " or ".join(read_row.name(position) for position in _positions_of_dead_workers(Path(folder)))
             raise DataReadError(
                 f"a process that reads data has died while at {images or 'no image'} ({str(error).split('.')[0]}): "
-                "replace that image, or give --config.data.workers=0 or more memory; the same command goes on"
+                "replace that image, or give --config.data.workers=0 or more memory; run the same command "
+                "again to resume"
             ) from error
         finally:
             iterator.close()

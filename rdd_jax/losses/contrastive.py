@@ -62,21 +62,21 @@ def nce(
     *,
     num_examples: int,
     num_negatives: float | Array | None = None,
-    negative_weights: Array | None = None,
+    draw_counts: Array | None = None,
     anchor_weights: Array | None = None,
     axis_name: str | None = None,
 ) -> Array:
     """Computes the loss of noise-contrastive estimation with uniform noise (Tian et al. 2020, eq. 11-12).
 
     With q = num_negatives / num_examples and eps = 1e-7, the loss of an anchor is
-    -(log(p+ / (p+ + q + eps)) + sum_j w_j log(q / (p_j + q + eps))).
+    -(log(p+ / (p+ + q + eps)) + sum_j c_j log(q / (p_j + q + eps))).
 
     Args:
         positive: f32[b], p+ = score / Z with the partition constant Z.
         negatives: f32[b,k], p_j = score / Z.
         num_examples: N, the number of examples among which the noise is uniform.
         num_negatives: m, a number or f32[b]; by default k. It differs from k if a negative stands for several draws.
-        negative_weights: w_j, f32[k] or f32[b,k]; by default 1.
+        draw_counts: c_j, f32[k] or f32[b,k], the number of draws that a negative stands for; by default 1.
         anchor_weights: f32[b]; the loss of an anchor is multiplied by its weight over the mean weight (RDD).
         axis_name: the mapped axis over which the mean weight is taken.
 
@@ -88,8 +88,8 @@ def nce(
     """
     if negatives.ndim != 2 or positive.shape != negatives.shape[:1]:
         raise ValueError(f"nce needs positive [b] and negatives [b,k]; got {positive.shape} and {negatives.shape}")
-    if negative_weights is not None and negative_weights.shape not in (negatives.shape, negatives.shape[1:]):
-        raise ValueError(f"nce needs negative_weights [k] or [b,k]; got {negative_weights.shape} for {negatives.shape}")
+    if draw_counts is not None and draw_counts.shape not in (negatives.shape, negatives.shape[1:]):
+        raise ValueError(f"nce needs draw_counts [k] or [b,k]; got {draw_counts.shape} for {negatives.shape}")
     if anchor_weights is not None and anchor_weights.shape != positive.shape:
         raise ValueError(f"nce needs anchor_weights [b]; got {anchor_weights.shape} for {positive.shape}")
     count = jnp.asarray(negatives.shape[1] if num_negatives is None else num_negatives, jnp.float32)
@@ -100,8 +100,8 @@ def nce(
     log_positive = jnp.log(positive / (positive + noise + _EPSILON))
     noise = noise[..., None]
     log_negatives = jnp.log(noise / (negatives + noise + _EPSILON))
-    if negative_weights is not None:
-        log_negatives = log_negatives * negative_weights
+    if draw_counts is not None:
+        log_negatives = log_negatives * draw_counts
     losses = -(log_positive + jnp.sum(log_negatives, axis=1))
     return jnp.mean(losses if anchor_weights is None else losses * _over_mean(anchor_weights, axis_name))
 

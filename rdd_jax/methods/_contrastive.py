@@ -21,20 +21,20 @@ def project(params: LinearParams, embedding: Array) -> Array:
     return l2_normalize(apply_linear(params, embedding, precision=jax.lax.Precision.HIGHEST))
 
 
-def init_partition_constant(
-    partition: Array, scores: Array, counts: Array, num_examples: int, axis_name: str | None
+def partition_constant_or_init(
+    partition: Array, scores: Array, draw_counts: Array, num_examples: int, axis_name: str | None
 ) -> Array:
-    """Sets the partition constant Z f32[] by the first global batch, as CRD's release: mean score times N.
+    """Returns the partition constant Z f32[], or estimates it by the first global batch: mean score times N (CRD).
 
     Args:
         partition: f32[], the present Z, which is returned unless it is 0.
         scores: f32[b,k].
-        counts: f32[b,k], the weights of the scores in the mean.
+        draw_counts: f32[b,k], the number of draws that each score stands for, its weight in the mean.
         num_examples: N.
         axis_name: the mapped axis of the global batch.
     """
     # Sums are averaged and not means, because devices may have left out different numbers of negatives.
-    sums = jnp.sum(jax.lax.stop_gradient(scores) * counts), jnp.sum(counts)
+    sums = jnp.sum(jax.lax.stop_gradient(scores) * draw_counts), jnp.sum(draw_counts)
     total, count = mean_over_devices(sums, axis_name)
     return jnp.where(partition > 0.0, partition, total / count * num_examples)
 

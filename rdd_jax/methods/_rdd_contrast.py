@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from rdd_jax import rdx
 from rdd_jax.core.types import Array, Batch, Metrics
 from rdd_jax.losses.contrastive import bank_scores, nce, products
-from rdd_jax.methods._contrastive import init_partition_constant
+from rdd_jax.methods._contrastive import partition_constant_or_init
 from rdd_jax.methods._rdd_options import RddOptions
 
 
@@ -18,13 +18,13 @@ class Contrast(NamedTuple):
     positive: i32[b].
     hard: i32[b,pool], the hard negatives.
     uniform: i32[u], the uniform negatives, shared by the batch.
-    weights: f32[b,pool+u], the number of draws that each negative stands for.
+    draw_counts: f32[b,pool+u], the number of draws that each negative stands for.
     """
 
     positive: Array
     hard: Array
     uniform: Array
-    weights: Array
+    draw_counts: Array
 
 
 def draw_contrast(options: RddOptions, table: rdx.ContrastTable, batch: Batch, rng: Array) -> Contrast:
@@ -39,7 +39,7 @@ def draw_contrast(options: RddOptions, table: rdx.ContrastTable, batch: Batch, r
     allowed = (negatives != batch.indices[:, None]) & (negatives != positive[:, None])
     if not options.same_class_negatives:
         allowed &= jnp.asarray(options.labels)[negatives] != batch.labels[:, None]
-    return Contrast(positive, hard, uniform, allowed * options.draws_per_negative)
+    return Contrast(positive, hard, uniform, allowed * options.draw_counts)
 
 
 def direction_loss(
@@ -56,15 +56,15 @@ def direction_loss(
     num_examples, pool_size = len(bank), contrast.hard.shape[1]
     positive, negatives = _scores(queries, bank, contrast, temperature)
     scores = jnp.concatenate([positive[:, None], negatives], axis=1)
-    counts = jnp.pad(contrast.weights, ((0, 0), (1, 0)), constant_values=1.0)
-    partition = init_partition_constant(partition, scores, counts, num_examples, axis_name)
+    draw_counts = jnp.pad(contrast.draw_counts, ((0, 0), (1, 0)), constant_values=1.0)
+    partition = partition_constant_or_init(partition, scores, draw_counts, num_examples, axis_name)
     value = nce(
         positive / partition,
         negatives / partition,
         num_examples=num_examples,
         # Without the draws that are not allowed; at least 1, because q must not be 0.
-        num_negatives=jnp.maximum(jnp.sum(contrast.weights, axis=1), 1.0),
-        negative_weights=contrast.weights,
+        num_negatives=jnp.maximum(jnp.sum(contrast.draw_counts, axis=1), 1.0),
+        draw_counts=contrast.draw_counts,
         anchor_weights=anchor_weights,
         axis_name=axis_name,
     )

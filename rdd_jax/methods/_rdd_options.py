@@ -56,11 +56,11 @@ class RddOptions:
         return round(self.num_negatives * self.uniform_negatives)
 
     @property
-    def draws_per_negative(self) -> np.ndarray:
+    def draw_counts(self) -> np.ndarray:
         """The number of draws f32[pool+uniform] that each negative stands for: first the hard ones, then the uniform.
 
         A hard negative is weighted by its expected number of draws instead of being drawn.
         """
-        draws = np.ones(self.pool_size + self.num_uniform, np.float32)
-        draws[: self.pool_size] = (self.num_negatives - self.num_uniform) / self.pool_size
-        return draws
+        counts = np.ones(self.pool_size + self.num_uniform, np.float32)
+        counts[: self.pool_size] = (self.num_negatives - self.num_uniform) / self.pool_size
+        return counts

@@ -14,7 +14,7 @@ from rdd_jax.memory import MemoryBank, init_bank
 from rdd_jax.methods._contrastive import (
     check_labels,
     check_options,
-    init_partition_constant,
+    partition_constant_or_init,
     project,
     update_bank,
 )
@@ -83,18 +83,18 @@ def crd(
         # All rows of the bank are scored and weighted by the number of draws. To gather the drawn rows would be slower,
         # because the gradient of a gather is a scatter.
         positive = jax.nn.one_hot(batch.indices, num_examples)
-        counts = jnp.zeros_like(positive).at[jnp.arange(len(negatives))[:, None], negatives].add(1.0)
+        draw_counts = jnp.zeros_like(positive).at[jnp.arange(len(negatives))[:, None], negatives].add(1.0)
 
         def direction(queries: Array, bank: Array, partition: Array) -> tuple[Array, Array]:
             scores = all_scores(queries, bank, temperature)
-            partition = init_partition_constant(partition, scores, positive + counts, num_examples, axis_name)
+            partition = partition_constant_or_init(partition, scores, positive + draw_counts, num_examples, axis_name)
             probabilities = scores / partition
             value = nce(
                 jnp.take_along_axis(probabilities, batch.indices[:, None], axis=1)[:, 0],
                 probabilities,
                 num_examples=num_examples,
                 num_negatives=num_negatives,
-                negative_weights=counts,
+                draw_counts=draw_counts,
             )
             return value, partition
 

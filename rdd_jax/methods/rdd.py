@@ -31,7 +31,8 @@ from rdd_jax.methods.registry import register
 class RddState(NamedTuple):
     """The state of RDD.
 
-    bank: unit vectors of student and teacher for each training example.
+    bank: unit vectors of student and teacher for each training example. The student's are updated and stored, but
+        read only with `both_directions`.
     table: the mined contrast table.
     student_partition, teacher_partition: f32[], the partition constants Z of both directions, 0 until the first batch.
     fixed_heads: {"teacher": the teacher's projection}, unless it is trained.

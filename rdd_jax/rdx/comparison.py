@@ -88,13 +88,13 @@ def map_differences(
         The pytree with leaves [n,...]. Its float leaves are NaN if an embedding is not finite.
     """
     columns = (jnp.arange(len(student)) if candidates is None else candidates).astype(jnp.int32)
-    student_ranks, teacher_ranks = (make_rank_fn(model, candidates) for model in (student, teacher))
+    student_ranks, teacher_ranks = (make_rank_fn(each, candidates) for each in (student, teacher))
     finite = jnp.isfinite(student).all() & jnp.isfinite(embeddings_of(teacher)).all()
 
     def one_block(rows: Array) -> Tree:
         is_self = rows[:, None] == columns
-        ratio = relative_difference(student_ranks(rows, is_self), teacher_ranks(rows, is_self))
-        return reduce_block(ratio, is_self, columns)
+        differences = relative_difference(student_ranks(rows, is_self), teacher_ranks(rows, is_self))
+        return reduce_block(differences, is_self, columns)
 
     def nan_unless_finite(leaf: Array) -> Array:
         return jnp.where(finite, leaf, jnp.nan) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf

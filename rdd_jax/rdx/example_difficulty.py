@@ -26,7 +26,7 @@ def difficulty(
     The sum saturates: with an untrained student nearly all examples have the same. `difficulty_order` breaks the ties.
     Other arguments and errors are those of `mine`.
     """
-    largest = _largest_ratios(student, teacher, neighbors, candidates, block_size, axis_name)
+    largest = _largest_differences(student, teacher, neighbors, candidates, block_size, axis_name)
     return _sum_affinities(largest, gamma, beta)
 
 
@@ -47,16 +47,16 @@ def difficulty_order(
     Of equal difficulty, the example with the smaller mean of `relative_difference` over these neighbours is easier.
     Arguments and errors are those of `difficulty`.
     """
-    largest = _largest_ratios(student, teacher, neighbors, candidates, block_size, axis_name)
+    largest = _largest_differences(student, teacher, neighbors, candidates, block_size, axis_name)
     return jnp.lexsort((jnp.mean(largest, axis=1), _sum_affinities(largest, gamma, beta))).astype(jnp.int32)
 
 
-def _sum_affinities(ratios: Array, gamma: float, beta: float) -> Array:
+def _sum_affinities(differences: Array, gamma: float, beta: float) -> Array:
     """Sums A01 over the pairs of each example, f32[n] of relative differences f32[n,neighbors]."""
-    return jnp.sum(affinities(jnp.tanh(gamma * ratios), beta).teacher_unique, axis=1)
+    return jnp.sum(affinities(jnp.tanh(gamma * differences), beta).teacher_unique, axis=1)
 
 
-def _largest_ratios(
+def _largest_differences(
     student: Array,
     teacher: Array | RankedEmbeddings,
     neighbors: int,
@@ -67,8 +67,8 @@ def _largest_ratios(
     """Selects each example's largest relative differences to other examples, f32[n,neighbors]."""
     check_selection(student, teacher, candidates, block_size, "neighbors", neighbors)
 
-    def reduce_block(ratio: Array, is_self: Array, _: Array) -> Array:
-        largest = argsort_smallest(jnp.where(is_self, jnp.inf, -ratio), neighbors)
-        return jnp.take_along_axis(ratio, largest, axis=1)
+    def reduce_block(differences: Array, is_self: Array, _: Array) -> Array:
+        largest = argsort_smallest(jnp.where(is_self, jnp.inf, -differences), neighbors)
+        return jnp.take_along_axis(differences, largest, axis=1)
 
     return map_differences(reduce_block, student, teacher, candidates, block_size, axis_name)

@@ -73,12 +73,11 @@ def mine(
     """
     check_selection(student, teacher, candidates, block_size, "pool_size", pool_size)
 
-    def reduce_block(ratio: Array, is_self: Array, columns: Array) -> ContrastTable:
-        difference = jnp.tanh(gamma * ratio)
+    def reduce_block(differences: Array, is_self: Array, columns: Array) -> ContrastTable:
         return ContrastTable(
-            positives=columns[argmax_rows(jnp.where(is_self, -jnp.inf, ratio))],
-            negatives=columns[argsort_smallest(jnp.where(is_self, jnp.inf, ratio), pool_size)],
-            confusion=confusion(affinities(difference, beta), exclude=is_self),
+            positives=columns[argmax_rows(jnp.where(is_self, -jnp.inf, differences))],
+            negatives=columns[argsort_smallest(jnp.where(is_self, jnp.inf, differences), pool_size)],
+            confusion=confusion(affinities(jnp.tanh(gamma * differences), beta), exclude=is_self),
         )
 
     return map_differences(reduce_block, student, teacher, candidates, block_size, axis_name)
@@ -101,10 +100,10 @@ def mine_triplets(
     """
     check_selection(student, teacher, candidates, block_size, "the number of negatives", 1)
 
-    def reduce_block(ratio: Array, is_self: Array, columns: Array) -> TripletTable:
-        positives = argmax_rows(jnp.where(is_self, -jnp.inf, ratio))
-        negatives = argmax_rows(jnp.where(is_self, -jnp.inf, -ratio))
-        chosen = jnp.take_along_axis(ratio, jnp.stack([positives, negatives], axis=1), axis=1)
+    def reduce_block(differences: Array, is_self: Array, columns: Array) -> TripletTable:
+        positives = argmax_rows(jnp.where(is_self, -jnp.inf, differences))
+        negatives = argmax_rows(jnp.where(is_self, -jnp.inf, -differences))
+        chosen = jnp.take_along_axis(differences, jnp.stack([positives, negatives], axis=1), axis=1)
         teacher_unique, student_unique = affinities(jnp.tanh(gamma * chosen), beta)
         weights = (teacher_unique[:, 0] + student_unique[:, 1]) / 2
         return TripletTable(columns[positives], columns[negatives], weights)

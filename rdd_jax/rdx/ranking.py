@@ -49,9 +49,9 @@ class CenteredColumns(NamedTuple):
     squares: Array
 
 
-def embeddings_of(model: Array | RankedEmbeddings) -> Array:
-    """Returns the embeddings f32[n,d] of a model that is given with or without ranks."""
-    return model.embeddings if isinstance(model, RankedEmbeddings) else model
+def embeddings_of(embeddings: Array | RankedEmbeddings) -> Array:
+    """Returns embeddings f32[n,d], given with or without ranks, as an array."""
+    return embeddings.embeddings if isinstance(embeddings, RankedEmbeddings) else embeddings
 
 
 def center_columns(embeddings: Array) -> CenteredColumns:
@@ -71,19 +71,19 @@ def distances(rows: Array, columns: CenteredColumns) -> Array:
     return jnp.sqrt(jnp.maximum(squared, 0.0))
 
 
-def make_rank_fn(model: Array | RankedEmbeddings, candidates: Array | None) -> RankFn:
+def make_rank_fn(embeddings: Array | RankedEmbeddings, candidates: Array | None) -> RankFn:
     """Returns the function that ranks the candidates i32[m], or all n examples if None, for blocks of rows.
 
     Args:
-        model: f32[n,d], or the same with ranks, which are looked up if all examples are candidates.
+        embeddings: f32[n,d], or the same with ranks, which are looked up if all examples are candidates.
         candidates: the examples that are ranked.
     """
-    if isinstance(model, RankedEmbeddings) and candidates is None:
-        return lambda rows, is_self: model.ranks[rows]
-    embeddings = embeddings_of(model)
-    columns = center_columns(embeddings if candidates is None else embeddings[candidates])
+    if isinstance(embeddings, RankedEmbeddings) and candidates is None:
+        return lambda rows, is_self: embeddings.ranks[rows]
+    vectors = embeddings_of(embeddings)
+    columns = center_columns(vectors if candidates is None else vectors[candidates])
     # Rounding in the matrix product may give an example a positive distance from itself.
-    return lambda rows, is_self: row_ranks(jnp.where(is_self, 0.0, distances(embeddings[rows], columns)))
+    return lambda rows, is_self: row_ranks(jnp.where(is_self, 0.0, distances(vectors[rows], columns)))
 
 
 @functools.partial(jax.jit, static_argnames=("block_size", "axis_name"))

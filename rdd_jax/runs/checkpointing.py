@@ -133,7 +133,7 @@ class Checkpoints:
         return devices.replicate(processes.broadcast_from_main(state))
 
     def _writing(self) -> contextlib.AbstractContextManager[None]:
-        hint = "make room, and the same command goes on from the checkpoint before, which is intact"
+        hint = "make room, and run the same command again to resume from the previous checkpoint, which is intact"
         return _as_user_error(_WRITE_ERRORS, self._folder, "cannot be written", hint)
 
     def _read_latest(self, shapes: TrainState, step: int | None) -> TrainState | None:
@@ -160,7 +160,7 @@ class Checkpoints:
         for step, error in damaged:
             renamed = integrity.quarantine(self._folder / str(step))
             reason = str(error).rpartition(": ")[0]
-            warn(f"{reason}: going on from the one before; it is kept as {renamed.name}")
+            warn(f"{reason}: resuming from the previous checkpoint; the damaged one is kept as {renamed.name}")
         if damaged and self._manager:
             self._manager.reload()
 
@@ -176,7 +176,8 @@ def restore_student(workdir: Path, shapes: dict[str, Any]) -> dict[str, Any]:
         UserError: where there is no checkpoint, or it is damaged or of other shapes.
     """
     folder = _folder(workdir) / str(latest_step(workdir))
-    hint = f"delete {workdir / layout.SUMMARY} and run that run's command again, which goes on from the one before"
+    summary = workdir / layout.SUMMARY
+    hint = f"delete {summary} and run that run's command again, which resumes from the previous checkpoint"
     return devices.replicate(_read_item(folder, "student", shapes, hint))
 
 

@@ -96,7 +96,8 @@ class RunConfig(RecipeOptions):
     mining: when methods that mine do so.
     sampler: the images that an epoch visits.
     nonfinite: what is done when loss or weights are not finite. "stop" ends the run, "skip" leaves that update out,
-        "rollback" goes on from the last good weights behind the batches that spoiled them. No such state is ever saved.
+        "rollback" continues from the weights of the last checkpoint, after the batches that caused it. No such state is
+        ever saved.
     eval_every_epochs: epochs from one evaluation to the next.
     checkpoint_every_epochs: epochs from one checkpoint to the next; shares of an epoch are fine.
     keep_all_checkpoints: whether all are kept, not only the two latest and the most accurate.

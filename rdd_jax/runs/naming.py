@@ -10,7 +10,7 @@ from rdd_jax.runs import records
 from rdd_jax.runs.config import RunConfig, StudentOptions, differences
 
 RUNS = Path("runs")  # The folder of runs whose workdir is not given.
-# A trained teacher is the one that a run requires if it has these keys; the rest of its recipe may differ.
+# A trained teacher is reused if these keys are equal.
 TEACHER_KEYS = {
     *("dataset", "data.folder", "data.image_size", "data.crop_share", "data.validation"),
     *("student.name", "seed", "epochs", "learning_rate"),

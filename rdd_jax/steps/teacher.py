@@ -26,7 +26,7 @@ class TeacherFn(Protocol):
         """Returns the teacher's output for the rows of this device.
 
         Args:
-            teacher: the variables of `online_teacher`, or the `TeacherOutputs` of `cached_teacher`; replicated.
+            teacher: the variables of `forward_teacher`, or the `TeacherOutputs` of `cached_teacher`; replicated.
             batch: with augmented inputs.
         """
 
@@ -49,7 +49,7 @@ class PrepareTeacher(Protocol):
         """
 
 
-def online_teacher(network: Network) -> TeacherFn:
+def forward_teacher(network: Network) -> TeacherFn:
     """Makes the function that runs the teacher's forward pass in every step."""
 
     def teacher_outputs(variables: Any, batch: Batch, /) -> ModelOutput:
@@ -63,8 +63,8 @@ def cached_teacher(outputs: TeacherOutputs, batch: Batch, /) -> ModelOutput:
     return ModelOutput(outputs.logits[batch.indices], outputs.embeddings[batch.indices])
 
 
-def same_teacher(teacher: Any) -> PrepareTeacher:
-    """Makes the preparation of a teacher that is the same in every epoch."""
+def constant_teacher(teacher: Any) -> PrepareTeacher:
+    """Makes the `PrepareTeacher` that returns `teacher` for every epoch."""
 
     def prepare(first_step: int, batches: np.ndarray, on_batch: OnBatch | None = None, /) -> tuple[Any, dict]:
         return teacher, {}

@@ -151,5 +151,5 @@ def _naming_file(path: Path) -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:  # ValueError where another process has cut the file short.
         reason = getattr(error, "strerror", None) or error
-        mend = "make room, or delete it, and run the same command again"
-        raise UserError(f"{path}, the cache of the teacher's outputs: {reason}; {mend}") from error
+        fix = "make room, or delete it, and run the same command again"
+        raise UserError(f"{path}, the cache of the teacher's outputs: {reason}; {fix}") from error

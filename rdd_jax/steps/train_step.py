@@ -165,7 +165,10 @@ def make_train_step(
 
 
 def skip_nonfinite_updates(train_step: TrainStep) -> TrainStep:
-    """Makes a step that leaves out updates after which the state would not be finite; of these only the step counts."""
+    """Makes a step that skips an update after which the state would not be finite.
+
+    A skipped update only increments the step, and counts in the metric `SKIPPED`.
+    """
 
     def guarded(state: TrainState, batch: Batch, teacher: Any, /) -> TrainState:
         new = train_step(state, batch, teacher)

@@ -39,7 +39,7 @@ class EpochRecorder:
         self._log = log
         self._clock = clock
         self._runner = runner
-        self._evaluate = experiment.evaluate(experiment.student)
+        self._evaluate = experiment.make_evaluate(experiment.student)
         self._logged_compile_seconds = 0.0
         # The wall time of a resumed run is that of all its processes.
         self._started = clock.started - log.seconds

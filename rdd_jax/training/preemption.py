@@ -1,4 +1,4 @@
-"""Interruption of a run by SIGTERM or SIGINT: all is saved, and the same command resumes."""
+"""Interruption of a run by SIGTERM or SIGINT: all is saved, and the same command, run again, resumes."""
 
 import os
 import signal
@@ -25,11 +25,12 @@ class StopSignal:
     The second signal has its usual effect, which is to end the process at once.
 
     Attributes:
-        signal_name: the name of the signal received, "" before.
+        signal_name: the name of the signal that this process received, "" before.
     """
 
     def __init__(self):
         self.signal_name = ""
+        self._other_process_stopped = False
         self._previous_handlers: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "StopSignal":
@@ -47,14 +48,18 @@ class StopSignal:
 
         All processes call this at the same point of the run, as it exchanges a message between them.
         """
-        requested = processes.any_process(bool(self.signal_name))
-        if requested and not self.signal_name:
-            self.signal_name = "another process was asked to stop"
+        requested = processes.any_process(bool(self.signal_name) or self._other_process_stopped)
+        self._other_process_stopped = requested and not self.signal_name
         return requested
+
+    @property
+    def reason(self) -> str:
+        """The start of the message that ends the run: `signal_name`, or that another process received a signal."""
+        return self.signal_name or "another process was asked to stop"
 
     def interruption(self, progress: str) -> TrainingInterrupted:
         """Makes the exception that ends the run; `progress` says how far it has come, as in "stopped after ..."."""
-        return TrainingInterrupted(f"{self.signal_name}: {progress}; the same command goes on")
+        return TrainingInterrupted(f"{self.reason}: {progress}; run the same command again to resume")
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self._restore_handlers()

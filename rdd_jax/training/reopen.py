@@ -20,8 +20,9 @@ def configuration(workdir: Path, given: RunConfig, mode: str, named: bool) -> Ru
         workdir: of the run.
         given: the configuration that the command line makes.
         mode: the program's, for messages.
-        named: True if `given` comes from a configuration file, from which the name of the run was made: only its paths
-            are used. False if `given` is the run's own configuration with keys changed on the command line.
+        named: True where the workdir was found by the name of a configuration file's run, without --workdir: then
+            `given` is that file's configuration, and only its paths are used. False where --workdir was given: then
+            `given` is the run's own configuration with the changes of the command line.
 
     Raises:
         UserError: if another key was changed, if a value is impossible, or if the data in the new place are not the

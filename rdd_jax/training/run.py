@@ -18,7 +18,7 @@ from rdd_jax.runs import layout, naming, records
 from rdd_jax.runs.checkpointing import Checkpoints
 from rdd_jax.runs.config import RunConfig, differences
 from rdd_jax.runs.versions import versions
-from rdd_jax.training import locks, teachers, validation
+from rdd_jax.training import config_checks, locks, teachers
 from rdd_jax.training.metric_log import MetricLog
 from rdd_jax.training.preemption import StopRequested, StopSignal
 from rdd_jax.training.setup import Experiment, build
@@ -54,7 +54,7 @@ def train(config: RunConfig, workdir: Path, progress: Callable[..., Progress] = 
         TrainingInterrupted: on SIGTERM or SIGINT, when all is saved.
     """
     versions()  # Looks up the commit now: the source may be edited during the run.
-    validation.check(config, workdir)
+    config_checks.check(config, workdir)
     compilation.enable_compilation_cache(naming.shared_folder(workdir).absolute() / layout.COMPILATIONS)
     if records.is_finished(workdir):
         return _finished_summary(config, workdir)
@@ -62,7 +62,7 @@ def train(config: RunConfig, workdir: Path, progress: Callable[..., Progress] = 
         io.check_writable(workdir)
     for required_config, required_workdir in naming.required_runs(config, workdir):
         train_shared(required_config, required_workdir, progress)
-    validation.check_required_runs(config, workdir)  # Another process may have trained them by another recipe.
+    config_checks.check_required_runs(config, workdir)  # Another process may have trained them by another recipe.
     experiment = build(config, workdir)
     with locks.locked(workdir):
         # Another process may have finished it while this one read the data.

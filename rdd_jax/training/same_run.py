@@ -18,7 +18,7 @@ def check_same_run(config: RunConfig, workdir: Path, hint: str) -> None:
     Args:
         config: of the run that would be resumed.
         workdir: with a config.json.
-        hint: how to mend it, for the message.
+        hint: how to fix it, for the message.
     """
     found, free = differences(records.read_config(workdir), config), free_keys(config, workdir)
     refuse_differences({key: values for key, values in found.items() if key not in free}, workdir, hint)

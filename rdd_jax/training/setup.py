@@ -28,7 +28,7 @@ from rdd_jax.steps.embedding import Embed, logits_of, make_embed
 from rdd_jax.steps.evaluation import Evaluate, make_evaluate
 from rdd_jax.steps.mining import Mine, Rank, Score, make_mine, make_rank, make_score
 from rdd_jax.steps.optimizer import cosine_schedule, make_optimizer, stepped_schedule
-from rdd_jax.steps.teacher import PrepareTeacher, TeacherFn, cached_teacher, online_teacher, same_teacher
+from rdd_jax.steps.teacher import PrepareTeacher, TeacherFn, cached_teacher, constant_teacher, forward_teacher
 from rdd_jax.steps.teacher_cache import TeacherOutputCache, cache_path
 from rdd_jax.steps.teacher_precompute import TeacherPrecompute
 from rdd_jax.steps.train_state import TrainState
@@ -37,7 +37,30 @@ from rdd_jax.training.mining_schedule import MiningSchedule
 
 
 class Experiment(NamedTuple):
-    """The data, the networks and the compiled functions of a run; how each is called stands where it is made."""
+    """The data, the networks and the functions of a run. The functions are compiled when they are first called.
+
+    train: the training images.
+    validation: the validation images; None where none are held out.
+    test: the test images.
+    student: the network that is trained.
+    teacher: the frozen network with its variables; None for a run without a teacher.
+    prepare_teacher: prepares the teacher's variables, or its precomputed outputs, before each epoch.
+    schedule: maps the number of updates done to the learning rate.
+    sampler: chooses the images of each epoch's batches.
+    epoch_starts: the first step of each epoch, and the number of steps of the run.
+    steps_per_call: the largest number of updates in one call of `train_call`.
+    init: makes the state before the first update, from a seed.
+    train_call: does several updates.
+    make_evaluate: makes the function that evaluates a network on images that are normalised as in training.
+    make_embed: makes the function that embeds such images by a network.
+    rank: ranks the teacher's embeddings once for all minings; None where the ranks are not kept.
+    mine: mines the training set; None for methods that do not mine.
+    mining_schedule: decides before which epochs the training set is mined; None for methods that do not mine.
+    score: ranks the training images by difficulty, for the sampler.
+    irreducible_losses: computes the holdout models' loss f32[n] of every training image; None unless the sampler is
+        "rho".
+    histograms: returns the values of the distiller's state whose distribution is logged after each mining.
+    """
 
     train: PipelineDataset
     validation: PipelineDataset | None
@@ -47,15 +70,15 @@ class Experiment(NamedTuple):
     prepare_teacher: PrepareTeacher
     schedule: optax.Schedule
     sampler: Sampler
-    epoch_starts: list[int]  # The first step of each epoch, and the end.
+    epoch_starts: list[int]
     steps_per_call: int
     init: Callable[[int], TrainState]
     train_call: TrainCall
-    evaluate: Callable[[Network], Evaluate]
-    embed: Callable[[Network], Embed]
-    rank: Rank | None  # None where the teacher's ranks are not kept.
+    make_evaluate: Callable[[Network], Evaluate]
+    make_embed: Callable[[Network], Embed]
+    rank: Rank | None
     mine: Mine | None
-    mining_schedule: MiningSchedule | None  # None for methods that do not mine.
+    mining_schedule: MiningSchedule | None
     score: Score
     irreducible_losses: Callable[[OnBatch], Array] | None
     histograms: Callable[[Any], dict[str, Array]]
@@ -123,8 +146,8 @@ def build(config: RunConfig, workdir: Path) -> Experiment:
             counts_skipped=config.nonfinite == "skip",
         ),
         train_call=devices.data_parallel(train_call, in_axes=(None, train.in_axes, None, None), donated=(0,)),
-        evaluate=partial(make_evaluate, normalize=normalize),
-        embed=partial(make_embed, normalize=normalize),
+        make_evaluate=partial(make_evaluate, normalize=normalize),
+        make_embed=partial(make_embed, normalize=normalize),
         rank=make_rank() if _ranks_once(config, len(train)) else None,
         mine=make_mine(distiller.refresh) if distiller.refresh else None,
         mining_schedule=mining_schedule,
@@ -166,11 +189,11 @@ def _make_teacher(
 ) -> tuple[TeacherFn | None, PrepareTeacher]:
     """Makes the functions that find the teacher's outputs in a step, and prepare them before an epoch."""
     if not teacher or methods.label(config.distill) == methods.CROSS_ENTROPY:
-        return None, same_teacher({})
+        return None, constant_teacher({})
     network, variables = teacher
     if config.teacher.cache == "none":
-        return online_teacher(network), same_teacher(variables)
-    assert isinstance(train, DeviceDataset), "validation refuses a cache of streamed images"
+        return forward_teacher(network), constant_teacher(variables)
+    assert isinstance(train, DeviceDataset), "config_checks refuses a cache of streamed images"
     shapes = train_state.output_shapes(network, train.image_shape)
     sizes = {
         "num_examples": len(train),
@@ -210,8 +233,8 @@ def _irreducible_losses(
     losses = {}
     for part in ("even", "odd"):
         trained = load_student(shared / naming.run_name(naming.holdout_model_config(config, part)), config.dtype)
-        judge = make_embed(trained.network, normalize, logits_of)
-        logits = judge(trained.variables, train, on_batch)
+        embed_logits = make_embed(trained.network, normalize, logits_of)
+        logits = embed_logits(trained.variables, train, on_batch)
         losses[part] = optax.losses.softmax_cross_entropy_with_integer_labels(logits, train.labels)
     is_even = jnp.arange(len(train)) % 2 == 0
     return devices.replicate(jnp.where(is_even, losses["odd"], losses["even"]))

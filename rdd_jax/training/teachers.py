@@ -72,7 +72,7 @@ def _evaluate(experiment: Experiment, teacher: TrainedModel, stop_signal: StopSi
             if stop_signal.stop_requested():
                 raise StopRequested
 
-        return accuracies(experiment.evaluate(network)(variables, experiment.test, on_batch))
+        return accuracies(experiment.make_evaluate(network)(variables, experiment.test, on_batch))
 
 
 def near_chance(num_classes: int) -> float:

@@ -20,7 +20,7 @@ from rdd_jax.training.checkpoint_schedule import CheckpointSchedule
 from rdd_jax.training.epoch_recorder import EpochRecorder
 from rdd_jax.training.interruptible import InterruptibleRunner
 from rdd_jax.training.metric_log import MetricLog
-from rdd_jax.training.mining import Miner
+from rdd_jax.training.miner import Miner
 from rdd_jax.training.nonfinite import NonFiniteError, NonFiniteHandler, continue_at
 from rdd_jax.training.preemption import StopRequested, StopSignal
 from rdd_jax.training.setup import Experiment

@@ -18,16 +18,19 @@ def run(code, redirection=""):
 
 def test_an_interruption_while_jax_is_imported_is_one_line():
     setting = "signal.signal(signal.SIGINT, signal.default_int_handler); "
-    done = run(f"{setting}startup.begin(); os.kill(os.getpid(), signal.SIGINT)")
+    done = run(f"{setting}startup.catch_early_interrupts(); os.kill(os.getpid(), signal.SIGINT)")
     assert done.returncode == exit_codes.INTERRUPTED
     assert done.stderr == "rdd_jax: interrupted before anything was done\n"
-    done = run(f"{setting}startup.begin(); startup.imported(); os.kill(os.getpid(), signal.SIGINT)")
+    done = run(
+        f"{setting}startup.catch_early_interrupts(); startup.restore_interrupts(); os.kill(os.getpid(), signal.SIGINT)"
+    )
     assert "KeyboardInterrupt" in done.stderr
 
 
 def test_what_is_printed_to_closed_streams_does_not_go_into_files(tmp_path):
     path = tmp_path / "file"
-    work = f'startup.begin(); file = open("{path}", "w"); print("x", file=sys.stderr); os.write(2, b"y"); print("z")'
+    prints = 'print("x", file=sys.stderr); os.write(2, b"y"); print("z")'
+    work = f'startup.catch_early_interrupts(); file = open("{path}", "w"); {prints}'
     done = run(work, ">&- 2>&-")
     assert done.returncode == 0
     assert path.read_text() == ""

@@ -36,7 +36,7 @@ def test_processes_stop_together_resume_in_another_number_and_train_the_same_stu
     for process, workdir in (first, second):
         finish(process, workdir)
     log = workdir.with_name(f"{loading}.log").read_text()
-    assert log.count("which are saved; the same command goes on") == 1
+    assert log.count("which are saved; run the same command again to resume") == 1
     assert not (workdir / "summary.json").exists()
     for process, workdir in [start(loading, data, environment=slurm(process)) for process in range(4)]:
         finish(process, workdir)

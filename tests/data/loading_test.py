@@ -15,7 +15,7 @@ from rdd_jax.data import cifar100_subset, loading, origins, tfds
 from rdd_jax.data.resize import ResizeRule
 from rdd_jax.data.sources import ArraySource, Subset
 from rdd_jax.runs import naming, presets, records
-from rdd_jax.training import validation
+from rdd_jax.training import config_checks
 
 
 def config(preset="digits", **keys):
@@ -165,7 +165,7 @@ def lose_test(folder):
 def test_a_folder_of_another_layout_is_refused(folder, damage, message):
     damage(folder)
     with pytest.raises(UserError, match=message):
-        validation.check(config(**{"data.folder": str(folder), "data.image_size": 32}), folder / "run")
+        config_checks.check(config(**{"data.folder": str(folder), "data.image_size": 32}), folder / "run")
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_a_folder_of_another_layout_is_refused(folder, damage, message):
 def test_options_that_do_not_go_together_are_refused(keys, message, tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     with pytest.raises(ValueError, match=message):
-        validation.check(config(**keys), tmp_path / "run")
+        config_checks.check(config(**keys), tmp_path / "run")
 
 
 def left_by(workdir, chosen):
@@ -199,11 +199,11 @@ def left_by(workdir, chosen):
 def test_data_that_have_changed_since_a_run_began_are_refused(folder, tmp_path):
     chosen = config(**{"data.folder": str(folder), "data.image_size": 32, "batch_size": 8})
     records.write_config(chosen, tmp_path / "run")
-    validation.check(chosen, tmp_path / "run")
+    config_checks.check(chosen, tmp_path / "run")
     Image.fromarray(prepared_imagenet.picture(9)).save(folder / "train" / "a" / "new.png")
     origins.find.cache_clear()
     with pytest.raises(UserError, match=r"the data have changed since .*run began \(images: 10 then, 11 now\)"):
-        validation.check(chosen, tmp_path / "run")
+        config_checks.check(chosen, tmp_path / "run")
 
 
 def test_a_teacher_of_another_folder_of_that_name_is_refused(folder, tmp_path):
@@ -215,14 +215,14 @@ def test_a_teacher_of_another_folder_of_that_name_is_refused(folder, tmp_path):
     chosen = config(**{"data.folder": str(folder), **keys, "teacher.checkpoint": str(tmp_path / "teacher")})
     left_by(tmp_path / "teacher", naming.teacher_config(config(**{"data.folder": str(other), **keys})))
     with pytest.raises(UserError, match="trained on other classes than pictures has"):
-        validation.check(chosen, tmp_path / "run")
+        config_checks.check(chosen, tmp_path / "run")
 
 
 def test_a_teacher_trained_on_the_stream_of_a_set_fits_the_set_in_memory(tmp_path):
     left_by(tmp_path / "teacher", naming.teacher_config(config(**{"teacher.name": "resnet8"})))
     keys = {"teacher.name": "resnet8", "teacher.checkpoint": str(tmp_path / "teacher"), "data.loading": "memory"}
     with pytest.raises(UserError, match="there is no checkpoint in"):  # All else is right.
-        validation.check(config(**keys, **{"distill.kd.weight": 1.0}), tmp_path / "run")
+        config_checks.check(config(**keys, **{"distill.kd.weight": 1.0}), tmp_path / "run")
 
 
 def test_a_teacher_for_images_of_another_stem_is_refused(folder, tmp_path):
@@ -231,9 +231,9 @@ def test_a_teacher_for_images_of_another_stem_is_refused(folder, tmp_path):
     left_by(tmp_path / "teacher", naming.teacher_config(small_images))
     large_images = large_images.replaced({"teacher.checkpoint": str(tmp_path / "teacher")})
     with pytest.raises(UserError, match=r"for \(64, 64, 3\) a resnet18 has other parameters"):
-        validation.check(large_images, tmp_path / "run")
+        config_checks.check(large_images, tmp_path / "run")
 
 
 def test_images_that_differ_in_size_want_one(folder, tmp_path):
     with pytest.raises(UserError, match=r"set --config.data.image_size"):
-        validation.check(config(**{"data.folder": str(folder)}), tmp_path / "run")
+        config_checks.check(config(**{"data.folder": str(folder)}), tmp_path / "run")

@@ -10,7 +10,7 @@ from golden import LOSSES, MEMORY, assert_close, assert_same_gradient, normal, v
 
 from rdd_jax.losses import contrastive, logits, relational
 from rdd_jax.memory import MemoryBank, momentum_update
-from rdd_jax.methods._contrastive import init_partition_constant, project
+from rdd_jax.methods._contrastive import partition_constant_or_init, project
 
 
 def uniform(*shape):
@@ -88,7 +88,7 @@ def test_contrast_with_the_bank_matches_golden(method, scores_of):
         total, updated = 0.0, []
         for direction, (rows, other, partition) in enumerate(zip(queries, reversed(bank), partitions, strict=True)):
             scores = scores_of(rows, other, indices, 0.07)
-            updated.append(init_partition_constant(partition, scores, jnp.ones_like(scores), len(other), None))
+            updated.append(partition_constant_or_init(partition, scores, jnp.ones_like(scores), len(other), None))
             scores = scores / updated[-1]
             value = contrastive.nce(scores[:, 0], scores[:, 1:], num_examples=len(other), anchor_weights=weights)
             total += value if method == "crd" or direction == 0 else 0.0
@@ -206,7 +206,7 @@ def test_nce_weight_of_a_negative_counts_as_repeated_draws():
     scores, counts = uniform(4, 6), np.array([1, 3, 0, 2, 5])
     repeated = np.concatenate([scores[:, :1], np.repeat(scores[:, 1:], counts, axis=1)], axis=1)
     for weights in (counts, np.broadcast_to(counts, (4, 5))):
-        weighted = nce(scores, num_negatives=counts.sum(), negative_weights=weights)
+        weighted = nce(scores, num_negatives=counts.sum(), draw_counts=weights)
         assert_close(weighted, nce(repeated))
 
 

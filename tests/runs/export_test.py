@@ -23,7 +23,7 @@ from rdd_jax.runs import export, records, trained_models
 from rdd_jax.runs.checkpointing import Checkpoints
 from rdd_jax.runs.trained_models import evaluate
 from rdd_jax.steps.train_state import TrainState
-from rdd_jax.training import setup, validation
+from rdd_jax.training import config_checks, setup
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_an_export_teaches(workdir):
     weights = workdir / "export" / "student.safetensors"
     config.teacher.update({"name": "resnet8", "checkpoint": str(weights)})
     config = run_config(config)
-    validation.check(config, workdir.parent / "another")
+    config_checks.check(config, workdir.parent / "another")
     teacher, student = (
         trained_models.load_teacher(config, workdir.parent / "another"),
         setup.load_student(workdir, "float32"),

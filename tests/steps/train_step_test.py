@@ -17,7 +17,7 @@ from rdd_jax.data.pipeline import IndexedBatches
 from rdd_jax.models import as_network, layers
 from rdd_jax.steps import optimizer as optimizers
 from rdd_jax.steps import train_state
-from rdd_jax.steps.teacher import online_teacher
+from rdd_jax.steps.teacher import forward_teacher
 from rdd_jax.steps.train_step import accuracy, make_train_call, make_train_step
 
 SHAPE = (8, 8, 1)
@@ -75,7 +75,7 @@ def train_call(network, distiller, *, optimizer=None, augment=scale, axis_name=N
     """The call of one device."""
     network = as_network(network)
     step = make_train_step(
-        network, online_teacher(network), distiller, optimizer or sgd(), augment, axis_name=axis_name
+        network, forward_teacher(network), distiller, optimizer or sgd(), augment, axis_name=axis_name
     )
     return make_train_call(step, steps_per_call)
 

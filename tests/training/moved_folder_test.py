@@ -16,7 +16,7 @@ from rdd_jax.core.errors import UserError
 from rdd_jax.data import origins
 from rdd_jax.runs import naming, records
 from rdd_jax.runs.checkpointing import Checkpoints
-from rdd_jax.training import validation
+from rdd_jax.training import config_checks
 from rdd_jax.training.run import train
 
 
@@ -100,14 +100,14 @@ def test_a_run_goes_on_with_the_moved_folder_and_its_teacher(tmp_path, moved):
         (name / "config.json").write_text(json.dumps(left.to_dict()))
         (name / "data.json").write_text((workdir / "data.json").read_text())
     (place / "summary.json").write_text("{}")
-    validation.check(chosen, workdir)
+    config_checks.check(chosen, workdir)
 
     (moved / "a" / "0.png").rename(moved / "a" / "new.png")
     origins.find.cache_clear()
     with pytest.raises(UserError, match=r"mine holds another run .data.folder is .*before there, .*after here"):
-        validation.check(chosen, workdir)
+        config_checks.check(chosen, workdir)
     with pytest.raises(UserError, match=rf"{place.name} holds another run .data.folder is"):
-        validation.check(chosen, tmp_path / "runs" / "new")
+        config_checks.check(chosen, tmp_path / "runs" / "new")
 
 
 def test_a_configuration_with_a_folder_names_no_other_data_set(tmp_path):
@@ -134,4 +134,4 @@ def test_a_teacher_that_saw_what_is_held_out_is_refused(tmp_path):
     records.write_config(naming.teacher_config(config(folder)), tmp_path / "teacher")
     keys = {"data.validation": 0.5, "teacher.checkpoint": str(tmp_path / "teacher")}
     with pytest.raises(UserError, match=r"set --config.data.validation=0.2, or give another teacher"):
-        validation.check(config(folder, **keys), tmp_path / "run")
+        config_checks.check(config(folder, **keys), tmp_path / "run")

@@ -26,7 +26,8 @@ def test_asked_to_stop_it_saves_says_how_to_go_on_and_loses_nothing(start, strai
     last = workdir.with_name(f"{number.name}.log").read_text().splitlines()[-1]
     saved = max(int(folder.name) for folder in (workdir / "checkpoints").iterdir())
     assert last == (
-        f"rdd_jax: {number.name}: stopped after {saved} of 15 updates, which are saved; the same command goes on"
+        f"rdd_jax: {number.name}: stopped after {saved} of 15 updates, which are saved; run the same command again to "
+        "resume"
     )
     assert not (workdir / "summary.json").exists()
     assert_same_to_the_bit(finish(*start(number.name)), straight)

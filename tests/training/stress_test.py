@@ -14,7 +14,7 @@ from rdd_jax import main, methods
 from rdd_jax.cli import program
 from rdd_jax.core import io
 from rdd_jax.runs import layout, naming, presets, records
-from rdd_jax.training import validation
+from rdd_jax.training import config_checks
 
 pytestmark = [pytest.mark.slow, pytest.mark.stress]
 
@@ -197,7 +197,7 @@ def test_of_60_random_invalid_configurations_each_is_refused_in_a_line_or_accept
     tmp_path, monkeypatch, capsys, record_property
 ):
     def check_alone(config, workdir):
-        validation.check(config, workdir)
+        config_checks.check(config, workdir)
         for place in (workdir, *(place for _, place in naming.required_runs(config, workdir))):
             os.stat(place.parent) if place.parent.exists() else os.fsencode(place)  # It can be made.
         return {"student": {"name": "", "accuracy": 0.0, "best_accuracy": 0.0}, "teacher": None}
@@ -243,7 +243,7 @@ def test_of_what_is_accepted_four_runs_train_or_tell_in_a_line_why_not(tmp_path,
     monkeypatch.setattr(program, "train", lambda *arguments: train[0](*arguments))
 
     def check_alone(config, workdir):
-        validation.check(config, workdir)
+        config_checks.check(config, workdir)
         return {"student": {"name": "", "accuracy": 0.0, "best_accuracy": 0.0}, "teacher": None}
 
     while len(codes) < 4:

@@ -19,7 +19,7 @@ from rdd_jax.core.errors import UserError, WorkdirLocked
 from rdd_jax.core.fingerprints import fingerprint
 from rdd_jax.runs import layout, naming, records
 from rdd_jax.runs.trained_models import TrainedModel, load_teacher
-from rdd_jax.training import locks, run, teachers, validation
+from rdd_jax.training import config_checks, locks, run, teachers
 from rdd_jax.training.preemption import StopRequested, StopSignal
 
 NAME = "teacher-digits-resnet8-seed0"
@@ -145,14 +145,14 @@ def test_a_run_goes_on_with_its_teacher_from_another_place(two_teachers, tmp_pat
     moved = leave_teacher(tmp_path / "moved", 0)
     elsewhere, changed = config_of(checkpoint=str(moved)), config_of(checkpoint=str(other))
     with pytest.raises(UserError, match="holds another run"):  # Nothing tells that it is the same.
-        validation.check(elsewhere, workdir)
+        config_checks.check(elsewhere, workdir)
     record = {"fingerprint": fingerprint(load_teacher(config, workdir).variables)}
     io.write_json(workdir / layout.TEACHER, record)
-    validation.check(elsewhere, workdir)
+    config_checks.check(elsewhere, workdir)
     for end in (lambda: None, lambda: finished(workdir)):
         end()
         with pytest.raises(UserError, match="is not the one that"):
-            validation.check(changed, workdir)
+            config_checks.check(changed, workdir)
     io.write_text(workdir / layout.REPORT, "")
     run.train(elsewhere, workdir)
     assert records.read_config(workdir).teacher.checkpoint == str(moved)
@@ -170,7 +170,7 @@ class Evaluations:
         self.test = None
         self._accuracy = accuracy
 
-    def evaluate(self, model):
+    def make_evaluate(self, network):
         self.count += 1
         return lambda variables, dataset, on_batch: {"accuracy": self._accuracy}
 
@@ -265,7 +265,7 @@ def test_who_waits_can_be_stopped(tmp_path, trained, capsys, number, code):
         signal.signal(number, before)
     assert trained == []
     told = capsys.readouterr()
-    assert "the same command goes on" in (told.err if code else told.out).splitlines()[-1]
+    assert "run the same command again to resume" in (told.err if code else told.out).splitlines()[-1]
 
 
 def test_the_workdir_of_a_run_itself_is_not_waited_for(tmp_path):
@@ -287,7 +287,7 @@ def test_a_stop_is_heard_while_the_teacher_is_evaluated(tmp_path):
         on_batch(2, 2)
 
     experiment = Evaluations(91.25)
-    experiment.evaluate = lambda model: evaluate
+    experiment.make_evaluate = lambda model: evaluate
     with pytest.raises(StopRequested):
         teachers.record(config_of(), tmp_path / "kd", experiment, stop_signal)
     assert records.read_teacher(tmp_path / "kd") == {}

@@ -51,8 +51,8 @@ class TeacherEmbeddings:
 
     def _embed(self, images: PipelineDataset, on_batch: OnBatch | None = None) -> Array:
         teacher = self._experiment.teacher
-        assert teacher is not None  # Validation refuses methods and samplers that need one.
-        return self._experiment.embed(teacher.network)(teacher.variables, images, on_batch)
+        assert teacher is not None  # The checks of the configuration refuse methods and samplers that need one.
+        return self._experiment.make_embed(teacher.network)(teacher.variables, images, on_batch)
 
 
 class Miner:
@@ -69,7 +69,7 @@ class Miner:
         self._log = log
         self._runner = runner
         self._schedule = experiment.mining_schedule
-        self._embed_student = experiment.embed(experiment.student)
+        self._embed_student = experiment.make_embed(experiment.student)
         self._teacher = TeacherEmbeddings(experiment, runner)
         self._probe: DriftProbe | None = None
         if self._schedule and self._schedule.num_probes:

@@ -1,4 +1,4 @@
-"""Checks of a whole configuration, before anything is compiled or written: one line names the mistake and the mend.
+"""Checks of a whole configuration, before anything is compiled or written: one line names the mistake and the fix.
 
 The values of single keys are checked by the dataclasses that hold them.
 """
@@ -20,7 +20,7 @@ from rdd_jax.steps import teacher_cache, train_state
 from rdd_jax.steps.optimizer import make_optimizer
 from rdd_jax.training.same_run import check_same_data, check_same_run, free_keys, refuse_differences
 from rdd_jax.training.setup import make_sampler
-from rdd_jax.training.teacher_validation import check_given_teacher
+from rdd_jax.training.teacher_checks import check_given_teacher
 
 
 def check(config: RunConfig, workdir: Path, hint: str = "choose another --workdir") -> None:
@@ -29,7 +29,7 @@ def check(config: RunConfig, workdir: Path, hint: str = "choose another --workdi
     Args:
         config: of the run.
         workdir: of the run.
-        hint: how to mend a workdir that holds another run, for the message.
+        hint: how to fix a workdir that holds another run, for the message.
     """
     try:
         if not is_plain_text(str(workdir)):  # The file system would refuse it later.
