@@ -1,84 +1,68 @@
-"""Distils a network of your own: a Flax module as the student of the program's RDD run.
+"""Networks of your own: one of flax.linen and one of flax.nnx, distilled by the program without any registration.
 
-    python -m rdd_jax.main --config=examples/own_network.py
+    python -m rdd_jax.main --config=rdd --config.student.name=examples/own_network.py:linen_network
+    python -m rdd_jax.main --config=rdd --config.student.name=examples/own_network.py:nnx_network \
+        --config.student.kwargs.width=32 --workdir=runs/nnx
 
-A network takes images f32[b,h,w,c] and returns a `ModelOutput`. It is registered under a name, and then used like the
-networks of the package. This file is also a configuration file, so that the program registers the network when it reads
-the configuration. Give the same --config, without --workdir, to the modes that read the run:
+The program calls the function after the colon with the number of classes and --config.student.kwargs. The teacher is
+given in the same way, by --config.teacher.name and --config.teacher.kwargs. The run remembers the file: all modes work
+with `--workdir` alone, as in
 
-    python -m rdd_jax.main --config=examples/own_network.py --mode=evaluate
-
-`main` below is the same run from Python.
+    python -m rdd_jax.main --mode=export --workdir=runs/nnx
 """
-
-import argparse
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
-import ml_collections
+from flax import nnx
 
-from rdd_jax import ModelOutput, models
-from rdd_jax.runs import presets
-from rdd_jax.runs.config import RunConfig
-from rdd_jax.training.run import train
+from rdd_jax import models
 
 
-class SmallConvNet(nn.Module):
-    """Three convolutions with batch norm, global average pooling and a linear classifier.
-
-    num_classes: number of logits.
-    axis_name: mapped axis of the devices, over which batch norm averages in training; None for one device.
-    dtype: type of the computation; parameters, embedding and logits are float32.
-    """
+class LinenNetwork(nn.Module):
+    """Two convolutions with batch norm, then dropout; returns logits f32[b,classes]."""
 
     num_classes: int
-    axis_name: str | None = None
-    dtype: Any = jnp.float32
+    width: int
 
     @nn.compact
-    def __call__(self, images: jax.Array, train: bool) -> ModelOutput:
-        """Returns logits, embedding and one feature map per convolution for images f[b,h,w,c]."""
-        x, feature_maps = images, []
-        for stage, width in enumerate((16, 32, 64)):
-            x = nn.Conv(width, (3, 3), strides=2 if stage else 1, dtype=self.dtype, name=f"conv{stage}")(x)
-            x = nn.BatchNorm(not train, axis_name=self.axis_name, dtype=self.dtype, name=f"bn{stage}")(x)
-            x = nn.relu(x)
-            feature_maps.append(x)
-        embedding = jnp.mean(x, axis=(1, 2), dtype=jnp.float32)
-        logits = nn.Dense(self.num_classes, name="fc")(embedding)
-        return ModelOutput(logits=logits, embedding=embedding, feature_maps=tuple(feature_maps))
+    def __call__(self, images: jax.Array, train: bool) -> jax.Array:
+        """Takes images f32[b,h,w,c]."""
+        x = images
+        for stage in (1, 2):
+            x = nn.Conv(stage * self.width, (3, 3), strides=stage, name=f"conv{stage}")(x)
+            x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.9, name=f"norm{stage}")(x))
+        x = nn.Dropout(0.1, deterministic=not train, name="dropout")(x.mean((1, 2)))
+        return nn.Dense(self.num_classes, name="head")(x)
 
 
-models.MODELS["small_conv_net"] = SmallConvNet
+class NnxNetwork(nnx.Module):
+    """The same in nnx; whether it trains is set by its `train()` and `eval()`."""
+
+    def __init__(self, num_classes: int, channels: int, width: int, *, rngs: nnx.Rngs):
+        widths = (channels, width, 2 * width)
+        self.convs = nnx.List([nnx.Conv(widths[i], widths[i + 1], (3, 3), strides=i + 1, rngs=rngs) for i in range(2)])
+        self.norms = nnx.List([nnx.BatchNorm(features, momentum=0.9, rngs=rngs) for features in widths[1:]])
+        self.dropout = nnx.Dropout(0.1, rngs=rngs)
+        self.head = nnx.Linear(2 * width, num_classes, rngs=rngs)
+
+    def __call__(self, images: jax.Array) -> jax.Array:
+        """Takes images f32[b,h,w,c]."""
+        x = images
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = nnx.relu(norm(conv(x)))
+        return self.head(self.dropout(x.mean((1, 2))))
 
 
-def get_config(preset: str = "") -> ml_collections.ConfigDict:
-    """Returns the configuration of RDD with the network above as the student. The program calls this function."""
-    config = presets.get_config(preset, ce=1.0, kd=0.9, rdd=0.8)
-    config.student.name = "small_conv_net"
-    return config
+def linen_network(num_classes: int, width: int = 16) -> models.Network:
+    """Makes the linen network; its embedding and feature maps are the outputs of submodules, by their paths."""
+    module = LinenNetwork(num_classes, width)
+    return models.from_linen(module, embedding="dropout", feature_maps=("norm1", "norm2"))
 
 
-def main(workdir: str = "runs/own-network", changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Trains the run, its teacher first, and returns the content of summary.json.
-
-    Args:
-        workdir: the run's folder; the teacher's is beside it.
-        changes: keys of the configuration with other values, as in {"teacher.epochs": 1}.
-    """
-    config = RunConfig.from_dict(get_config("digits").to_dict()).replaced(changes or {})
-    summary = train(config, Path(workdir))
-    for role in ("teacher", "student"):
-        network = summary[role]
-        print(f"{role} {network['name']}: {network['parameters']:,} parameters, {network['accuracy']:.2f}%")
-    return summary
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=30)
-    main(changes={"epochs": parser.parse_args().epochs})
+def nnx_network(num_classes: int, width: int = 16, channels: int = 1) -> models.Network:
+    """Makes the nnx network, whose layers need the number of the images' channels."""
+    return models.from_nnx(
+        lambda rngs: NnxNetwork(num_classes, channels, width, rngs=rngs),
+        embedding="dropout",
+        feature_maps=("norms/0", "norms/1"),
+    )

@@ -11,8 +11,8 @@ from ml_collections import config_flags
 
 from rdd_jax.analysis.explain import explain_run
 from rdd_jax.analysis.prediction import predictions
-from rdd_jax.cli import config_file
-from rdd_jax.core import processes
+from rdd_jax.cli import config_file, network_arguments
+from rdd_jax.core import processes, user_code
 from rdd_jax.core.errors import UserError
 from rdd_jax.data.array_file import is_array_file
 from rdd_jax.runs import records
@@ -58,6 +58,7 @@ def parse(arguments: list[str]) -> Command:
     """Parses a command line, of which the first argument is the program's name.
 
     The flags are parsed first, then the keys --config.KEY=VALUE: the file that --config names decides which there are.
+    The arguments of networks, whose names no file decides, are taken out before.
 
     Raises:
         UserError: for any mistake.
@@ -71,6 +72,7 @@ def parse(arguments: list[str]) -> Command:
     config, keys = _load_config(parsed), flags.FlagValues()
     with _mistakes_as_user_errors():
         if config:
+            rest = network_arguments.take(rest, config)
             config_flags.DEFINE_config_dict("config", config, flag_values=keys, sys_argv=rest)
         rest = keys(rest)
     if len(rest) > 1:
@@ -164,6 +166,8 @@ def _resolve(config: ml_collections.ConfigDict) -> RunConfig:
     paths = {"data.folder": run.data.folder, "teacher.checkpoint": run.teacher.checkpoint}
     paths |= {"dataset": run.dataset} if is_array_file(run.dataset) else {}
     values = {key: _absolute(key, path) for key, path in paths.items() if path}
+    networks = {"student.name": run.student.name, "teacher.name": run.teacher.name}
+    values |= {key: user_code.absolute(name) for key, name in networks.items()}
     if run.data.folder:
         values["dataset"] = ""  # The preset's is not read, and reports would name it.
     return run.replaced(values)

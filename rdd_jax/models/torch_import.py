@@ -20,7 +20,7 @@ import safetensors.numpy
 from rdd_jax.core.errors import UserError
 from rdd_jax.models.torch_state_dict import from_state_dict
 
-_SAFETENSORS = ".safetensors"
+SAFETENSORS = ".safetensors"
 _PARALLEL = "module."
 # What torch.load raises for damaged files, whose instructions its unpickler executes as far as it can.
 _UNPICKLING_ERRORS = (
@@ -54,13 +54,13 @@ def load(
     path = Path(path)
     if not path.is_file():
         raise UserError(f"there is no file {path}")
-    arrays = _read_safetensors(path) if path.suffix == _SAFETENSORS else _read_checkpoint(path)
+    arrays = read_safetensors(path) if path.suffix == SAFETENSORS else _read_checkpoint(path)
     while arrays and all(key.startswith(_PARALLEL) for key in arrays):
         arrays = {key.removeprefix(_PARALLEL): array for key, array in arrays.items()}
     return from_state_dict(arrays, name, num_classes, image_shape, source=str(path), **kwargs)
 
 
-def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+def read_safetensors(path: Path) -> dict[str, np.ndarray]:
     """Reads a .safetensors file."""
     try:
         return safetensors.numpy.load_file(path)

@@ -68,7 +68,7 @@ def from_state_dict(
     paths = {_torch_name(path): path for path in template}
     shapes = {key: _torch_shape(template[path].shape) for key, path in paths.items()}
     found = {key: np.asarray(array) for key, array in arrays.items() if key.rpartition(".")[2] != _IGNORED}
-    if difference := _first_difference({key: array.shape for key, array in found.items()}, shapes, name):
+    if difference := first_difference({key: array.shape for key, array in found.items()}, shapes, name):
         raise Mismatch(f"{source} is not a {name} for {num_classes} classes: {difference}")
 
     leaves = {}
@@ -97,7 +97,7 @@ def _torch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(shape[axis] for axis in _TORCH_AXES[len(shape)])
 
 
-def _first_difference(found: Shapes, expected: Shapes, network: str) -> str:
+def first_difference(found: Shapes, expected: Shapes, network: str) -> str:
     """Describes the first difference between the names and shapes, or returns "" if there is none."""
     # Convolutions come first, because they tell most about the architecture.
     expected_keys, found_keys = (sorted(shapes, key=lambda key: -len(shapes[key])) for shapes in (expected, found))

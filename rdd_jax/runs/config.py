@@ -40,26 +40,38 @@ class NonFinitePolicy(StrEnum):
     ROLLBACK = "rollback"
 
 
+# The arguments of a network that the program sets itself.
+_SET_ARGUMENTS = ("name", "num_classes", "axis_name", "dtype", "rngs")
+
+
 @dataclass(frozen=True, kw_only=True)
 class StudentOptions:
     """The trained network.
 
-    name: of `models.MODELS`.
+    name: of `models.MODELS`, or the user's factory as FILE.py:FACTORY or package.module:FACTORY.
+    kwargs: further arguments of the network or factory, by name: text, numbers, True, False, None, and tuples and
+        dictionaries of these. Lists become tuples.
     """
 
     name: str = ""
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kwargs", _network_arguments(self.kwargs))
 
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherOptions(TeacherCacheOptions):
     """The frozen teacher.
 
-    name: of `models.MODELS`; "" for no teacher.
+    name: as of the student; "" for no teacher.
+    kwargs: as of the student.
     checkpoint: the workdir of a run, or a file of weights (.pth, .safetensors). Without one a teacher is trained first,
         by the `seed`, `epochs` and `learning_rate` here and else by the run's recipe, and kept beside the workdir.
     """
 
     name: str = ""
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
     checkpoint: str = ""
     seed: int = 0
     epochs: int = 1
@@ -67,7 +79,33 @@ class TeacherOptions(TeacherCacheOptions):
 
     def __post_init__(self):
         super().__post_init__()
+        object.__setattr__(self, "kwargs", _network_arguments(self.kwargs))
         check_numbers(self, "teacher", _MOST)
+
+
+def _network_arguments(kwargs: Any) -> dict[str, Any]:
+    """Returns the arguments of a network with tuples for lists.
+
+    Raises:
+        TypeError: where they are no section, or a value is none that a configuration can hold.
+        ValueError: for an argument that the program sets.
+    """
+    if not isinstance(kwargs, Mapping):
+        raise TypeError(f"kwargs must be a section of arguments; got {kwargs!r}")
+    if taken := [name for name in _SET_ARGUMENTS if name in kwargs]:
+        raise ValueError(f"kwargs.{taken[0]} is an argument that the program sets: leave it out")
+    return {str(name): _as_plain_value(f"kwargs.{name}", value) for name, value in kwargs.items()}
+
+
+def _as_plain_value(name: str, value: Any) -> Any:
+    """Returns a value with tuples for lists; raises TypeError for one that JSON does not have."""
+    if isinstance(value, Mapping):
+        return {str(key): _as_plain_value(f"{name}.{key}", inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return tuple(_as_plain_value(name, inner) for inner in value)
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    raise TypeError(f"{name} must be text, a number, True, False, None, or tuples and dictionaries of these")
 
 
 def _cross_entropy_alone() -> dict[str, dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Export of a trained student for use in other programs, and loading of such an export.
 
-student.safetensors holds the weights by the names of RepDistiller's PyTorch networks. student.stablehlo holds the
+student.safetensors holds the weights by the names of RepDistiller's PyTorch networks; those of a network of the user's
+own by their paths, as in "params/stem/kernel". student.stablehlo holds the
 network with its weights and its input normalisation, for JAX without this package. student.json describes the classes,
 the preprocessing, the accuracy and the origin of the student.
 """
@@ -16,19 +17,18 @@ import numpy as np
 import safetensors.numpy
 
 from rdd_jax import methods, models
-from rdd_jax.core import io
-from rdd_jax.core.errors import UserError, unknown_name_message
+from rdd_jax.core import io, user_code
+from rdd_jax.core.errors import UserError
 from rdd_jax.core.types import Array
 from rdd_jax.data import loading, preprocessing
 from rdd_jax.data.preprocessing import Preprocessing
-from rdd_jax.models import Network, torch_import
-from rdd_jax.models.torch_state_dict import to_state_dict
+from rdd_jax.models import Network, weights
 from rdd_jax.runs import checkpointing, layout, records, stablehlo
-from rdd_jax.runs.config import RunConfig
+from rdd_jax.runs.config import RunConfig, StudentOptions
 from rdd_jax.runs.trained_models import evaluate_on_test, load_student
 from rdd_jax.steps.evaluation import accuracies
 
-VERSION = 2
+VERSION = 3
 
 
 class ExportedStudent(NamedTuple):
@@ -66,13 +66,17 @@ def save(workdir: Path, config: RunConfig | None = None) -> Path:
         raise UserError(f"the student in {workdir} is not trained to its end: finish its run")
     io.check_writable(workdir / layout.EXPORT)
     identity = _identity(workdir)
-    network = load_student(workdir, "float32")  # Whatever dtype it was trained in.
+    network = load_student(workdir, "float32", config.student)  # Whatever dtype it was trained in.
     dataset = loading.load(config.data)
     steps = Preprocessing(loading.resize_rule(config.data), dataset.mean, dataset.std)
-    weights = safetensors.numpy.save(to_state_dict(network.variables), metadata={"format": "pt"})
+    form = "flax" if user_code.is_reference(config.student.name) else "pt"
+    content = safetensors.numpy.save(
+        weights.to_arrays(config.student.name, network.variables), metadata={"format": form}
+    )
     description = {
         "version": VERSION,
         "network": config.student.name,
+        "kwargs": dict(config.student.kwargs),
         "num_classes": len(dataset.class_names),
         "class_names": list(dataset.class_names),
         "image_shape": list(steps.image_shape),
@@ -83,10 +87,10 @@ def save(workdir: Path, config: RunConfig | None = None) -> Path:
         **identity,
         **accuracies(evaluate_on_test(network, dataset)),
         "parameters": models.count_parameters(network.variables),
-        "sha256": hashlib.sha256(weights).hexdigest(),
+        "sha256": hashlib.sha256(content).hexdigest(),
     }
     folder = workdir / layout.EXPORT
-    io.write_bytes(folder / layout.EXPORTED_WEIGHTS, weights)
+    io.write_bytes(folder / layout.EXPORTED_WEIGHTS, content)
     io.write_bytes(folder / layout.EXPORTED_STABLEHLO, stablehlo.serialize(*network, steps))
     io.write_json(folder / layout.EXPORTED_DESCRIPTION, description)
     return folder
@@ -98,47 +102,47 @@ def save_if_needed(workdir: Path, config: RunConfig | None = None) -> Path:
     Arguments, result and errors are those of `save`.
     """
     path = workdir / layout.EXPORT / layout.EXPORTED_DESCRIPTION
-    if (
-        records.is_finished(workdir)
-        and path.is_file()
-        and _identity(workdir).items() <= _read_description(path).items()
-    ):
-        return path.parent
+    if records.is_finished(workdir) and path.is_file():
+        student = (config or records.read_config(workdir)).student
+        wanted = {**_identity(workdir), "network": student.name}  # Its file may have been moved.
+        if wanted.items() <= _read_description(path).items():
+            return path.parent
     return save(workdir, config)
 
 
-def load(folder: str | Path) -> ExportedStudent:
+def load(folder: str | Path, network: str = "") -> ExportedStudent:
     """Loads the network in a folder that `save` has written; needs neither the run nor the data.
 
+    Args:
+        folder: of the export.
+        network: the present place of a network of the user's own, as FILE.py:FACTORY; by default that at the export.
+
     Raises:
-        UserError: where a file is missing or damaged, the files do not belong together, or the network is not one of
-            `models.MODELS`.
+        UserError: where a file is missing or damaged, the files do not belong together, or the network is neither one
+            of `models.MODELS` nor one of the user's own that can be found.
     """
     folder = Path(folder)
-    weights, path = folder / layout.EXPORTED_WEIGHTS, folder / layout.EXPORTED_DESCRIPTION
+    file, path = folder / layout.EXPORTED_WEIGHTS, folder / layout.EXPORTED_DESCRIPTION
     description = _read_description(path)
     try:
         name, num_classes = description["network"], description["num_classes"]
         steps = preprocessing.from_json(description["preprocessing"])
         _check_description(description, steps)
+        student = StudentOptions(name=network or name, kwargs=description["kwargs"])
     except (LookupError, TypeError, ValueError) as error:
         raise _damaged(path, error) from error
-    if name not in models.MODELS:
-        raise UserError(
-            f"{path}: {unknown_name_message('model', name, models.MODELS)}; add a network of your own before it is "
-            f'loaded: rdd_jax.models.MODELS["{name}"] = ...'
-        )
+    records.check_network(student.name, path)
     try:
-        checksum = hashlib.sha256(weights.read_bytes()).hexdigest()
+        checksum = hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError as error:
         raise _missing(folder, error) from error
     if checksum != description["sha256"]:
         raise UserError(
-            f"{weights} is damaged, or not what {layout.EXPORTED_DESCRIPTION} beside it describes: export it again"
+            f"{file} is damaged, or not what {layout.EXPORTED_DESCRIPTION} beside it describes: export it again"
         )
-    variables = torch_import.load(weights, name, num_classes, steps.image_shape)
-    network = models.from_linen(models.create(name, num_classes))
-    return ExportedStudent(network, variables, steps.read, steps.normalize, description)
+    variables = weights.load(file, student.name, num_classes, steps.image_shape, **student.kwargs)
+    created = models.create_network(student.name, num_classes, **student.kwargs)
+    return ExportedStudent(created, variables, steps.read, steps.normalize, description)
 
 
 def _identity(workdir: Path) -> dict[str, Any]:

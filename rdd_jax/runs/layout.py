@@ -3,6 +3,7 @@
 # In a workdir: records of the run.
 CONFIG = "config.json"
 DATA = "data.json"
+NETWORKS = "networks.json"
 TEACHER = "teacher.json"
 SUMMARY = "summary.json"
 METRICS = "metrics.jsonl"

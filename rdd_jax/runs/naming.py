@@ -1,17 +1,20 @@
 """The names and folders of runs, and the runs that a run requires: its teacher and its holdout models."""
 
 import dataclasses
+import hashlib
 import os
+import re
 from pathlib import Path
 
 from rdd_jax import methods
+from rdd_jax.core import user_code
 from rdd_jax.data import loading, samplers
 from rdd_jax.runs import records
 from rdd_jax.runs.config import RunConfig, StudentOptions, differences
 
+_LONGEST_NAME = 60  # Of a network; what is cut off is told apart by a checksum.
 RUNS = Path("runs")  # The folder of runs whose workdir is not given.
-# A trained teacher is reused if these keys are equal.
-TEACHER_KEYS = {
+_TEACHER_KEYS = {
     *("dataset", "data.folder", "data.image_size", "data.crop_share", "data.validation"),
     *("student.name", "seed", "epochs", "learning_rate"),
 }
@@ -32,7 +35,16 @@ def run_name(config: RunConfig) -> str:
     if not config.trains_teacher:
         return f"{method_name(config)}-{data}-seed{config.seed}"
     part = "" if config.sampler.kind == "full" else f"-{config.sampler.kind}"
-    return f"teacher-{data}-{config.student.name}{part}-seed{config.seed}"
+    return f"teacher-{data}-{network_name(config.student)}{part}-seed{config.seed}"
+
+
+def network_name(network: StudentOptions) -> str:
+    """Names a network and its arguments, in characters that any file system takes, as in "resnet8-widths-8_8_16_32"."""
+    arguments = [f"-{key}-{value}" for key, value in sorted(network.kwargs.items())]
+    plain = re.sub(r"[^\w.-]+", "_", user_code.short_name(network.name) + "".join(arguments), flags=re.ASCII)
+    if len(plain) <= _LONGEST_NAME:
+        return plain
+    return f"{plain[:_LONGEST_NAME]}-{hashlib.sha256(plain.encode()).hexdigest()[:8]}"
 
 
 def teacher_config(config: RunConfig) -> RunConfig:
@@ -44,7 +56,7 @@ def teacher_config(config: RunConfig) -> RunConfig:
     return dataclasses.replace(
         config,
         trains_teacher=True,
-        student=StudentOptions(name=config.teacher.name),
+        student=teacher_network(config),
         seed=config.teacher.seed,
         epochs=config.teacher.epochs,
         learning_rate=config.teacher.learning_rate,
@@ -58,6 +70,16 @@ def teacher_config(config: RunConfig) -> RunConfig:
         keep_all_checkpoints=default.keep_all_checkpoints,
         steps_per_call=default.steps_per_call,
     )
+
+
+def teacher_network(config: RunConfig) -> StudentOptions:
+    """Returns the teacher's network as the student of its own run."""
+    return StudentOptions(name=config.teacher.name, kwargs=config.teacher.kwargs)
+
+
+def is_teacher_key(key: str) -> bool:
+    """Tells the keys that a trained teacher must have to be the one that a run requires; others may differ."""
+    return key in _TEACHER_KEYS or key.startswith("student.kwargs.")
 
 
 def shared_folder(workdir: Path) -> Path:
@@ -90,8 +112,10 @@ def teacher_path(config: RunConfig, workdir: Path) -> Path | None:
 
 
 def _is_trained(wanted: RunConfig, workdir: Path) -> bool:
-    """Returns True where the run in a workdir is finished and has the `TEACHER_KEYS` of `wanted`."""
-    return records.is_finished(workdir) and not TEACHER_KEYS & differences(records.read_config(workdir), wanted).keys()
+    """Returns True where the run in a workdir is finished, and is that teacher by `is_teacher_key`."""
+    if not records.is_finished(workdir):
+        return False
+    return not any(map(is_teacher_key, differences(records.read_config(workdir), wanted)))
 
 
 def _default_teacher_path(config: RunConfig, workdir: Path) -> Path:

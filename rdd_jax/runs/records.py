@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from rdd_jax import models
-from rdd_jax.core import io
+from rdd_jax.core import io, processes, user_code
 from rdd_jax.core.errors import UserError, unknown_name_message
 from rdd_jax.data import datasets, loading
 from rdd_jax.data.datasets import DatasetInfo
@@ -34,19 +34,54 @@ def read_config(workdir: Path) -> RunConfig:
 
 
 def check_network(name: str, path: Path) -> None:
-    """Raises UserError for an unknown network in the config.json at `path`."""
-    if name not in models.MODELS:
+    """Raises UserError for an unknown network in the config.json at `path`; files of factories are looked for later."""
+    if name not in models.MODELS and not user_code.is_reference(name):
         raise UserError(
-            f"{path}: {unknown_name_message('model', name, models.MODELS)}; one of your own is known where the "
-            "configuration file that defines it is given by --config=FILE, without --workdir"
+            f"{path}: {unknown_name_message('model', name, models.MODELS)}; one of your own is named as FILE.py:FACTORY"
         )
 
 
 def write_config(config: RunConfig, workdir: Path) -> None:
-    """Writes a run's configuration, and the fingerprint of its data where they may change."""
+    """Writes a run's configuration, and the fingerprints of its data and of the files of its networks."""
     if data := loading.fingerprint(config.data):
         io.write_json(workdir / layout.DATA, data)
+    names = {"student": config.student.name, "teacher": config.teacher.name}
+    networks = {
+        role: {"name": name, "sha256": user_code.fingerprint(name)}
+        for role, name in names.items()
+        if user_code.is_reference(name)
+    }
+    if networks:
+        io.write_json(workdir / layout.NETWORKS, networks)
     io.write_json(workdir / layout.CONFIG, config.to_dict())
+
+
+def is_recorded_network(name: str, workdir: Path, role: str = "student") -> bool:
+    """Returns True if a factory and its file are those with which the run in a workdir began, wherever they were then.
+
+    Args:
+        name: as FILE.py:FACTORY or package.module:FACTORY; for other names the result is False.
+        workdir: of the run.
+        role: "student" or "teacher".
+
+    Raises:
+        UserError: if there is no such file, or the record is damaged.
+    """
+    recorded = _read_record(workdir / layout.NETWORKS).get(role)
+    if not recorded or not user_code.is_reference(name):
+        return False
+    same_function = name.rpartition(":")[2] == str(recorded.get("name")).rpartition(":")[2]
+    return same_function and user_code.fingerprint(name) == recorded.get("sha256")
+
+
+def warn_of_changed_network(name: str, workdir: Path, role: str = "student") -> None:
+    """Warns if the file of a factory has changed since the run in a workdir began. Arguments as above."""
+    recorded = (workdir / layout.NETWORKS).exists() and user_code.is_reference(name)
+    if recorded and not is_recorded_network(name, workdir, role):
+        processes.warn(
+            f"{name.rpartition(':')[0]} has changed since {workdir} began: the {role} may be another network than that "
+            "of the weights, as far as their shapes do not show it"
+        )
 
 
 def read_data(workdir: Path) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from rdd_jax.core.fingerprints import fingerprint
 from rdd_jax.core.progress import image_progress
 from rdd_jax.core.types import Array
 from rdd_jax.data import augmentation, datasets, loading, pipeline
-from rdd_jax.models import Network, torch_import
+from rdd_jax.models import Network, weights
 from rdd_jax.runs import naming, records
 from rdd_jax.runs.checkpointing import restore_student
-from rdd_jax.runs.config import RunConfig
+from rdd_jax.runs.config import RunConfig, StudentOptions
 from rdd_jax.steps.evaluation import make_evaluate
 
 
@@ -61,23 +61,25 @@ def evaluate(workdir: Path, config: RunConfig | None = None) -> dict[str, float]
         UserError: where there is no run, or its checkpoint or the data cannot be read.
     """
     config = config or records.read_config(workdir)
-    return evaluate_on_test(load_student(workdir, config.dtype), loading.load(config.data))
+    return evaluate_on_test(load_student(workdir, config.dtype, config.student), loading.load(config.data))
 
 
-def load_student(workdir: Path, dtype: str) -> TrainedModel:
+def load_student(workdir: Path, dtype: str, network: StudentOptions | None = None) -> TrainedModel:
     """Loads the latest student of a run from its workdir; its data need not be there.
 
     Args:
         workdir: of the run.
         dtype: of the network's computations, a key of `models.DTYPES`.
+        network: the student; by default that in the run's config.json. Another place of its file may be given.
 
     Raises:
-        UserError: where the run or its checkpoint is missing or damaged.
+        UserError: where the run, its checkpoint or the file of its network is missing or damaged.
     """
-    config = records.read_config(workdir)
+    chosen = network or records.read_config(workdir).student
     info, _ = records.described_data(workdir)
-    network = create_network(config.student.name, info, dtype)
-    return TrainedModel(network, restore_student(workdir, models.variable_shapes(network, info.image_shape)))
+    records.warn_of_changed_network(chosen.name, workdir)
+    created = create_network(chosen, info, dtype)
+    return TrainedModel(created, restore_student(workdir, models.variable_shapes(created, info.image_shape)))
 
 
 def load_teacher(config: RunConfig, workdir: Path) -> TrainedModel | None:
@@ -96,7 +98,11 @@ def load_teacher(config: RunConfig, workdir: Path) -> TrainedModel | None:
     path = naming.teacher_path(config, workdir)
     if path is None:
         return None
-    teacher = _load_weights(path, config) if path.is_file() else load_student(path, config.dtype)
+    teacher = (
+        _load_weights(path, config)
+        if path.is_file()
+        else load_student(path, config.dtype, naming.teacher_network(config))
+    )
     recorded, found = records.read_teacher(workdir).get("fingerprint"), fingerprint(teacher.variables)
     if recorded not in (None, found):
         raise UserError(
@@ -107,20 +113,26 @@ def load_teacher(config: RunConfig, workdir: Path) -> TrainedModel | None:
     return teacher
 
 
-def create_network(name: str, info: datasets.DatasetInfo, dtype: str) -> Network:
-    """Creates the network `name` for the classes of a data set, with batch statistics synchronised over the devices.
+def create_network(network: StudentOptions, info: datasets.DatasetInfo, dtype: str) -> Network:
+    """Creates a network for the classes of a data set, with batch statistics synchronised over the devices.
 
     Args:
-        name: a key of `models.MODELS`.
+        network: its name and arguments.
         info: the sizes of the data set.
         dtype: of the network's computations, a key of `models.DTYPES`.
+
+    Raises:
+        UserError: where a network of the user's own fails, or its output does not fit the data set.
+        ValueError: for an unknown name or argument.
     """
-    module = models.create(name, info.num_classes, axis_name=devices.AXIS, dtype=models.DTYPES[dtype])
-    return models.from_linen(module)
+    models.check_network(network.name, info.num_classes, info.image_shape, dtype=models.DTYPES[dtype], **network.kwargs)
+    return models.create_network(
+        network.name, info.num_classes, axis_name=devices.AXIS, dtype=models.DTYPES[dtype], **network.kwargs
+    )
 
 
 def _load_weights(file: Path, config: RunConfig) -> TrainedModel:
-    """Loads the teacher of a run from a file of PyTorch's."""
-    info, name = loading.describe(config.data), config.teacher.name
-    variables = torch_import.load(file, name, info.num_classes, info.image_shape)
-    return TrainedModel(create_network(name, info, config.dtype), devices.replicate(variables))
+    """Loads the teacher of a run from a file of weights."""
+    info, network = loading.describe(config.data), naming.teacher_network(config)
+    variables = weights.load(file, network.name, info.num_classes, info.image_shape, **network.kwargs)
+    return TrainedModel(create_network(network, info, config.dtype), devices.replicate(variables))

@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rdd_jax import methods, models
+from rdd_jax import methods
 from rdd_jax.core.errors import UserError, is_plain_text
 from rdd_jax.core.types import ModelOutput
 from rdd_jax.data import augmentation, loading, samplers
-from rdd_jax.runs import layout, naming, records
+from rdd_jax.runs import layout, naming, records, trained_models
 from rdd_jax.runs.config import RunConfig, differences
 from rdd_jax.steps import teacher_cache, train_state
 from rdd_jax.steps.optimizer import make_optimizer
@@ -75,8 +75,8 @@ def _check_names(config: RunConfig) -> None:
             f"{config.epochs}; set --config.mining.start_epoch=0"
         )
     # The networks raise their errors about the images, and the methods theirs about the networks, for shapes alone.
-    names = (config.student.name, config.teacher.name or config.student.name)
-    networks = (models.from_linen(models.create(name, info.num_classes)) for name in names)
+    teacher = naming.teacher_network(config) if config.teacher.name else config.student
+    networks = (trained_models.create_network(network, info, config.dtype) for network in (config.student, teacher))
     shapes = [train_state.output_shapes(network, info.image_shape) for network in networks]
     jax.eval_shape(distiller.init, jax.random.key(0), *shapes)
     if config.teacher.cache != "none":
@@ -161,8 +161,8 @@ def check_required_runs(config: RunConfig, workdir: Path) -> None:
             raise ValueError(f"{workdir} is where this run's teacher is trained first: give another --workdir")
         if records.is_finished(path):
             differing = differences(records.read_config(path), wanted)
-            own_keys = naming.TEACHER_KEYS - set(free_keys(wanted, path))
-            own = {key: pair for key, pair in differing.items() if key in own_keys}
+            free = free_keys(wanted, path)
+            own = {key: pair for key, pair in differing.items() if naming.is_teacher_key(key) and key not in free}
             data = any(key.startswith("data") for key in own)
             refuse_differences(
                 own,

@@ -9,7 +9,7 @@ from rdd_jax.runs import records
 from rdd_jax.runs.config import RunConfig, differences
 from rdd_jax.training.same_run import check_same_data
 
-# The keys that do not change the results of a run.
+# The keys that do not change the results of a run. The folder of a file with a network may be another as well.
 MOVABLE = ("data.folder", "data.workers", "teacher.checkpoint")
 
 
@@ -33,6 +33,9 @@ def configuration(workdir: Path, given: RunConfig, mode: str, named: bool) -> Ru
     movable = MOVABLE
     if is_array_file(own.dataset) and is_array_file(given.dataset):
         movable = ("dataset", *MOVABLE)
+    for role, network in (("student", given.student.name), ("teacher", given.teacher.name)):
+        if f"{role}.name" in differing and records.is_recorded_network(network, workdir, role):
+            movable = (f"{role}.name", *movable)
     changed = {key: here for key, here in differing.items() if key in movable and (here or not named)}
     refused = [] if named else sorted(differing.keys() - set(movable))
     if refused:

@@ -9,7 +9,7 @@ import jax
 
 from rdd_jax import models
 from rdd_jax.analysis import report
-from rdd_jax.core import compilation, devices, io, processes
+from rdd_jax.core import compilation, devices, io, processes, user_code
 from rdd_jax.core.compilation import CompilationTimer
 from rdd_jax.core.errors import WorkdirLocked
 from rdd_jax.core.processes import print_once, warn
@@ -113,7 +113,8 @@ def _train_student(
         with CompilationTimer() as clock:
             state = checkpoints.restore(shapes)
             if state is None:
-                print_once(f"student {config.student.name}: {models.count_parameters(shapes.student):,} parameters")
+                name = user_code.short_name(config.student.name)
+                print_once(f"student {name}: {models.count_parameters(shapes.student):,} parameters")
                 state = devices.replicate(jax.jit(experiment.init)(config.seed))
             step = int(state.step)
             with MetricLog(workdir, step) as log, _make_progress(config, experiment, step, progress) as bar:

@@ -21,6 +21,9 @@ def check_same_run(config: RunConfig, workdir: Path, hint: str) -> None:
         hint: how to fix it, for the message.
     """
     found, free = differences(records.read_config(workdir), config), free_keys(config, workdir)
+    for role, name in (("student", config.student.name), ("teacher", config.teacher.name)):
+        if f"{role}.name" not in found:
+            records.warn_of_changed_network(name, workdir, role)
     refuse_differences({key: values for key, values in found.items() if key not in free}, workdir, hint)
     if _TEACHER_PATH in found:
         trained_models.load_teacher(config, workdir)  # Raises UserError for another teacher.
@@ -48,13 +51,16 @@ def has_same_images(config: RunConfig, workdir: Path) -> bool:
 def free_keys(config: RunConfig, workdir: Path) -> tuple[str, ...]:
     """Returns the keys in which a configuration may differ from that of the run in a workdir.
 
-    The paths of images and teacher are free if the images and the teacher themselves can be compared.
+    The paths of images and teacher are free if the images and the teacher themselves can be compared, and so is the
+    folder of a file with a network.
     """
     same_images = has_same_images(config, workdir)
     comparable = {
         "data.folder": same_images,
         "dataset": same_images,  # The path of a file.
         _TEACHER_PATH: bool(records.read_teacher(workdir)),
+        "student.name": records.is_recorded_network(config.student.name, workdir),
+        "teacher.name": records.is_recorded_network(config.teacher.name, workdir, "teacher"),
     }
     return (*_ALWAYS_FREE, *(key for key, is_free in comparable.items() if is_free))
 

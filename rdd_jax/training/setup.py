@@ -13,7 +13,7 @@ import numpy as np
 import optax
 
 from rdd_jax import methods, rdx
-from rdd_jax.core import devices
+from rdd_jax.core import devices, user_code
 from rdd_jax.core.types import Array, OnBatch
 from rdd_jax.data import loading, pipeline
 from rdd_jax.data.augmentation import Augmentation, Normalize
@@ -96,7 +96,7 @@ def build(config: RunConfig, workdir: Path) -> Experiment:
     """
     dataset = loading.load(config.data, resized_crop=config.augment.resized_crop, seed=config.seed)
     teacher = load_teacher(config, workdir)
-    student = create_network(config.student.name, loading.describe(config.data), config.dtype)
+    student = create_network(config.student, loading.describe(config.data), config.dtype)
     distiller = methods.from_options(config.distill, dataset.train_labels)
 
     sampler = make_sampler(config, len(dataset.train_labels))
@@ -203,11 +203,12 @@ def _make_teacher(
     }
     path = cache_path(
         folder,
-        config.teacher.name,
+        naming.network_name(naming.teacher_network(config)),
         (variables, train.images, augmentation.apply(train.images[:1], jnp.zeros(1, jnp.int32))),
         augment=dataclasses.asdict(config.augment),
         # Rounding may differ between programs, and with the rows of a batch.
         computed=[config.dtype, config.batch_size, jax.local_device_count(), jax.default_backend(), jax.__version__],
+        **({"network": user_code.fingerprint(name)} if user_code.is_reference(name := config.teacher.name) else {}),
         **sizes,
     )
     cache = TeacherOutputCache(path, **sizes)
@@ -232,7 +233,8 @@ def _irreducible_losses(
     """The cross-entropy f32[n] of every training image by the network that was trained on the other half of them."""
     losses = {}
     for part in ("even", "odd"):
-        trained = load_student(shared / naming.run_name(naming.holdout_model_config(config, part)), config.dtype)
+        workdir = shared / naming.run_name(naming.holdout_model_config(config, part))
+        trained = load_student(workdir, config.dtype, config.student)
         embed_logits = make_embed(trained.network, normalize, logits_of)
         logits = embed_logits(trained.variables, train, on_batch)
         losses[part] = optax.losses.softmax_cross_entropy_with_integer_labels(logits, train.labels)

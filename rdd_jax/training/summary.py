@@ -6,6 +6,7 @@ from typing import Any
 import jax
 
 from rdd_jax import models
+from rdd_jax.core import user_code
 from rdd_jax.data import loading
 from rdd_jax.models import Network
 from rdd_jax.runs import naming
@@ -29,7 +30,8 @@ def summarize(
         teacher: as `teachers.record` returns it.
     """
     last = log.last_test_line()
-    student = {"name": config.student.name, **accuracies(last), "best_accuracy": log.best_accuracy()}
+    name = user_code.short_name(config.student.name)
+    student = {"name": name, **accuracies(last), "best_accuracy": log.best_accuracy()}
     if teacher and experiment.teacher:
         kept = {key: value for key, value in teacher.items() if key != "place"}  # Runs are copied to other machines.
         teacher = {**kept, **_cost(experiment.teacher.network, config)}

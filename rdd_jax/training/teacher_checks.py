@@ -5,9 +5,9 @@ from pathlib import Path
 from rdd_jax import models
 from rdd_jax.core.errors import UserError
 from rdd_jax.data import loading
-from rdd_jax.models import torch_import
+from rdd_jax.models import weights
 from rdd_jax.models.torch_state_dict import Mismatch
-from rdd_jax.runs import checkpointing, layout, records
+from rdd_jax.runs import checkpointing, layout, naming, records, trained_models
 from rdd_jax.runs.config import RunConfig
 from rdd_jax.training.same_run import has_same_images
 
@@ -30,21 +30,26 @@ def check_given_teacher(config: RunConfig, path: Path) -> None:
             f"the teacher in {path} was trained on {loading.dataset_name(found.data)}, not on "
             f"{loading.dataset_name(config.data)}"
         )
-    if found.student.name != config.teacher.name:
+    wanted = naming.teacher_network(config)
+    if found.student.name != wanted.name and not records.is_recorded_network(wanted.name, path):
         raise UserError(f"{path} holds a {found.student.name}: set --config.teacher.name={found.student.name}")
+    if found.student.kwargs != wanted.kwargs:
+        arguments = dict(found.student.kwargs)
+        raise UserError(f"{path} holds a network with the arguments {arguments}: set --config.teacher.kwargs to them")
     if found.data.validation != config.data.validation:
         raise UserError(
             f"the teacher in {path} was trained with data.validation={found.data.validation} and may have seen what "
             f"is held out here: set --config.data.validation={found.data.validation}, or give another teacher"
         )
-    _check_fits(config, found.student.name, path)
+    _check_fits(config, path)
     if not records.is_finished(path):
         raise UserError(f"the teacher in {path} is not trained to its end: finish its run, or give another")
     checkpointing.latest_step(path)
 
 
-def _check_fits(config: RunConfig, network: str, path: Path) -> None:
-    """Raises UserError unless the `network` of another run fits the classes and the image size of this run."""
+def _check_fits(config: RunConfig, path: Path) -> None:
+    """Raises UserError unless the network of the run in `path` fits the classes and the image size of this run."""
+    network = naming.teacher_network(config)
     here, (there, class_names) = loading.describe(config.data), records.described_data(path)
     if loading.class_names(config.data, here) != class_names:
         raise UserError(
@@ -52,18 +57,18 @@ def _check_fits(config: RunConfig, network: str, path: Path) -> None:
             "another"
         )
     if here.image_shape != there.image_shape:
-        networks = ((models.create(network, info.num_classes), info) for info in (here, there))
+        networks = ((trained_models.create_network(network, info, config.dtype), info) for info in (here, there))
         one, other = (models.variable_shapes(network, info.image_shape) for network, info in networks)
         if one != other:
             raise UserError(
                 f"the teacher in {path} was trained on images of {there.image_shape}, and for {here.image_shape} a "
-                f"{network} has other parameters: give another"
+                f"{network.name} has other parameters: give another"
             )
 
 
 def _check_weights(config: RunConfig, path: Path) -> None:
     info = loading.describe(config.data)
     try:
-        torch_import.load(path, config.teacher.name, info.num_classes, info.image_shape)
+        weights.load(path, config.teacher.name, info.num_classes, info.image_shape, **config.teacher.kwargs)
     except Mismatch as error:
         raise UserError(f"{error}; set --config.teacher.name and --config.dataset to what the file holds") from error

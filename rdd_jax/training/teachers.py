@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from rdd_jax import models
-from rdd_jax.core import io, processes
+from rdd_jax.core import io, processes, user_code
 from rdd_jax.core.fingerprints import fingerprint
 from rdd_jax.core.progress import image_progress
 from rdd_jax.data import loading
@@ -43,15 +43,14 @@ def record(config: RunConfig, workdir: Path, experiment: Experiment, stop_signal
     path, recorded = naming.teacher_path(config, workdir), records.read_teacher(workdir)
     assert path is not None
     place = path.absolute()
-    teacher = {"name": config.teacher.name, "place": str(place), "fingerprint": fingerprint(variables)}
+    name = user_code.short_name(config.teacher.name)
+    teacher = {"name": name, "place": str(place), "fingerprint": fingerprint(variables)}
     measured = accuracies(recorded) if recorded.get("fingerprint") == teacher["fingerprint"] else {}
     if processes.any_process(not measured):
         processes.print_once(f"evaluating the teacher in {place}")
         measured = _evaluate(experiment, experiment.teacher, stop_signal)
     parameters = models.count_parameters(variables)
-    processes.print_once(
-        f"teacher {config.teacher.name}: {parameters:,} parameters, {measured['accuracy']:.2f}% of the test images"
-    )
+    processes.print_once(f"teacher {name}: {parameters:,} parameters, {measured['accuracy']:.2f}% of the test images")
     if measured["accuracy"] < near_chance(num_classes):
         processes.warn(
             f"the teacher is hardly better than chance, {100 / num_classes:.3g}%: are {place} and the "

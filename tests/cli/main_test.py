@@ -210,7 +210,7 @@ def test_a_workdir_of_another_run_is_left_alone(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        ({"student": {"name": "mycnn"}}, ['unknown model "mycnn"', "resnet8", "--config=FILE"]),
+        ({"student": {"name": "mycnn"}}, ['unknown model "mycnn"', "resnet8", "FILE.py:FACTORY"]),
         ({"dataset": "mydata"}, ['unknown data set "mydata"', "digits"]),
     ],
 )

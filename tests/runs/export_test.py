@@ -71,8 +71,9 @@ def test_the_description_says_what_a_user_needs(workdir):
     measured = evaluate(workdir)
     digits = datasets.load("digits")
     expected = {
-        "version": 2,
+        "version": 3,
         "network": "resnet8",
+        "kwargs": {},
         "num_classes": 10,
         "class_names": [str(digit) for digit in range(10)],
         "image_shape": [8, 8, 1],
@@ -138,9 +139,9 @@ def test_damaged_weights_are_named(copy, damage):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"version": 1}, "of version 1, and this program reads 2: export it again"),
+        ({"version": 1}, "of version 1, and this program reads 3: export it again"),
         ({"network": "resnet20"}, "is not a resnet20 for 10 classes: it lacks layer1.1.conv1.weight"),
-        ({"network": "resnet9"}, 'student.json: unknown model "resnet9".*before it is loaded.*MODELS\\["resnet9"\\]'),
+        ({"network": "resnet9"}, 'student.json: unknown model "resnet9".*named as FILE.py:FACTORY'),
         ({"network": ["resnet8"]}, "student.json is damaged"),
         ({"num_classes": 7, "class_names": list("abcdefg")}, r"fc.weight is \(10, 64\) there and \(7, 64\)"),
         ({"num_classes": "ten"}, "student.json is damaged"),
@@ -202,7 +203,7 @@ def test_an_export_is_written_again_where_it_holds_another_student(workdir, tmp_
     assert written == [tmp_path, tmp_path]
 
 
-@pytest.mark.parametrize("content", ["", "{", "{}", "[]", "null", '{"version": 2}', "[" * 100_000])
+@pytest.mark.parametrize("content", ["", "{", "{}", "[]", "null", '{"version": 3}', "[" * 100_000])
 def test_a_damaged_description_is_named(copy, content):
     (copy / "student.json").write_text(content)
     with pytest.raises(UserError, match=r"student.json is damaged"):

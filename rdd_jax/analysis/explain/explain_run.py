@@ -12,7 +12,7 @@ import numpy as np
 from rdd_jax.analysis.explain.explanation import explain
 from rdd_jax.analysis.explain.page import Model, write
 from rdd_jax.analysis.explain.plots import Examples
-from rdd_jax.core import io
+from rdd_jax.core import io, user_code
 from rdd_jax.core.errors import UserError, unknown_name_message
 from rdd_jax.core.progress import image_progress
 from rdd_jax.data import datasets, loading, pipeline
@@ -130,11 +130,17 @@ def _sides(workdir: Path, against: str, config: RunConfig) -> tuple[_Side, _Side
         assert teacher is not None  # There is a path to it.
         return teacher
 
-    return student, _Side("teacher", config.teacher.name, place, config, load)
+    return student, _Side("teacher", user_code.short_name(config.teacher.name), place, config, load)
 
 
 def _student(workdir: Path, title: str, config: RunConfig) -> _Side:
-    return _Side(title, config.student.name, workdir, config, lambda: load_student(workdir, config.dtype))
+    return _Side(
+        title,
+        user_code.short_name(config.student.name),
+        workdir,
+        config,
+        lambda: load_student(workdir, config.dtype, config.student),
+    )
 
 
 def _check(sides: tuple[_Side, _Side], options: Options) -> None:
