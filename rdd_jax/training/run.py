@@ -55,11 +55,11 @@ def train(config: RunConfig, workdir: Path, progress: Callable[..., Progress] = 
     """
     versions()  # Looks up the commit now: the source may be edited during the run.
     config_checks.check(config, workdir)
-    compilation.enable_compilation_cache(naming.shared_folder(workdir).absolute() / layout.COMPILATIONS)
     if records.is_finished(workdir):
         return _finished_summary(config, workdir)
     if processes.is_main_process():
         io.check_writable(workdir)
+    compilation.enable_compilation_cache(naming.shared_folder(workdir).absolute() / layout.COMPILATIONS)
     for required_config, required_workdir in naming.required_runs(config, workdir):
         train_shared(required_config, required_workdir, progress)
     config_checks.check_required_runs(config, workdir)  # Another process may have trained them by another recipe.

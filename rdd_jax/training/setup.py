@@ -14,9 +14,10 @@ import optax
 
 from rdd_jax import methods, rdx
 from rdd_jax.core import devices, user_code
-from rdd_jax.core.types import Array, OnBatch
+from rdd_jax.core.types import Array, Distiller, OnBatch
 from rdd_jax.data import loading, pipeline
 from rdd_jax.data.augmentation import Augmentation, Normalize
+from rdd_jax.data.datasets import Dataset
 from rdd_jax.data.pipeline import DeviceDataset, PipelineDataset
 from rdd_jax.data.samplers import RANKED_KINDS, Sampler
 from rdd_jax.models import Network
@@ -32,7 +33,7 @@ from rdd_jax.steps.teacher import PrepareTeacher, TeacherFn, cached_teacher, con
 from rdd_jax.steps.teacher_cache import TeacherOutputCache, cache_path
 from rdd_jax.steps.teacher_precompute import TeacherPrecompute
 from rdd_jax.steps.train_state import TrainState
-from rdd_jax.steps.train_step import TrainCall, make_train_call, make_train_step, skip_nonfinite_updates
+from rdd_jax.steps.train_step import TrainCall, TrainStep, make_train_call, make_train_step, skip_nonfinite_updates
 from rdd_jax.training.mining_schedule import MiningSchedule
 
 
@@ -105,23 +106,13 @@ def build(config: RunConfig, workdir: Path) -> Experiment:
     optimizer = make_optimizer(config.optimizer, schedule, momentum=config.momentum, weight_decay=config.weight_decay)
     normalize = make_input_normalizer(dataset)
     augmentation = Augmentation(config.augment.pad, config.augment.flip, normalize)
-    train = pipeline.put(dataset.train_images, dataset.train_labels)
-    test = pipeline.put(dataset.test_images, dataset.test_labels)
-    validation = None
-    if dataset.validation_images is not None:
-        validation = pipeline.put(dataset.validation_images, dataset.validation_labels)
+    train, validation, test = _put_splits(dataset)
     shared = naming.shared_folder(workdir)
     teacher_fn, prepare_teacher = _make_teacher(config, teacher, train, augmentation, shared / layout.TEACHER_OUTPUTS)
     steps_per_call = _steps_per_call(config, sampler, train)
     rho = config.sampler.kind == "rho"
     mining_schedule = MiningSchedule(config.mining) if distiller.refresh else None
-    keep = config.batch_size // jax.device_count()
-    select = rho_loss.reducible_loss(student, augmentation, keep=keep) if rho else None
-    train_step = make_train_step(
-        student, teacher_fn, distiller, optimizer, augmentation, select=select, axis_name=devices.AXIS
-    )
-    if config.nonfinite == "skip":
-        train_step = skip_nonfinite_updates(train_step)
+    train_step = _make_train_step(config, student, teacher_fn, distiller, optimizer, augmentation)
     train_call = make_train_call(train_step, steps_per_call)
     return Experiment(
         train=train,
@@ -155,6 +146,33 @@ def build(config: RunConfig, workdir: Path) -> Experiment:
         irreducible_losses=partial(_irreducible_losses, config, shared, train, normalize) if rho else None,
         histograms=distiller.histograms,
     )
+
+
+def _put_splits(dataset: Dataset) -> tuple[PipelineDataset, PipelineDataset | None, PipelineDataset]:
+    """Puts the training, validation and test images on the devices, unless they are streamed."""
+    train = pipeline.put(dataset.train_images, dataset.train_labels)
+    test = pipeline.put(dataset.test_images, dataset.test_labels)
+    if dataset.validation_images is None:
+        return train, None, test
+    return train, pipeline.put(dataset.validation_images, dataset.validation_labels), test
+
+
+def _make_train_step(
+    config: RunConfig,
+    student: Network,
+    teacher_fn: TeacherFn | None,
+    distiller: Distiller,
+    optimizer: optax.GradientTransformation,
+    augmentation: Augmentation,
+) -> TrainStep:
+    """Makes the training step of one device."""
+    select = None
+    if config.sampler.kind == "rho":
+        select = rho_loss.reducible_loss(student, augmentation, keep=config.batch_size // jax.device_count())
+    train_step = make_train_step(
+        student, teacher_fn, distiller, optimizer, augmentation, select=select, axis_name=devices.AXIS
+    )
+    return skip_nonfinite_updates(train_step) if config.nonfinite == "skip" else train_step
 
 
 def make_sampler(config: RunConfig, num_examples: int) -> Sampler:
