@@ -1,20 +1,17 @@
 """The progress bar of a run: its current activity, remaining time, accuracy, loss and speed."""
 
-import collections
 import contextlib
 import sys
 import time
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
-import jax
 import tqdm
 from tqdm.std import Bar  # pyrefly: ignore[missing-module-attribute], which the stubs of tqdm lack
 
 from rdd_jax.core import processes
 from rdd_jax.core.types import OnBatch
 
-DEFAULT_LAG = 4  # Calls by which the host runs ahead of the devices.
 _DELAY_SECONDS = 3.0  # A loop that is shorter shows no bar.
 _MIN_BAR_COLUMNS = 10
 _LOG_COLUMNS = 110  # The width of a line in a log file, which has none of its own.
@@ -106,18 +103,11 @@ def image_progress(activity: str) -> Generator[OnBatch]:
 class Progress:
     """Shows one training run on a progress bar: epoch, accuracy, loss and speed, or its current activity.
 
-    The metrics of a call are fetched `lag` calls later, so that the devices always have work queued; this also bounds
-    how far the host runs ahead.
-
     Args:
         title: a short name of the run.
         total_images: the number of images in all epochs.
         done_images: those of them that an earlier process has trained on.
-        lag: the number of calls after which the metrics of a call are fetched.
         bar: a bar shared by several runs; by default the run has its own.
-
-    Attributes:
-        loss: the loss that was fetched last.
     """
 
     def __init__(
@@ -126,7 +116,6 @@ class Progress:
         *,
         total_images: int,
         done_images: int,
-        lag: int = DEFAULT_LAG,
         bar: ImageBar | None = None,
     ) -> None:
         self._bar = ImageBar(total_images) if bar is None else bar
@@ -135,9 +124,6 @@ class Progress:
             self._bar.initial += done_images  # tqdm leaves these out of the speed.
             self._bar.n += done_images
         self._title = title
-        self.loss = 0.0
-        self._pending: collections.deque[tuple[str, int, dict[str, jax.Array]]] = collections.deque()
-        self._lag = lag
 
     def __enter__(self) -> "Progress":
         return self
@@ -146,29 +132,15 @@ class Progress:
         if self._owns_bar:
             self._bar.close()
 
-    def add(self, epoch: str, images: int, values: dict[str, jax.Array]) -> None:
-        """Adds a dispatched call: the epoch such as "3/30", the number of its images and its running metrics."""
-        self._pending.append((epoch, images, values))
-        if len(self._pending) > self._lag:
-            self._show(*self._pending.popleft())
-
     def set_status(self, activity: str) -> None:
         """Shows an activity between the updates, such as "mining"."""
         self._bar.set_label(f"{self._title} {activity}")
 
-    def flush(self) -> None:
-        """Waits for all dispatched calls and shows their metrics."""
-        while self._pending:
-            self._show(*self._pending.popleft())
-
-    def discard_pending(self) -> None:
-        """Counts the images of the dispatched calls as done and drops the metrics of these calls."""
-        self._bar.update(sum(images for _, images, _ in self._pending))
-        self._pending.clear()
-        self.loss = 0.0
-
-    def _show(self, epoch: str, images: int, values: dict[str, jax.Array]) -> None:
-        self.loss, accuracy = float(values["loss"]), float(values["accuracy"])
+    def show_metrics(self, epoch: str, *, loss: float, accuracy: float) -> None:
+        """Sets the texts of the bar, which `advance` draws: the epoch such as "3/30", loss and accuracy in percent."""
         self._bar.label = f"{self._title} {epoch}"
-        self._bar.extras = (f"accuracy {accuracy:.1f}%", f"loss {self.loss:.3f}")
-        self._bar.update(images)
+        self._bar.extras = (f"accuracy {accuracy:.1f}%", f"loss {loss:.3f}")
+
+    def advance(self, num_images: int) -> None:
+        """Counts so many more images as done."""
+        self._bar.update(num_images)

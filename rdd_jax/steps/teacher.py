@@ -45,7 +45,7 @@ class PrepareTeacher(Protocol):
             on_batch: is called after each batch that the teacher computes.
 
         Returns:
-            (the argument, replicated; costs for the log).
+            (the argument, replicated; seconds and counts for the log).
         """
 
 

@@ -70,8 +70,8 @@ class TeacherPrecompute:
         table = np.zeros((len(self._train), values.shape[1]), np.float32)
         table[positions] = values
         logits, embeddings = devices.replicate(np.split(table, [self._num_classes], axis=1))
-        costs = {"teacher_outputs_computed": int(np.sum(~known)), "teacher_seconds": time.perf_counter() - started}
-        return TeacherOutputs(logits, embeddings), costs
+        log_values = {"teacher_outputs_computed": int(np.sum(~known)), "teacher_seconds": time.perf_counter() - started}
+        return TeacherOutputs(logits, embeddings), log_values
 
     def _fill_cache(
         self, positions: np.ndarray, augmentations: np.ndarray, batch_size: int, on_batch: OnBatch | None

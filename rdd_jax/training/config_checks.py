@@ -12,8 +12,9 @@ import numpy as np
 
 from rdd_jax import methods
 from rdd_jax.core.errors import UserError, is_plain_text
-from rdd_jax.core.types import ModelOutput
+from rdd_jax.core.types import Distiller, ModelOutput
 from rdd_jax.data import augmentation, loading, samplers
+from rdd_jax.data.datasets import DatasetInfo
 from rdd_jax.runs import layout, naming, records, trained_models
 from rdd_jax.runs.config import RunConfig, differences
 from rdd_jax.steps import teacher_cache, train_state
@@ -35,7 +36,7 @@ def check(config: RunConfig, workdir: Path, hint: str = "choose another --workdi
         if not is_plain_text(str(workdir)):  # The file system would refuse it later.
             raise ValueError(f"a workdir cannot be called {str(workdir)!r}: give another --workdir, preset or pair")
         loading.check(config.data, config.augment)
-        _check_names(config)
+        _check_distillation(config)
         _check_optimizer(config)
         _check_batch_size(config)
         _check_sampler(config, loading.describe(config.data).num_train)
@@ -55,32 +56,48 @@ def check(config: RunConfig, workdir: Path, hint: str = "choose another --workdi
         raise UserError(f"{error.filename}: {error.strerror}; give another path") from error
 
 
-def _check_names(config: RunConfig) -> None:
+def _check_distillation(config: RunConfig) -> None:
+    """Raises ValueError for methods that cannot be used together with the teacher, the networks or the images."""
     info = loading.describe(config.data)
     # Labels of the right number and kind replace those that are not read yet.
     labels = np.arange(info.num_train) % info.num_classes
     distiller = methods.from_options(config.distill, labels)
+    _check_teacher_is_named(config)
+    _check_mining(config, distiller, info.num_train)
+    teacher_shapes = _check_shapes(config, distiller, info)
+    if config.teacher.cache != "none":
+        _check_cache(config, labels, teacher_shapes)
+
+
+def _check_teacher_is_named(config: RunConfig) -> None:
     label = methods.label(config.distill)
     if label != methods.CROSS_ENTROPY and not config.teacher.name:
         raise ValueError(f"{label} needs a teacher: set --config.teacher.name")
     if config.teacher.checkpoint and not config.teacher.name:
         raise ValueError("teacher.checkpoint needs the name of its network: set --config.teacher.name")
-    if config.mining.kind == "adaptive" and config.mining.probe > info.num_train:
-        raise ValueError(
-            f"mining.probe must be in [2, {info.num_train}], the training images; got {config.mining.probe}"
-        )
+
+
+def _check_mining(config: RunConfig, distiller: Distiller, num_train: int) -> None:
+    if config.mining.kind == "adaptive" and config.mining.probe > num_train:
+        raise ValueError(f"mining.probe must be in [2, {num_train}], the training images; got {config.mining.probe}")
     if distiller.refresh and config.mining.start_epoch >= config.epochs:
         raise ValueError(
-            f"{label} would never mine: mining.start_epoch is {config.mining.start_epoch} and epochs is "
-            f"{config.epochs}; set --config.mining.start_epoch=0"
+            f"{methods.label(config.distill)} would never mine: mining.start_epoch is {config.mining.start_epoch} and "
+            f"epochs is {config.epochs}; set --config.mining.start_epoch=0"
         )
-    # The networks raise their errors about the images, and the methods theirs about the networks, for shapes alone.
-    teacher = naming.teacher_network(config) if config.teacher.name else config.student
-    networks = (trained_models.create_network(network, info, config.dtype) for network in (config.student, teacher))
-    shapes = [train_state.output_shapes(network, info.image_shape) for network in networks]
-    jax.eval_shape(distiller.init, jax.random.key(0), *shapes)
-    if config.teacher.cache != "none":
-        _check_cache(config, labels, shapes[1])
+
+
+def _check_shapes(config: RunConfig, distiller: Distiller, info: DatasetInfo) -> ModelOutput:
+    """Returns the shapes of the teacher's output for an image, or of the student's in a run without a teacher.
+
+    Raises:
+        ValueError: by a network that cannot take the images, or a method that cannot take the networks' outputs.
+    """
+    chosen = naming.teacher_network(config) if config.teacher.name else config.student
+    networks = (trained_models.create_network(network, info, config.dtype) for network in (config.student, chosen))
+    student, teacher = (train_state.output_shapes(network, info.image_shape) for network in networks)
+    jax.eval_shape(distiller.init, jax.random.key(0), student, teacher)
+    return teacher
 
 
 def _check_optimizer(config: RunConfig) -> None:

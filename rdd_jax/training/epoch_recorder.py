@@ -44,14 +44,14 @@ class EpochRecorder:
         # The wall time of a resumed run is that of all its processes.
         self._started = clock.started - log.seconds
 
-    def record_training(self, state: TrainState, epoch: int, step: int, costs: dict[str, float]) -> None:
+    def record_training(self, state: TrainState, epoch: int, step: int, log_values: dict[str, float]) -> None:
         """Writes the averages over the updates of an epoch.
 
         Args:
             state: after the epoch; its metrics hold the averages.
             epoch: the number of epochs done.
             step: the number of updates done.
-            costs: seconds and speeds that are written beside the averages.
+            log_values: seconds, speeds and counts that are written beside the averages.
 
         Raises:
             NonFiniteError: where every single update of the epoch was skipped.
@@ -61,7 +61,7 @@ class EpochRecorder:
         if "loss" not in metrics:
             raise NonFiniteError(step)
         learning_rate = np.asarray(self._experiment.schedule(step - 1)).item()
-        self._write(step, epoch, "train", {**metrics, "learning_rate": learning_rate, **costs})
+        self._write(step, epoch, "train", {**metrics, "learning_rate": learning_rate, **log_values})
 
     def record_evaluation(
         self, state: TrainState, epoch: int, step: int, written: Collection[str] = ()
@@ -109,9 +109,9 @@ class EpochRecorder:
     def _write(self, step: int, epoch: int, split: str, values: dict[str, float]) -> None:
         """Writes a line, with the seconds of compilation since the previous line and of the whole run so far."""
         compiled = self._clock.seconds
-        costs = {
+        seconds = {
             "compile_seconds": compiled - self._logged_compile_seconds,
             "seconds": time.perf_counter() - self._started,
         }
         self._logged_compile_seconds = compiled
-        self._log.write_scalars(step, epoch, split, values | costs)
+        self._log.write_scalars(step, epoch, split, values | seconds)

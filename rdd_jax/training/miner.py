@@ -2,18 +2,18 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 
 from rdd_jax import rdx
 from rdd_jax.core.types import Array, OnBatch
-from rdd_jax.data.pipeline import DeviceDataset, PipelineDataset
+from rdd_jax.data.pipeline import PipelineDataset
 from rdd_jax.steps import train_state
 from rdd_jax.steps.train_state import TrainState
+from rdd_jax.training.drift_probe import DriftProbe
 from rdd_jax.training.interruptible import InterruptibleRunner
 from rdd_jax.training.metric_log import MetricLog
-from rdd_jax.training.mining_schedule import DriftProbe
 from rdd_jax.training.setup import Experiment
 
 # The results of the whole training set that a run computes between epochs.
@@ -21,7 +21,7 @@ _LOSSES, _SCORES, _TABLE = "irreducible losses", "scores", "table"
 
 
 class TeacherEmbeddings:
-    """Computes the teacher's embeddings, once a run.
+    """Computes the teacher's embeddings, those of the training set once a run.
 
     Args:
         experiment: the run's data and functions.
@@ -32,24 +32,18 @@ class TeacherEmbeddings:
         self._experiment = experiment
         self._runner = runner
         self._of_training_set: Array | rdx.RankedEmbeddings | None = None
-        self._of_probe: Array | None = None
 
     def of_training_set(self) -> Array | rdx.RankedEmbeddings:
         """Returns the embeddings f32[n,d] of the training images, with their ranks where those fit into memory."""
         if self._of_training_set is None:
             experiment, on_batch = self._experiment, self._runner.on_batch("embedding by the teacher")
-            embeddings = self._embed(experiment.train, on_batch)
+            embeddings = self.embed(experiment.train, on_batch)
             rank = experiment.rank
             self._of_training_set = self._runner.run("ranking", rank, embeddings) if rank else embeddings
         return self._of_training_set
 
-    def of_probe(self, images: DeviceDataset) -> Array:
-        """Returns the embeddings f32[p,d] of the p images by which drift is measured."""
-        if self._of_probe is None:
-            self._of_probe = self._embed(images)
-        return self._of_probe
-
-    def _embed(self, images: PipelineDataset, on_batch: OnBatch | None = None) -> Array:
+    def embed(self, images: PipelineDataset, on_batch: OnBatch | None = None) -> Array:
+        """Returns the embeddings f32[n,d] of n images."""
         teacher = self._experiment.teacher
         assert teacher is not None  # The checks of the configuration refuse methods and samplers that need one.
         return self._experiment.make_embed(teacher.network)(teacher.variables, images, on_batch)
@@ -74,7 +68,7 @@ class Miner:
         self._probe: DriftProbe | None = None
         if self._schedule and self._schedule.num_probes:
             count = self._schedule.num_probes
-            self._probe = DriftProbe(experiment.train, count, self._embed_student, self._teacher.of_probe)
+            self._probe = DriftProbe(experiment.train, count, self._embed_student, self._teacher.embed)
         self._computed_at: dict[str, int] = {}  # The step at which this process last computed each result.
         self._lost: set[str] = set()
 
@@ -108,8 +102,10 @@ class Miner:
         """
         results, seconds = set(self._lost), {}
         if starts_epoch:
-            state, due, seconds = self._due(state, epoch)
-            results |= due
+            with _timed(seconds, "drift_seconds") if self._probe else nullcontext():
+                drift = self._measure_drift(state, epoch)
+            state = train_state.with_metrics(state, drift) if drift else state
+            results |= self._due(epoch, drift)
         if _LOSSES in results:
             on_batch = self._runner.on_batch("computing irreducible losses")
             assert self._experiment.irreducible_losses is not None
@@ -127,23 +123,24 @@ class Miner:
         self._lost.clear()
         return state, seconds
 
-    def _due(self, state: TrainState, epoch: int) -> tuple[TrainState, set[str], dict[str, float]]:
-        """Returns the results that are due before an epoch, and the state with the drift, where that was measured."""
-        due, seconds, drift = set(), {}, None
+    def _measure_drift(self, state: TrainState, epoch: int) -> dict[str, Array] | None:
+        """Returns the drift since the last mining, where that decides whether to mine before an epoch."""
+        if not (self._probe and self._schedule and self._schedule.needs_drift(epoch)):
+            return None
+        assert state.probe is not None
+        now = self._probe.embed(state.student, self._runner.on_batch("measuring drift"))
+        return self._probe.measure(state.probe, now)
+
+    def _due(self, epoch: int, drift: dict[str, Array] | None) -> set[str]:
+        """Returns the results that are due before an epoch; `drift` as of `MiningSchedule.due`."""
+        due = set()
         if self._experiment.irreducible_losses and epoch == 0:
             due.add(_LOSSES)
         if self._experiment.sampler.scores_are_due(epoch):
             due.add(_SCORES)
-        if self._probe and self._schedule:
-            with _timed(seconds, "drift_seconds"):
-                if self._schedule.needs_drift(epoch):
-                    assert state.probe is not None
-                    now = self._probe.embed(state.student, self._runner.on_batch("measuring drift"))
-                    drift = self._probe.measure(state.probe, now)
-                    state = train_state.with_metrics(state, drift)
         if self._schedule and self._schedule.due(epoch, drift):
             due.add(_TABLE)
-        return state, due, seconds
+        return due
 
     def _embed(self, state: TrainState) -> tuple[Array, Array | rdx.RankedEmbeddings]:
         """Returns the embeddings of the training images by the student and by the teacher."""

@@ -1,15 +1,8 @@
 """The decision when the training set is mined: by time, or by how far the student has drifted since."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
-import jax
-import numpy as np
-
-from rdd_jax.core.types import Array, OnBatch
-from rdd_jax.data.pipeline import DeviceDataset, PipelineDataset
-from rdd_jax.rdx import drift
-from rdd_jax.steps.embedding import Embed
+from rdd_jax.core.types import Array
 from rdd_jax.steps.mining import MiningOptions
 
 
@@ -49,34 +42,3 @@ class MiningSchedule:
                 raise ValueError(f"kind=adaptive needs the drift before epoch {epoch}")
             return bool(max(drift.values()) >= options.threshold)
         return False
-
-
-class DriftProbe:
-    """Measures the student's drift since the last mining on a few training images, spread evenly.
-
-    Args:
-        train: the training images.
-        num_probes: the number of them to measure on.
-        embed_student: embeds images by the student.
-        embed_teacher: returns the teacher's embeddings f32[p,dt] of p images.
-    """
-
-    def __init__(
-        self,
-        train: PipelineDataset,
-        num_probes: int,
-        embed_student: Embed,
-        embed_teacher: Callable[[DeviceDataset], Array],
-    ):
-        self._images = train.take(np.asarray(drift.probe_indices(len(train), num_probes)))
-        self._embed_student = embed_student
-        self._embed_teacher = embed_teacher
-        self._measure = drift.make_drift_measure(num_probes)
-
-    def embed(self, variables: dict[str, Any], on_batch: OnBatch) -> Array:
-        """Returns the student's embeddings f32[p,ds] of the probe's images."""
-        return self._embed_student(variables, self._images, on_batch)
-
-    def measure(self, before: Array, now: Array) -> dict[str, Array]:
-        """Returns the drift between two embeddings f32[p,ds] of the probe's images; see `rdx.drift.measure_drift`."""
-        return jax.block_until_ready(self._measure(before, now, self._embed_teacher(self._images)))

@@ -22,6 +22,7 @@ from rdd_jax.training.interruptible import InterruptibleRunner
 from rdd_jax.training.metric_log import MetricLog
 from rdd_jax.training.miner import Miner
 from rdd_jax.training.nonfinite import NonFiniteError, NonFiniteHandler, continue_at
+from rdd_jax.training.pending_metrics import LAG, PendingMetrics
 from rdd_jax.training.preemption import StopRequested, StopSignal
 from rdd_jax.training.setup import Experiment
 from rdd_jax.training.timed_iterator import TimedIterator
@@ -38,7 +39,7 @@ class _Epoch(NamedTuple):
     end: the step at which the epoch ends.
     indices: i32[steps,rows], the positions of the images of all the epoch's batches.
     teacher: the teacher's variables or outputs, as `TeacherFn` takes them.
-    costs: seconds and speeds for the epoch's line in the log; more are added while it is trained.
+    log_values: seconds, speeds and counts for the epoch's line in the log; more are added while it is trained.
     """
 
     number: int
@@ -47,7 +48,7 @@ class _Epoch(NamedTuple):
     end: int
     indices: np.ndarray
     teacher: Any
-    costs: dict[str, float]
+    log_values: dict[str, float]
 
 
 class Trainer:
@@ -61,6 +62,7 @@ class Trainer:
         clock: has measured compilation since the run was started.
         stop_signal: tells when the run is asked to stop.
         progress: shows the run.
+        lag: the number of calls to the devices after which the loss of a call is read.
 
     Attributes:
         saved_step: the step of the last checkpoint, 0 where there is none.
@@ -75,12 +77,14 @@ class Trainer:
         clock: CompilationTimer,
         stop_signal: StopSignal,
         progress: Progress,
+        lag: int = LAG,
     ):
         self._config = config
         self._experiment = experiment
         self._checkpoints = checkpoints
         self._stop_signal = stop_signal
         self._progress = progress
+        self._pending = PendingMetrics(progress, lag)
         self.saved_step = 0
         self._epoch_starts = experiment.epoch_starts
         self._last_step = experiment.epoch_starts[-1]
@@ -106,7 +110,7 @@ class Trainer:
             try:
                 state = self._train_epoch(state, step)
             except NonFiniteError as error:
-                self._progress.discard_pending()
+                self._pending.discard()
                 good = self._nonfinite.last_good_state(shapes, error.step)
                 self._miner.roll_back(int(good.step))
                 state = continue_at(good, error.step)
@@ -118,8 +122,8 @@ class Trainer:
             raise NonFiniteError(step)
         number = bisect.bisect_right(self._epoch_starts, step) - 1
         first = step
-        # The state that is saved when the epoch is interrupted. Before the first update it is that before mining, as
-        # the resumed run mines again; in the middle of an epoch it would not mine again what a rollback has discarded.
+        # If interrupted before the first update, save the state from before mining: resuming at an epoch start mines
+        # again. After a rollback to the middle of an epoch a resume would not, so save nothing.
         resumable = None if self._miner.must_repeat else state
         try:
             state, epoch = self._prepare(state, number, step)
@@ -127,7 +131,7 @@ class Trainer:
                 if step < epoch.end and self._save_is_due(step):
                     self._save(step, resumable, None)
             state = resumable
-            self._recorder.record_training(state, number + 1, step, epoch.costs)
+            self._recorder.record_training(state, number + 1, step, epoch.log_values)
             accuracy = self._recorder.record_evaluation(state, number + 1, step)
         except (StopRequested, DataReadError) as error:
             if step == first or _is_finite(resumable):
@@ -140,19 +144,19 @@ class Trainer:
     def _prepare(self, state: TrainState, number: int, step: int) -> tuple[TrainState, _Epoch]:
         """Mines where that is due, chooses the epoch's batches, and precomputes the teacher's outputs."""
         begin, end = self._epoch_starts[number], self._epoch_starts[number + 1]
-        costs: dict[str, float] = {}
+        log_values: dict[str, float] = {}
         if step == begin:
             state = train_state.reset_metrics(state)
         if step == begin or self._miner.must_repeat:
-            state, costs = self._miner.prepare(state, number, step, starts_epoch=step == begin)
+            state, log_values = self._miner.prepare(state, number, step, starts_epoch=step == begin)
         scores, labels = jax.device_get((state.scores, self._experiment.train.labels))
         indices = self._experiment.sampler.batches(number, scores, labels)
         on_batch = self._runner.on_batch("teacher outputs")
-        teacher, cache_costs = self._experiment.prepare_teacher(begin, indices, on_batch)
-        return state, _Epoch(number, begin, step, end, indices, teacher, costs | cache_costs)
+        teacher, teacher_values = self._experiment.prepare_teacher(begin, indices, on_batch)
+        return state, _Epoch(number, begin, step, end, indices, teacher, log_values | teacher_values)
 
     def _updates(self, state: TrainState, epoch: _Epoch) -> Iterator[tuple[int, TrainState]]:
-        """Does an epoch's updates; adds their speed to its costs.
+        """Does an epoch's updates; adds their speed to its log values.
 
         Yields:
             (step, state) after each call to the devices, which does one update or several.
@@ -167,16 +171,16 @@ class Trainer:
         title = f"{epoch.number + 1}/{self._config.epochs}"
         for call, batches in zip(calls, batches_of_calls, strict=True):
             state, running = train_call(state, batches, epoch.teacher, np.int32(len(call)))
-            self._progress.add(title, len(call) * self._config.batch_size, running)
+            self._pending.add(title, len(call) * self._config.batch_size, running)
             step += len(call)
             self._check_loss(step)
             yield step, state
-        self._progress.flush()
+        self._pending.flush()
         self._check_loss(step)
         if train.is_streamed:
-            epoch.costs["data_seconds"] = batches_of_calls.seconds
+            epoch.log_values["data_seconds"] = batches_of_calls.seconds
         num_images = (epoch.end - epoch.first) * self._config.batch_size
-        epoch.costs["images_per_second"] = num_images / (time.perf_counter() - started)
+        epoch.log_values["images_per_second"] = num_images / (time.perf_counter() - started)
 
     def _calls(self, epoch: _Epoch) -> Iterator[tuple[int, int]]:
         """Yields the first and the last step of each call to the devices; no call goes beyond a checkpoint."""
@@ -188,7 +192,8 @@ class Trainer:
             start = stop
 
     def _check_loss(self, step: int) -> None:
-        if not math.isfinite(self._progress.loss):
+        """Raises NonFiniteError(step) if the loss that was read last, `lag` calls before `step`, is not finite."""
+        if not math.isfinite(self._pending.loss):
             raise NonFiniteError(step)
 
     def _save_is_due(self, step: int) -> bool:
@@ -213,9 +218,9 @@ class Trainer:
 
         It computes nothing on the devices, which abandoned mining may keep busy.
         """
-        # One process alone meets unreadable data. It cannot save for the others.
-        is_alone = isinstance(error, DataReadError) and jax.process_count() > 1
-        if state is not None and step > self.saved_step and not is_alone:
+        # All processes save together, but data that cannot be read end only the process that reads them.
+        failed_in_one_of_several_processes = isinstance(error, DataReadError) and jax.process_count() > 1
+        if state is not None and step > self.saved_step and not failed_in_one_of_several_processes:
             self._write_checkpoint(step, state, None)
 
     def _write_checkpoint(self, step: int, state: TrainState, accuracy: float | None) -> None:

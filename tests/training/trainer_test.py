@@ -107,7 +107,7 @@ class Run:
             Checkpoints(self.workdir) as checkpoints,
             CompilationTimer() as clock,
             StopSignal() as stop_signal,
-            Progress("", total_images=UPDATES * ROWS, done_images=0, lag=0) as progress,
+            Progress("", total_images=UPDATES * ROWS, done_images=0) as progress,
         ):
             show = progress.set_status
 
@@ -120,7 +120,7 @@ class Run:
             progress.set_status = say
             state = checkpoints.restore(state_at()) or state_at()
             with MetricLog(self.workdir, int(state.step)) as log:
-                made = Trainer(self.config, self.experiment(), checkpoints, log, clock, stop_signal, progress)
+                made = Trainer(self.config, self.experiment(), checkpoints, log, clock, stop_signal, progress, lag=0)
                 try:
                     made.train(state)
                 except StopRequested:
