@@ -2,8 +2,8 @@
 
     python -m rdd_jax.main --config=configs/rdd.py[:PRESET]
 
-The paper, section 2.3: "L = gamma L_CE + alpha L_KD + beta L_RDD"; section 3: "the combined loss weights are
-gamma = 1.0, alpha = 0.9, beta = 0.8". The contrastive term without KD is configs/rdd_alone.py.
+Section 2.3 of the paper has the objective w_ce L_CE + w_kd L_KD + w_rdd L_RDD, and section 3 the weights. docs/rdd.md
+quotes both. The contrastive term without KD is configs/rdd_alone.py.
 
 Published for cifar100: 75.58 % (the paper's).
 """

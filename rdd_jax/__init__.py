@@ -4,6 +4,7 @@
     distiller = rdd_jax.methods.weighted_sum({"ce": (1.0, rdd_jax.methods.ce()), "kd": (0.9, rdd_jax.methods.kd())})
 
 The names of `__all__` are the public interface. Each is imported when it is first used: `import rdd_jax` takes no time.
+`docs/library.md` also lists the modules of the program that its pages describe.
 """
 
 import importlib

@@ -33,7 +33,8 @@ class ModelOutput(NamedTuple):
 class Batch(NamedTuple):
     """Training examples.
 
-    inputs: the input of the networks, a pytree of arrays with leading axis b; images are f32[b,h,w,c], augmented.
+    inputs: the input of the networks, a pytree of arrays with leading axis b. In `Distiller.loss` images are
+        f32[b,h,w,c], augmented and normalised; before the augmentation they are uint8[b,h,w,c].
     labels: i32[b].
     indices: i32[b], the examples' indices in the training set, by which memories and mined tables are looked up.
     weights: f32[b,t], a mask of the tokens of sequences; None for images.
@@ -96,8 +97,8 @@ class Loss(Protocol):
             axis_name: the mapped axis of the devices, or None outside of a mapped function.
 
         Returns:
-            (loss f32[], (state, metrics)). The mean of the devices' losses is the loss of the global batch, and so it
-            is for gradients. The state is the same on every device.
+            (loss f32[], (state, metrics)). The mean of the devices' losses is the loss of the global batch, and the
+            same holds for gradients. The state is the same on every device.
         """
 
 

@@ -1,7 +1,7 @@
 """Distillation methods: factories of `Distiller` values, by name and in weighted sums.
 
 Every method is one file and one line here. The order of the lines is that of `METHODS`, of configurations and of names
-of runs.
+of runs. The published weights are in `configs/`.
 """
 
 # isort: skip_file

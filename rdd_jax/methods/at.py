@@ -11,7 +11,7 @@ from rdd_jax.methods.registry import register
 
 @register
 def at(*, power: int = 2) -> Distiller:
-    """Attention transfer (Zagoruyko & Komodakis 2017), summed over the feature maps after the stem. Weight 1000.
+    """Attention transfer (Zagoruyko & Komodakis 2017), summed over the feature maps after the stem.
 
     Args:
         power: to which activations are raised, even and at least 2.

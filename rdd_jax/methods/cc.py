@@ -11,7 +11,7 @@ from rdd_jax.methods.registry import register
 
 @register
 def cc(*, dim: int = 128) -> Distiller:
-    """Penalises the product of the projection errors of consecutive examples in the global batch. Weight 0.02.
+    """Penalises the product of the projection errors of consecutive examples in the global batch.
 
     Args:
         dim: the dimension of the projections.

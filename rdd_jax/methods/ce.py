@@ -8,7 +8,7 @@ from rdd_jax.methods.registry import register
 
 @register
 def ce() -> Distiller:
-    """Cross-entropy with the labels, without a teacher: the gamma term of gamma*CE + alpha*KD + beta*RDD."""
+    """Cross-entropy with the labels. It does not read the teacher's output."""
 
     def loss(student: ModelOutput, teacher: ModelOutput, batch: Batch, axis_name: str | None) -> Array:
         return logits.cross_entropy(student.logits, batch.labels)

@@ -39,7 +39,7 @@ def crd(
     temperature: float = 0.07,
     momentum: float = 0.5,
 ) -> Distiller:
-    """Contrasts each image with its vector in the other network's bank and with images of other classes. Weight 0.8.
+    """Contrasts each image with its vector in the other network's bank and with images of other classes.
 
     Negatives are drawn with replacement. RepDistiller draws without replacement if the other classes have at least K
     images, as in CIFAR-100: the same expected loss, with slightly less variance.

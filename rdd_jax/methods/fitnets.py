@@ -12,7 +12,7 @@ from rdd_jax.methods.registry import register
 
 @register
 def fitnets(*, layer: int = 2) -> Distiller:
-    """Matches one feature map by an adapter that is trained together with the student. Weight 100.
+    """Matches one feature map by an adapter that is trained together with the student.
 
     As in RepDistiller, there is one stage of training, and batch norm follows the convolution; without it training at
     that weight diverges. RepDistiller's ReLU after it is left out, because the maps of some networks are not rectified.

@@ -8,7 +8,7 @@ from rdd_jax.methods.registry import register
 
 @register
 def kd(*, temperature: float = 4.0) -> Distiller:
-    """KL divergence from the teacher's softened predictions (Hinton et al. 2015). Weight 0.9.
+    """KL divergence from the teacher's softened predictions (Hinton et al. 2015).
 
     Args:
         temperature: by which both logits are divided, above 0.

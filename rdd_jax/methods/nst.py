@@ -11,7 +11,7 @@ from rdd_jax.methods.registry import register
 
 @register
 def nst() -> Distiller:
-    """Neuron selectivity transfer (Huang & Wang 2017), summed over the feature maps after the stem. Weight 50."""
+    """Neuron selectivity transfer (Huang & Wang 2017), summed over the feature maps after the stem."""
 
     def loss(student: ModelOutput, teacher: ModelOutput, batch: Batch, axis_name: str | None) -> Array:
         losses = (features.neuron_selectivity(*maps) for maps in pair_feature_maps(student, teacher))

@@ -9,7 +9,7 @@ from rdd_jax.methods.registry import register
 
 @register
 def pkt() -> Distiller:
-    """Probabilistic knowledge transfer (Passalis & Tefas 2018) on the embeddings of the global batch. Weight 30000."""
+    """Probabilistic knowledge transfer (Passalis & Tefas 2018) on the embeddings of the global batch."""
 
     def loss(student: ModelOutput, teacher: ModelOutput, batch: Batch, axis_name: str | None) -> Array:
         return relational.probabilistic_transfer(*global_embeddings(student, teacher, axis_name))

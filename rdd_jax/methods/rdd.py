@@ -64,7 +64,7 @@ def rdd(
     block_size: int = 512,
     candidates: int = 0,
 ) -> Distiller:
-    """Contrasts student vectors with teacher vectors of the bank, as CRD, with mined pairs. Weight 0.8.
+    """Contrasts student vectors with teacher vectors of the bank, as CRD, with mined pairs.
 
     Until the first mining each image is its own positive, its pool is random and all anchors have equal weights.
 

@@ -45,7 +45,7 @@ def rdx_triplet(
     block_size: int = 512,
     candidates: int = 0,
 ) -> Distiller:
-    """Pulls embeddings to their strongest teacher-unique neighbour and away from the student-unique one. Weight 0.8.
+    """Pulls embeddings to their strongest teacher-unique neighbour and away from the student-unique one.
 
     It differs from the release in three ways. Embeddings are scaled to unit length; the release takes distances of raw
     features, whose scale affects the slope of the softplus. Positives and negatives come from a memory of the student's

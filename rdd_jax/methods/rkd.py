@@ -11,7 +11,7 @@ from rdd_jax.methods.registry import register
 
 @register
 def rkd(*, distance_weight: float = 25.0, angle_weight: float = 50.0) -> Distiller:
-    """Relational knowledge distillation (Park et al. 2019) on the embeddings of the global batch. Weight 1.
+    """Relational knowledge distillation (Park et al. 2019) on the embeddings of the global batch.
 
     Args:
         distance_weight: of the distance-wise loss; 0 leaves it out.

@@ -38,7 +38,7 @@ def rrd(
     memory: str = "queue",
     momentum: float = 0.5,
 ) -> Distiller:
-    """Matches the student's and the teacher's softened similarities to a memory of teacher vectors. Weight 1.
+    """Matches the student's and the teacher's softened similarities to a memory of teacher vectors.
 
     The global batch enters the memory before the comparison, so that each image is compared with its own vector too (if
     the queue is as long as the global batch). With `memory="momentum"` the vectors compared with are those of the

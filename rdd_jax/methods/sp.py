@@ -11,7 +11,7 @@ from rdd_jax.methods.registry import register
 
 @register
 def sp() -> Distiller:
-    """Similarity-preserving distillation (Tung & Mori 2019) on the deepest maps of the global batch. Weight 3000."""
+    """Similarity-preserving distillation (Tung & Mori 2019) on the deepest maps of the global batch."""
 
     def loss(student: ModelOutput, teacher: ModelOutput, batch: Batch, axis_name: str | None) -> Array:
         maps = (all_gather(output.feature_maps[-1], axis_name) for output in (student, teacher))

@@ -15,7 +15,7 @@ _MIN_VARIANCE = 1e-5
 
 @register
 def vid(*, initial_variance: float = 5.0) -> Distiller:
-    """Likelihood of the teacher's maps under Gaussians predicted from the student's maps. Weight 1.
+    """Likelihood of the teacher's maps under Gaussians predicted from the student's maps.
 
     The mean of a Gaussian is a network of three 1x1 convolutions; its variances, one per channel, are trained too.
 

@@ -15,7 +15,7 @@ from rdd_jax.rdx.sorting import argmax_rows, argsort_smallest
 
 
 class ContrastTable(NamedTuple):
-    """Positives and negatives of each example, as indices in the data set; an example is never its own.
+    """Positives and negatives of each example, as indices in the data set. After mining, an example is never its own.
 
     positives: i32[n], the column with the largest A01: the teacher groups the pair and the student does not yet.
     negatives: i32[n,pool], the columns with the largest A10, largest first: the student over-groups these pairs.
@@ -28,7 +28,7 @@ class ContrastTable(NamedTuple):
 
 
 class TripletTable(NamedTuple):
-    """One positive and one negative of each example, as indices in the data set; an example is never its own.
+    """One positive and one negative of each example, as indices in the data set. After mining, it is never its own.
 
     positives: i32[n], the column with the largest A01.
     negatives: i32[n], the column with the largest A10.

@@ -1,8 +1,9 @@
 """Presets: data, a pair of networks and the recipe that goes with them.
 
 `digits` (default), `mnist`, `cifar100_small`, `cifar100`, `cifar100_TEACHER_STUDENT` for two pairs of unlike networks,
-`folder` for the user's own images, and `imagenet2012`, which is streamed. The recipe is RepDistiller's: batches of 64,
-SGD with momentum 0.9, coupled weight decay 5e-4, learning rate 0.05, times 0.1 after 150, 180 and 210 of 240 epochs.
+`folder` for the user's own images, and `imagenet2012`, which is streamed. The recipe of the CIFAR presets is
+RepDistiller's: batches of 64, SGD with momentum 0.9, coupled weight decay 5e-4, learning rate 0.05, times 0.1 after
+150, 180 and 210 of 240 epochs.
 """
 
 from typing import Any
@@ -116,6 +117,7 @@ def get_config(preset: str = "digits", **weights: float) -> ml_collections.Confi
     config = ml_collections.ConfigDict(RunConfig().to_dict())
     config.preset = preset.removesuffix(f"_{chosen.get('pair')}")
     for name, options in config.distill.items():
+        # Every method with an option of such a name takes the preset's number.
         options.update({key: value for key, value in negatives.items() if key in options})
         options.weight = weights.get(name, options.weight)
     config.update(chosen)

@@ -27,7 +27,8 @@ class TrainState(NamedTuple):
     distiller_state: the distiller's state, such as a memory bank and the mined table.
     optimizer: the state of the optax optimizer.
     metrics: {name: Average} over the updates of the present epoch, and the drift that was measured before it.
-    scores: f32[n], by which the sampler ranks the training images; None where it ranks none.
+    scores: f32[n], one for each training image. For the samplers "rdx" and "curriculum" its position in the order from
+        the easiest to the hardest, for "rho" its irreducible loss; None for all others.
     probe: f32[p,d], the student's embeddings of the probe images at the last mining, from which drift is measured; None
         unless `mining.kind` is "adaptive".
     """

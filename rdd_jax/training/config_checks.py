@@ -168,7 +168,9 @@ def _check_batch_size(config: RunConfig) -> None:
             f"{batch_size}"
         )
     if batch_size % devices:
-        raise ValueError(f"batch_size {batch_size} does not divide by the {devices} devices: choose a multiple of them")
+        raise ValueError(
+            f"batch_size {batch_size} is not divisible by the number of devices, {devices}: choose a multiple of it"
+        )
 
 
 def check_required_runs(config: RunConfig, workdir: Path) -> None:

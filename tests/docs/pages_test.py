@@ -9,9 +9,11 @@ from networks import ONE_OF_EACH, PARAMETERS, variables_of
 from pages import PAGES, README, page, python_blocks, table
 from program import ROOT
 
+import rdd_jax
 from experiments import update_docs
 from rdd_jax import methods, models
-from rdd_jax.runs import presets
+from rdd_jax.runs import naming, presets
+from rdd_jax.runs.config import RunConfig
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 WEIGHT = re.compile(r"([\d.]+)(?: \((\w+) ([\d.]+)\))?")
@@ -36,7 +38,7 @@ def test_the_examples_of_the_library_page_run():
 
 def test_pages_are_short():
     assert len(README.splitlines()) <= 150
-    assert {path.name for path, text in PAGES.items() if len(text.splitlines()) > 210} == set()
+    assert {path.name for path, text in PAGES.items() if len(text.splitlines()) > 240} == set()
 
 
 def test_networks_cost_what_the_table_says():
@@ -62,6 +64,33 @@ def test_methods_are_listed_with_the_weights_of_their_configurations(text, colum
 
 def test_every_preset_is_listed():
     assert [name.split("`")[0] for name, *_ in table(page("cli"), "preset")] == list(presets.PRESETS)
+
+
+@pytest.mark.parametrize("section", ["data", "augment", "mining", "sampler", "optimizer"])
+def test_the_files_of_defaults_are_listed(section):
+    options = type(getattr(RunConfig(), section))
+    (path,) = [path for keys, _, path in table(page("cli"), "keys", columns=3) if f"{section}.*" in keys]
+    assert options.__module__ == path.removesuffix(".py").replace("/", ".")
+
+
+@pytest.mark.parametrize(
+    ("preset", "weights", "changes"),
+    [
+        ("digits", {"kd": 0.9, "rdd": 0.8}, {}),
+        ("cifar100_vgg13_mobilenetv2", {"kd": 0.9}, {"sampler.kind": "curriculum", "seed": 3}),
+    ],
+)
+def test_names_of_runs_are_those_of_the_page(preset, weights, changes):
+    config = RunConfig.from_dict(presets.get_config(preset, **weights).to_dict()).replaced(changes)
+    assert f"`{naming.run_name(config)}`" in page("cli")
+
+
+def test_the_documented_modules_can_be_imported():
+    public, documented = table(page("library"), "name"), table(page("library"), "module")
+    names = re.findall(r"rdd_jax\.(\w+)", " ".join(row[0] for row in public))
+    assert sorted(names) == sorted(rdd_jax.__all__)
+    for name in re.findall(r"rdd_jax[.\w]+", " ".join(row[0] for row in documented)):
+        importlib.import_module(name)
 
 
 def test_the_checks_are_readmes_command():
