@@ -74,14 +74,19 @@ def is_recorded_network(name: str, workdir: Path, role: str = "student") -> bool
     return same_function and user_code.fingerprint(name) == recorded.get("sha256")
 
 
-def warn_of_changed_network(name: str, workdir: Path, role: str = "student") -> None:
-    """Warns if the file of a factory has changed since the run in a workdir began. Arguments as above."""
+def warn_of_changed_network(name: str, workdir: Path, role: str = "student") -> bool:
+    """Warns, and returns True, if the file of a factory has changed since the run in a workdir began.
+
+    Arguments and errors as of `is_recorded_network`.
+    """
     recorded = (workdir / layout.NETWORKS).exists() and user_code.is_reference(name)
-    if recorded and not is_recorded_network(name, workdir, role):
+    changed = recorded and not is_recorded_network(name, workdir, role)
+    if changed:
         processes.warn(
             f"{name.rpartition(':')[0]} has changed since {workdir} began: the {role} may be another network than that "
             "of the weights, as far as their shapes do not show it"
         )
+    return changed
 
 
 def read_data(workdir: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rdd_jax import models
-from rdd_jax.core import devices
+from rdd_jax.core import devices, user_code
 from rdd_jax.core.errors import UserError
 from rdd_jax.core.fingerprints import fingerprint
 from rdd_jax.core.progress import image_progress
@@ -77,9 +77,18 @@ def load_student(workdir: Path, dtype: str, network: StudentOptions | None = Non
     """
     chosen = network or records.read_config(workdir).student
     info, _ = records.described_data(workdir)
-    records.warn_of_changed_network(chosen.name, workdir)
     created = create_network(chosen, info, dtype)
-    return TrainedModel(created, restore_student(workdir, models.variable_shapes(created, info.image_shape)))
+    shapes = models.variable_shapes(created, info.image_shape)
+    changed = records.warn_of_changed_network(chosen.name, workdir)
+    try:
+        return TrainedModel(created, restore_student(workdir, shapes))
+    except UserError as error:
+        if not changed:
+            raise
+        raise UserError(
+            f"{user_code.short_name(chosen.name)} does not fit the weights in {workdir}, since its file has changed: "
+            "put the file back as it was"
+        ) from error
 
 
 def load_teacher(config: RunConfig, workdir: Path) -> TrainedModel | None:

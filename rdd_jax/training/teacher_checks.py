@@ -34,8 +34,11 @@ def check_given_teacher(config: RunConfig, path: Path) -> None:
     if found.student.name != wanted.name and not records.is_recorded_network(wanted.name, path):
         raise UserError(f"{path} holds a {found.student.name}: set --config.teacher.name={found.student.name}")
     if found.student.kwargs != wanted.kwargs:
-        arguments = dict(found.student.kwargs)
-        raise UserError(f"{path} holds a network with the arguments {arguments}: set --config.teacher.kwargs to them")
+        theirs, ours = (dict(network.kwargs) for network in (found.student, wanted))
+        raise UserError(
+            f"{path} holds a network with the arguments {theirs}, not {ours}: set them by "
+            "--config.teacher.kwargs.KEY=VALUE"
+        )
     if found.data.validation != config.data.validation:
         raise UserError(
             f"the teacher in {path} was trained with data.validation={found.data.validation} and may have seen what "

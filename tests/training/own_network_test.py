@@ -10,9 +10,10 @@ from settings import run_config
 from configs import ce
 from rdd_jax.core.errors import UserError
 from rdd_jax.main import main
-from rdd_jax.runs import export, naming, records
+from rdd_jax.runs import export, naming, records, trained_models
 from rdd_jax.runs.config import StudentOptions
 from rdd_jax.training import reopen, same_run
+from rdd_jax.training.teacher_checks import check_given_teacher
 
 EXAMPLE = ROOT / "examples" / "own_network.py"
 
@@ -108,3 +109,26 @@ def test_a_teachers_folder_tells_networks_apart():
     longest = {name(name="own.py:small", kwargs={"text": f"{'x' * 90}{end}"}) for end in "ab"}
     assert len(longest) == 2
     assert all(len(each) < 80 for each in longest)
+
+
+def test_a_changed_file_that_does_not_fit_the_weights(tmp_path, file, monkeypatch, capsys):
+    workdir, config = tmp_path / "run", config_of(f"{file}:linen_network")
+    records.write_config(config, workdir)
+
+    def refuse(workdir, shapes):
+        raise UserError("the checkpoint is of another network")
+
+    monkeypatch.setattr(trained_models, "restore_student", refuse)
+    with pytest.raises(UserError, match="the checkpoint is of another network"):
+        trained_models.load_student(workdir, "float32")
+    file.write_text(file.read_text().replace("stage * self.width", "2 * stage * self.width"))
+    with pytest.raises(UserError, match=r"own\.py:linen_network does not fit the weights .* put the file back"):
+        trained_models.load_student(workdir, "float32")
+
+
+def test_a_teacher_with_other_arguments_is_refused(tmp_path, file):
+    records.write_config(config_of(f"{file}:linen_network", width=8), tmp_path / "teacher")
+    keys = {"teacher.name": f"{file}:linen_network", "teacher.checkpoint": str(tmp_path / "teacher")}
+    config = run_config(ce.get_config("digits"), **keys)
+    with pytest.raises(UserError, match=r"with the arguments \{'width': 8\}, not \{\}: set them by --config\.teacher"):
+        check_given_teacher(config, tmp_path / "teacher")
