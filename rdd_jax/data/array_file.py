@@ -3,6 +3,7 @@
 import hashlib
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,6 +82,15 @@ def read(path: Path) -> ArrayFile:
         tuple(float(deviation) or 1.0 for deviation in scaled.std(axis=0)),
         hashlib.sha256(path.read_bytes()).hexdigest(),
     )
+
+
+def holds(path: Path, arrays: Mapping[str, np.ndarray]) -> bool:
+    """Returns True where a file holds exactly these arrays."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return set(file.files) == arrays.keys() and all(np.array_equal(file[name], arrays[name]) for name in arrays)
+    except _DAMAGE:
+        return False
 
 
 def _check_images(path: Path, name: str, images: np.ndarray) -> np.ndarray:

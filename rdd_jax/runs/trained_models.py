@@ -47,7 +47,7 @@ def evaluate_on_test(trained: TrainedModel, dataset: datasets.Dataset) -> dict[s
         return evaluate_images(trained.variables, test, on_batch)
 
 
-def evaluate(workdir: Path, config: RunConfig | None = None) -> dict[str, float]:
+def evaluate(workdir: str | Path, config: RunConfig | None = None) -> dict[str, float]:
     """Evaluates the latest student in a workdir on the test images of its data set.
 
     Args:
@@ -60,8 +60,14 @@ def evaluate(workdir: Path, config: RunConfig | None = None) -> dict[str, float]
     Raises:
         UserError: where there is no run, or its checkpoint or the data cannot be read.
     """
+    workdir = Path(workdir)
     config = config or records.read_config(workdir)
     return evaluate_on_test(load_student(workdir, config.dtype, config.student), loading.load(config.data))
+
+
+def load(workdir: str | Path) -> TrainedModel:
+    """Loads the latest student of a run by its own configuration. Errors are those of `load_student`."""
+    return load_student(Path(workdir), records.read_config(Path(workdir)).dtype)
 
 
 def load_student(workdir: Path, dtype: str, network: StudentOptions | None = None) -> TrainedModel:
