@@ -23,9 +23,14 @@ from program import finish, starter
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """Files with the most slow tests first, so that none of them is left to one worker in the end."""
+    """Sorts the files by their number of slow tests, so that none of these is left to one worker in the end.
+
+    Only one of the files that need `trained_runs` is at the beginning: another worker would wait while it is trained.
+    """
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: -slow[item.path])
+    sharing = sorted({item.path for item in items if "trained_runs" in item.fixturenames}, key=lambda path: -slow[path])
+    waiting = set(sharing[1:])
+    items.sort(key=lambda item: (not slow[item.path], item.path in waiting, -slow[item.path]))
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ def file(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("factory", ["linen_network", "nnx_network"])
+@pytest.mark.parametrize("factory", ["linen_network", pytest.param("nnx_network", marks=pytest.mark.stress)])
 def test_a_run_of_an_own_network(start, file, capsys, tmp_path, factory):
     arguments = [f"--config.student.name={file}:{factory}", "--config.student.kwargs.width=8"]
     straight = finish(*start(f"{factory}-straight", *arguments))
