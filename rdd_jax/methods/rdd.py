@@ -69,7 +69,8 @@ def rdd(
     Until the first mining each image is its own positive, its pool is random and all anchors have equal weights.
 
     Args:
-        training_labels: i32[N], the labels of the whole training set.
+        training_labels: i32[N], the labels of the whole training set; only their number is used, unless
+            `same_class_negatives` is False.
         dim: d of the projected unit vectors.
         num_negatives: K, the number of negatives of each anchor, hard and uniform together.
         pool_size: the number of hard negatives of each example in the table.
@@ -87,6 +88,10 @@ def rdd(
         block_size: the number of rows mined at a time.
         candidates: the number of images, drawn for each mining, among which positives and negatives are mined; more
             than pool_size, or 0 for all images. Mining costs N * candidates instead of N * N.
+
+    Metrics:
+        positive_similarity: the mean cosine of an image's student projection with its positive in the teacher's bank.
+        hard_negative_similarity: its mean cosine with its hard negatives.
 
     Raises:
         ValueError: for an impossible option.

@@ -1,5 +1,6 @@
 """RDX triplet loss, after the release of Irakiza & Mugisha 2026."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -35,6 +36,16 @@ class RdxTripletState(NamedTuple):
     mined: Array
 
 
+class _MiningOptions(NamedTuple):
+    """The checked options of mining; see `rdx_triplet`."""
+
+    num_examples: int
+    gamma: float
+    beta: float
+    block_size: int
+    candidates: int
+
+
 @register
 def rdx_triplet(
     training_labels: np.ndarray,
@@ -61,6 +72,9 @@ def rdx_triplet(
         candidates: the number of images, drawn for each mining, among which neighbours are mined; at least 2, or 0 for
             all images.
 
+    Metrics:
+        None.
+
     Raises:
         ValueError: for an impossible option.
     """
@@ -69,49 +83,62 @@ def rdx_triplet(
     num_examples = len(check_labels("rdx_triplet", training_labels))
     check_candidates("rdx_triplet", candidates, minimum=2, num_examples=num_examples)
 
-    def init(rng: Array, student_shapes: ModelOutput, teacher_shapes: ModelOutput) -> tuple[Params, RdxTripletState]:
-        indices = jnp.arange(num_examples, dtype=jnp.int32)
-        vectors = jnp.zeros((num_examples, student_shapes.embedding.shape[-1]))
-        table = rdx.TripletTable(indices, indices, jnp.ones((num_examples,)))
-        return {}, RdxTripletState(vectors, table, jnp.zeros(()))
+    mining = _MiningOptions(num_examples, gamma, beta, block_size, candidates)
+    return Distiller(
+        init=partial(_init, num_examples),
+        loss=partial(_loss, momentum),
+        refresh=partial(_refresh, mining),
+        histograms=lambda state: {"affinity": state.table.weights},
+    )
 
-    def loss(
-        params: Params,
-        state: RdxTripletState,
-        student: ModelOutput,
-        teacher: ModelOutput,
-        batch: Batch,
-        *,
-        rng: Array,
-        axis_name: str | None = None,
-    ) -> tuple[Array, tuple[RdxTripletState, Metrics]]:
-        anchor = l2_normalize(student.embedding.astype(jnp.float32))
-        positives, negatives, weights = (column[batch.indices] for column in state.table)
-        value = contrastive.rdx_triplet(
-            anchor, state.vectors[positives], state.vectors[negatives], weights, axis_name=axis_name
-        )
-        indices = all_gather(batch.indices, axis_name)
-        vectors = momentum_update(state.vectors, indices, all_gather(anchor, axis_name), momentum)
-        return state.mined * value, (state._replace(vectors=vectors), {})
 
-    def refresh(
-        state: RdxTripletState,
-        student_embeddings: Array,
-        teacher_embeddings: Array | rdx.RankedEmbeddings,
-        rng: Array,
-        *,
-        axis_name: str | None = None,
-    ) -> RdxTripletState:
-        check_embeddings("rdx_triplet", student_embeddings, teacher_embeddings, num_examples)
-        table = rdx.mine_triplets(
-            student_embeddings,
-            teacher_embeddings,
-            gamma=gamma,
-            beta=beta,
-            candidates=draw_candidates(rng, num_examples, candidates),
-            block_size=block_size,
-            axis_name=axis_name,
-        )
-        return RdxTripletState(l2_normalize(student_embeddings), table, jnp.ones(()))
+def _init(
+    num_examples: int, rng: Array, student_shapes: ModelOutput, teacher_shapes: ModelOutput
+) -> tuple[Params, RdxTripletState]:
+    indices = jnp.arange(num_examples, dtype=jnp.int32)
+    vectors = jnp.zeros((num_examples, student_shapes.embedding.shape[-1]))
+    table = rdx.TripletTable(indices, indices, jnp.ones((num_examples,)))
+    return {}, RdxTripletState(vectors, table, jnp.zeros(()))
 
-    return Distiller(init, loss, refresh, histograms=lambda state: {"affinity": state.table.weights})
+
+def _loss(
+    momentum: float,
+    params: Params,
+    state: RdxTripletState,
+    student: ModelOutput,
+    teacher: ModelOutput,
+    batch: Batch,
+    *,
+    rng: Array,
+    axis_name: str | None = None,
+) -> tuple[Array, tuple[RdxTripletState, Metrics]]:
+    anchor = l2_normalize(student.embedding.astype(jnp.float32))
+    positives, negatives, weights = (column[batch.indices] for column in state.table)
+    value = contrastive.rdx_triplet(
+        anchor, state.vectors[positives], state.vectors[negatives], weights, axis_name=axis_name
+    )
+    indices = all_gather(batch.indices, axis_name)
+    vectors = momentum_update(state.vectors, indices, all_gather(anchor, axis_name), momentum)
+    return state.mined * value, (state._replace(vectors=vectors), {})
+
+
+def _refresh(
+    options: _MiningOptions,
+    state: RdxTripletState,
+    student_embeddings: Array,
+    teacher_embeddings: Array | rdx.RankedEmbeddings,
+    rng: Array,
+    *,
+    axis_name: str | None = None,
+) -> RdxTripletState:
+    check_embeddings("rdx_triplet", student_embeddings, teacher_embeddings, options.num_examples)
+    table = rdx.mine_triplets(
+        student_embeddings,
+        teacher_embeddings,
+        gamma=options.gamma,
+        beta=options.beta,
+        candidates=draw_candidates(rng, options.num_examples, options.candidates),
+        block_size=options.block_size,
+        axis_name=axis_name,
+    )
+    return RdxTripletState(l2_normalize(student_embeddings), table, jnp.ones(()))

@@ -1,5 +1,6 @@
 """Relational Representation Distillation (Giakoumoglou & Stathaki 2024)."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -25,6 +26,18 @@ class RrdState(NamedTuple):
 
     memory: FifoQueue | Array
     teacher_head: LinearParams
+
+
+class _Options(NamedTuple):
+    """The checked options of `rrd`, and N."""
+
+    num_examples: int
+    dim: int
+    num_negatives: int
+    student_temperature: float
+    teacher_temperature: float
+    memory: str
+    momentum: float
 
 
 @register
@@ -54,6 +67,9 @@ def rrd(
         memory: "queue", of the latest teacher vectors, or "momentum", one vector for each example.
         momentum: the share of the old vector in an update of the bank.
 
+    Metrics:
+        agreement: the mean cosine of an image's projections by student and teacher.
+
     Raises:
         ValueError: for an impossible option.
     """
@@ -61,48 +77,69 @@ def rrd(
         check_options("rrd", dim=dim, num_negatives=num_negatives, temperature=temperature, momentum=momentum)
     if memory not in ("queue", "momentum"):
         raise ValueError(f'rrd: memory must be "queue" or "momentum"; got "{memory}"')
-    num_examples = len(check_labels("rrd", training_labels))
+    options = _Options(
+        num_examples=len(check_labels("rrd", training_labels)),
+        dim=dim,
+        num_negatives=num_negatives,
+        student_temperature=student_temperature,
+        teacher_temperature=teacher_temperature,
+        memory=memory,
+        momentum=momentum,
+    )
+    return Distiller(init=partial(_init, options), loss=partial(_loss, options))
 
-    def init(rng: Array, student_shapes: ModelOutput, teacher_shapes: ModelOutput) -> tuple[Params, RrdState]:
-        student_rng, teacher_rng, memory_rng = jax.random.split(rng, 3)
-        # In the state and not among the parameters: it has no gradient, and weight decay would shrink it.
-        teacher_head = init_linear(teacher_rng, teacher_shapes.embedding.shape[-1], dim)
-        if memory == "queue":
-            vectors = init_queue(memory_rng, num_negatives, dim)
-        else:
-            vectors = l2_normalize(random_vectors(memory_rng, num_examples, dim))
-        return init_linear(student_rng, student_shapes.embedding.shape[-1], dim), RrdState(vectors, teacher_head)
 
-    def update_memory(
-        vectors: FifoQueue | Array, batch: Batch, teacher_vectors: Array, rng: Array, axis_name: str | None
-    ) -> tuple[FifoQueue | Array, Array]:
-        """Returns the memory with the global batch in it, and the vectors f32[q,dim] to compare with."""
-        teacher_vectors = all_gather(teacher_vectors, axis_name)
-        if isinstance(vectors, FifoQueue):
-            queue = enqueue(vectors, teacher_vectors)
-            return queue, queue.vectors
-        indices = all_gather(batch.indices, axis_name)
-        bank = momentum_update(vectors, indices, teacher_vectors, momentum)
-        drawn = jax.random.randint(rng, (num_negatives,), 0, num_examples)
-        return bank, bank[jnp.concatenate([indices, drawn])]
+def _init(
+    options: _Options, rng: Array, student_shapes: ModelOutput, teacher_shapes: ModelOutput
+) -> tuple[Params, RrdState]:
+    student_rng, teacher_rng, memory_rng = jax.random.split(rng, 3)
+    # In the state and not among the parameters: it has no gradient, and weight decay would shrink it.
+    teacher_head = init_linear(teacher_rng, teacher_shapes.embedding.shape[-1], options.dim)
+    if options.memory == "queue":
+        vectors = init_queue(memory_rng, options.num_negatives, options.dim)
+    else:
+        vectors = l2_normalize(random_vectors(memory_rng, options.num_examples, options.dim))
+    return init_linear(student_rng, student_shapes.embedding.shape[-1], options.dim), RrdState(vectors, teacher_head)
 
-    def loss(
-        params: Params,
-        state: RrdState,
-        student: ModelOutput,
-        teacher: ModelOutput,
-        batch: Batch,
-        *,
-        rng: Array,
-        axis_name: str | None = None,
-    ) -> tuple[Array, tuple[RrdState, Metrics]]:
-        student_vectors = project(params, student.embedding)
-        teacher_vectors = project(state.teacher_head, teacher.embedding)
-        vectors, rows = update_memory(state.memory, batch, teacher_vectors, rng, axis_name)
-        value = relational_contrast(
-            products(student_vectors, rows), products(teacher_vectors, rows), student_temperature, teacher_temperature
-        )
-        metrics = {"agreement": jnp.mean(jnp.sum(student_vectors * teacher_vectors, axis=1))}
-        return value, (state._replace(memory=vectors), metrics)
 
-    return Distiller(init, loss)
+def _update_memory(
+    options: _Options,
+    vectors: FifoQueue | Array,
+    batch: Batch,
+    teacher_vectors: Array,
+    rng: Array,
+    axis_name: str | None,
+) -> tuple[FifoQueue | Array, Array]:
+    """Returns the memory with the global batch in it, and the vectors f32[q,dim] to compare with."""
+    teacher_vectors = all_gather(teacher_vectors, axis_name)
+    if isinstance(vectors, FifoQueue):
+        queue = enqueue(vectors, teacher_vectors)
+        return queue, queue.vectors
+    indices = all_gather(batch.indices, axis_name)
+    bank = momentum_update(vectors, indices, teacher_vectors, options.momentum)
+    drawn = jax.random.randint(rng, (options.num_negatives,), 0, options.num_examples)
+    return bank, bank[jnp.concatenate([indices, drawn])]
+
+
+def _loss(
+    options: _Options,
+    params: Params,
+    state: RrdState,
+    student: ModelOutput,
+    teacher: ModelOutput,
+    batch: Batch,
+    *,
+    rng: Array,
+    axis_name: str | None = None,
+) -> tuple[Array, tuple[RrdState, Metrics]]:
+    student_vectors = project(params, student.embedding)
+    teacher_vectors = project(state.teacher_head, teacher.embedding)
+    vectors, rows = _update_memory(options, state.memory, batch, teacher_vectors, rng, axis_name)
+    value = relational_contrast(
+        products(student_vectors, rows),
+        products(teacher_vectors, rows),
+        options.student_temperature,
+        options.teacher_temperature,
+    )
+    metrics = {"agreement": jnp.mean(jnp.sum(student_vectors * teacher_vectors, axis=1))}
+    return value, (state._replace(memory=vectors), metrics)
