@@ -26,7 +26,7 @@ METHODS: dict[str, Callable[..., Distiller]] = {}
 
 # The baseline without distillation, and the term that most objectives have beside others.
 CROSS_ENTROPY = "ce"
-# Irakiza & Mugisha 2026, section 2.3: L = gamma CE + alpha KD + beta RDD, with "gamma = 1.0, alpha = 0.9, beta = 0.8".
+# The weights of Irakiza & Mugisha 2026, section 3.
 RDD_OBJECTIVE = {"ce": 1.0, "kd": 0.9, "rdd": 0.8}
 
 
