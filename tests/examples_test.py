@@ -1,6 +1,7 @@
 """Runs the programs of examples/, with few images and epochs."""
 
 import jax
+import pytest
 import safetensors.numpy
 
 from examples import custom_loop, own_data
@@ -8,12 +9,14 @@ from rdd_jax import models
 from rdd_jax.models import torch_state_dict
 
 
+@pytest.mark.slow
 def test_custom_loop(capsys):
     accuracies = custom_loop.main(epochs=2, teacher_name="resnet8", limit=192)  # Mines before the second epoch.
     assert all(0 <= accuracy <= 100 for accuracy in accuracies)
     assert f"student resnet8: {accuracies[1]:.2f}%" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_own_data(tmp_path, capsys):
     own_data.write_digits(tmp_path / "pictures", images_per_class=5)
     variables = models.init(models.create("resnet8", num_classes=10), jax.random.key(0), (8, 8, 3))

@@ -33,6 +33,7 @@ def test_asked_to_stop_it_saves_says_how_to_go_on_and_loses_nothing(start, strai
     assert_same_to_the_bit(finish(*start(number.name)), straight)
 
 
+@pytest.mark.slow
 def test_asked_to_stop_while_it_compiles_it_stops_after_the_first_call(start):
     process, workdir = start("compiling", "--config.student.name=resnet14")  # which nothing has compiled yet
     deadline = time.monotonic() + 200

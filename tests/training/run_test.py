@@ -107,6 +107,7 @@ def test_evaluation_finds_the_accuracy_that_the_run_ended_with(straight, capsys)
     assert printed == {name: pytest.approx(last[name], rel=1e-5) for name in ("loss", "accuracy", "top5_accuracy")}
 
 
+@pytest.mark.slow
 def test_a_student_goes_out_and_comes_back_as_a_teacher(start, straight):
     assert main(["main", "--mode=export", f"--workdir={straight}"]) == 0
     file = straight / "export" / "student.safetensors"
@@ -123,6 +124,7 @@ def test_a_student_goes_out_and_comes_back_as_a_teacher(start, straight):
         assert ours["teacher"][key] == theirs["student"][key]
 
 
+@pytest.mark.slow
 def test_what_sampler_and_refresh_go_by_survives_a_kill(start):
     """A curriculum of 0.5, 0.75, 1 of the 5 steps, ranked once, and a refresh that looks for drift in epoch 3."""
     options = ["--config.sampler.kind=curriculum", "--config.sampler.start_fraction=0.5"]
@@ -144,6 +146,7 @@ def test_what_sampler_and_refresh_go_by_survives_a_kill(start):
     assert seconds[2] > seconds[0]
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_it_ends_bit_for_bit_where_the_straight_run_ends(start, straight):
     for step in (3, 6, 12):
         kill_at(step, *start("killed"))
@@ -151,6 +154,7 @@ def test_killed_again_and_again_it_ends_bit_for_bit_where_the_straight_run_ends(
     assert_same_to_the_bit(workdir, straight)
 
 
+@pytest.mark.slow
 def test_cached_teacher_outputs_train_the_same_student_to_the_bit(start, straight):
     workdir = finish(*start("views", "--config.teacher.cache=views"))
     assert_same_to_the_bit(workdir, straight)
