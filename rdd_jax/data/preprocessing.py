@@ -1,7 +1,7 @@
 """The preprocessing of an exported network: from image files or pixels to its input."""
 
 import os
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import jax
 import numpy as np
@@ -88,21 +88,21 @@ class Preprocessing(NamedTuple):
             "std": list(self.std),
         }
 
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> Self:
+        """Reads the record of `to_json`.
 
-def from_json(record: dict[str, Any]) -> Preprocessing:
-    """Reads the record of `Preprocessing.to_json`.
-
-    Raises:
-        LookupError, TypeError, ValueError: if the record is damaged.
-    """
-    mean, std = record["mean"], record["std"]
-    preprocessing = Preprocessing(ResizeRule(**record["resize"]), tuple(mean), tuple(std))
-    if record != preprocessing.to_json():
-        raise ValueError("unknown preprocessing")
-    if len(std) != len(mean) or not (np.isfinite([mean, std]).all() and min(std) > 0):
-        raise ValueError("impossible mean or standard deviation")
-    _check_resize(preprocessing.resize)
-    return preprocessing
+        Raises:
+            LookupError, TypeError, ValueError: if the record is damaged.
+        """
+        mean, std = record["mean"], record["std"]
+        preprocessing = cls(ResizeRule(**record["resize"]), tuple(mean), tuple(std))
+        if record != preprocessing.to_json():
+            raise ValueError("unknown preprocessing")
+        if len(std) != len(mean) or not (np.isfinite([mean, std]).all() and min(std) > 0):
+            raise ValueError("impossible mean or standard deviation")
+        _check_resize(preprocessing.resize)
+        return preprocessing
 
 
 def _check_resize(rule: ResizeRule) -> None:

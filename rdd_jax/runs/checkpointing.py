@@ -176,8 +176,7 @@ def restore_student(workdir: Path, shapes: dict[str, Any]) -> dict[str, Any]:
         UserError: where there is no checkpoint, or it is damaged or of other shapes.
     """
     folder = _folder(workdir) / str(latest_step(workdir))
-    summary = workdir / layout.SUMMARY
-    hint = f"delete {summary} and run that run's command again, which resumes from the previous checkpoint"
+    hint = f"delete {workdir / layout.SUMMARY} and run that run's command again to resume from an earlier checkpoint"
     return devices.replicate(_read_item(folder, "student", shapes, hint))
 
 

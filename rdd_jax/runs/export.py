@@ -20,7 +20,7 @@ from rdd_jax import methods, models
 from rdd_jax.core import io, user_code
 from rdd_jax.core.errors import UserError
 from rdd_jax.core.types import Array
-from rdd_jax.data import loading, preprocessing
+from rdd_jax.data import loading
 from rdd_jax.data.preprocessing import Preprocessing
 from rdd_jax.models import Network, weights
 from rdd_jax.runs import checkpointing, layout, records, stablehlo
@@ -68,7 +68,7 @@ def save(workdir: Path, config: RunConfig | None = None) -> Path:
     identity = _identity(workdir)
     network = load_student(workdir, "float32", config.student)  # Whatever dtype it was trained in.
     dataset = loading.load(config.data)
-    steps = Preprocessing(loading.resize_rule(config.data), dataset.mean, dataset.std)
+    preprocessing = Preprocessing(loading.resize_rule(config.data), dataset.mean, dataset.std)
     form = "flax" if user_code.is_reference(config.student.name) else "pt"
     content = safetensors.numpy.save(
         weights.to_arrays(config.student.name, network.variables), metadata={"format": form}
@@ -79,8 +79,8 @@ def save(workdir: Path, config: RunConfig | None = None) -> Path:
         "kwargs": dict(config.student.kwargs),
         "num_classes": len(dataset.class_names),
         "class_names": list(dataset.class_names),
-        "image_shape": list(steps.image_shape),
-        "preprocessing": steps.to_json(),
+        "image_shape": list(preprocessing.image_shape),
+        "preprocessing": preprocessing.to_json(),
         "dataset": loading.dataset_name(config.data),
         "method": methods.label(config.distill),
         "seed": config.seed,
@@ -91,7 +91,7 @@ def save(workdir: Path, config: RunConfig | None = None) -> Path:
     }
     folder = workdir / layout.EXPORT
     io.write_bytes(folder / layout.EXPORTED_WEIGHTS, content)
-    io.write_bytes(folder / layout.EXPORTED_STABLEHLO, stablehlo.serialize(*network, steps))
+    io.write_bytes(folder / layout.EXPORTED_STABLEHLO, stablehlo.serialize(*network, preprocessing))
     io.write_json(folder / layout.EXPORTED_DESCRIPTION, description)
     return folder
 
@@ -126,8 +126,8 @@ def load(folder: str | Path, network: str = "") -> ExportedStudent:
     description = _read_description(path)
     try:
         name, num_classes = description["network"], description["num_classes"]
-        steps = preprocessing.from_json(description["preprocessing"])
-        _check_description(description, steps)
+        preprocessing = Preprocessing.from_json(description["preprocessing"])
+        _check_description(description, preprocessing)
         student = StudentOptions(name=network or name, kwargs=description["kwargs"])
     except (LookupError, TypeError, ValueError) as error:
         raise _damaged(path, error) from error
@@ -140,9 +140,9 @@ def load(folder: str | Path, network: str = "") -> ExportedStudent:
         raise UserError(
             f"{file} is damaged, or not what {layout.EXPORTED_DESCRIPTION} beside it describes: export it again"
         )
-    variables = weights.load(file, student.name, num_classes, steps.image_shape, **student.kwargs)
+    variables = weights.load(file, student.name, num_classes, preprocessing.image_shape, **student.kwargs)
     created = models.create_network(student.name, num_classes, **student.kwargs)
-    return ExportedStudent(created, variables, steps.read, steps.normalize, description)
+    return ExportedStudent(created, variables, preprocessing.read, preprocessing.normalize, description)
 
 
 def _identity(workdir: Path) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def _identity(workdir: Path) -> dict[str, Any]:
     return {"step": checkpointing.latest_step(workdir), "config_sha256": hashlib.sha256(config).hexdigest()}
 
 
-def _check_description(description: dict[str, Any], steps: Preprocessing) -> None:
+def _check_description(description: dict[str, Any], preprocessing: Preprocessing) -> None:
     """Raises LookupError, TypeError or ValueError for values that cannot be those of an export."""
     name, num_classes, class_names = (description[key] for key in ("network", "num_classes", "class_names"))
     if not isinstance(name, str):
@@ -160,8 +160,8 @@ def _check_description(description: dict[str, Any], steps: Preprocessing) -> Non
         raise ValueError(f"num_classes {num_classes!r} is no number of classes")
     if len(class_names) != num_classes:
         raise ValueError(f"{len(class_names)} class_names for {num_classes} classes")
-    if description["image_shape"] != list(steps.image_shape):
-        raise ValueError(f"image_shape {description['image_shape']} is not {list(steps.image_shape)}")
+    if description["image_shape"] != list(preprocessing.image_shape):
+        raise ValueError(f"image_shape {description['image_shape']} is not {list(preprocessing.image_shape)}")
     if not isinstance(description["sha256"], str):
         raise TypeError("sha256 is no checksum")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rdd_jax.data import loading, preprocessing
+from rdd_jax.data import loading
 from rdd_jax.data.options import DataOptions
 from rdd_jax.data.preprocessing import Preprocessing
 from rdd_jax.data.resize import ResizeRule
@@ -24,11 +24,11 @@ def test_files_of_any_size_become_the_test_images_of_the_run(tmp_path):
             Image.fromarray(noise(*shape, seed=seed)).save(tmp_path / split / class_name / "image.png")
     data = DataOptions(loading="stream", folder=str(tmp_path), image_size=16, crop_share=0.875)
     dataset = loading.load(data)
-    steps = Preprocessing(loading.resize_rule(data), dataset.mean, dataset.std)
-    steps = preprocessing.from_json(steps.to_json())
+    preprocessing = Preprocessing(loading.resize_rule(data), dataset.mean, dataset.std)
+    preprocessing = Preprocessing.from_json(preprocessing.to_json())
     paths = [tmp_path / "test" / class_name / "image.png" for class_name in "abc"]
-    np.testing.assert_array_equal([steps.read(path) for path in paths], dataset.test_images[:])
-    np.testing.assert_array_equal([steps.read(Image.open(path)) for path in paths], dataset.test_images[:])
+    np.testing.assert_array_equal([preprocessing.read(path) for path in paths], dataset.test_images[:])
+    np.testing.assert_array_equal([preprocessing.read(Image.open(path)) for path in paths], dataset.test_images[:])
 
 
 def test_gray_networks_take_gray_images_however_they_are_stored():
