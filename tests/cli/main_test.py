@@ -58,7 +58,7 @@ def refusal(capsys, *arguments):
         ((RDD, "--config.epochs=three"), ["three"]),
         ((RDD, "--config.epochs=0"), ["epochs", "0"]),
         ((RDD, "--config.batch_size=1438"), ["1438", "1437"]),
-        ((RDD, "--config.batch_size=62"), ["62", "4 devices"]),
+        ((RDD, "--config.batch_size=62"), ["batch_size 62 is not divisible by the number of devices, 4"]),
         ((RDD, "--config.epochs=1000001"), ["epochs must be at most 1,000,000; got 1000001"]),
         ((RDD, "--config.mining.start_epoch=9223372036854775808"), ["mining.start_epoch", "2,147,483,647"]),
         ((RDD, f"--config.milestones={'(0.5,' * 300}"), ["too many brackets", "(0.5, 0.75)"]),
