@@ -104,7 +104,7 @@ def test_an_update_that_would_poison_the_state_can_be_skipped(poisoned, straight
     assert all(np.isfinite(value) for line in lines for value in line.values() if isinstance(value, float))
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_a_run_can_roll_back_to_its_last_good_weights_and_go_on(poisoned, straight, capsys):
     summary = poisoned("rolled", lambda step: step == 7, nonfinite="rollback")
     assert "with the weights of update 6" in capsys.readouterr().err

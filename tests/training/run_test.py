@@ -124,7 +124,7 @@ def test_a_student_goes_out_and_comes_back_as_a_teacher(start, straight):
         assert ours["teacher"][key] == theirs["student"][key]
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_what_sampler_and_refresh_go_by_survives_a_kill(start):
     """A curriculum of 0.5, 0.75, 1 of the 5 steps, ranked once, and a refresh that looks for drift in epoch 3."""
     options = ["--config.sampler.kind=curriculum", "--config.sampler.start_fraction=0.5"]
@@ -170,7 +170,7 @@ def test_cached_teacher_outputs_train_the_same_student_to_the_bit(start, straigh
     assert len(list((workdir.parent / ".teacher_outputs").iterdir())) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_rho_goes_by_what_a_network_says_that_did_not_train_on_an_image(start):
     workdir = finish(*start("rho", "--config.sampler.kind=rho", "--config.sampler.candidates=2"))
     scores = final_arrays(workdir, 6)["[1]['scores']"]
@@ -210,7 +210,7 @@ def test_every_device_holds_the_same_state(tmp_path):
     for batch in batches[:3]:
         (sent,) = run.train.train_batches([batch[None]], 0, run.steps_per_call)
         state, _ = run.train_call(state, sent, {}, np.int32(1))
-    embeddings = run.embed(run.student)(state.student, run.train)
+    embeddings = run.make_embed(run.student)(state.student, run.train)
     state = run.mine(state, embeddings, embeddings[:, ::-1])
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
         first, *others = devices.per_device_copies(leaf)
