@@ -9,7 +9,7 @@ import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
-from rdd_jax.analysis.explain import explain_run
+from rdd_jax.analysis.explain import options as explain_options
 from rdd_jax.analysis.prediction import predictions
 from rdd_jax.cli import config_file, network_arguments
 from rdd_jax.core import processes, user_code
@@ -37,7 +37,7 @@ class Command(NamedTuple):
     config: RunConfig | None
     workdir: str
     mode: str
-    explain: explain_run.Options
+    explain: explain_options.Options
     images: tuple[str, ...]
     process: processes.ProcessSpec
     join_seconds: float
@@ -103,7 +103,7 @@ def _define_flags() -> flags.FlagValues:
     flags.DEFINE_integer("process", process.process, "Several processes: the number of this one, from 0.", **own)
     wait = "Several processes: the seconds for which they wait for each other at the start."
     flags.DEFINE_float("join_seconds", processes.JOIN_SECONDS, wait, **own)
-    explain = explain_run.Options()
+    explain = explain_options.Options()
     flags.DEFINE_string("against", explain.against, "Explain: another run's workdir instead of the teacher.", **own)
     flags.DEFINE_string("dataset", explain.dataset, "Explain: a data set; the run's own by default.", **own)
     flags.DEFINE_enum("split", explain.split, ["test", "train"], "Explain: the split of it.", **own)
@@ -180,12 +180,12 @@ def _absolute(key: str, path: str) -> str:
         raise UserError(f"{key} {path} cannot be found ({error}): give another") from error
 
 
-def _explain_options(parsed: flags.FlagValues) -> explain_run.Options:
-    given = [name for name in explain_run.Options._fields if parsed[name].present]
+def _explain_options(parsed: flags.FlagValues) -> explain_options.Options:
+    given = [name for name in explain_options.Options._fields if parsed[name].present]
     if given and parsed.mode != "explain":
         raise UserError(f"--{given[0]} is for --mode=explain; keys of the configuration are set by --config.KEY=VALUE")
-    values: dict[str, Any] = {name: parsed[name].value for name in explain_run.Options._fields}
-    return explain_run.Options(**values | {"classes": tuple(values["classes"])})
+    values: dict[str, Any] = {name: parsed[name].value for name in explain_options.Options._fields}
+    return explain_options.Options(**values | {"classes": tuple(values["classes"])})
 
 
 def _images(parsed: flags.FlagValues) -> tuple[str, ...]:

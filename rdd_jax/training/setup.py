@@ -1,6 +1,5 @@
-"""From a configuration to everything that a run computes with."""
+"""The set-up of a run: the data, networks and functions that its configuration asks for."""
 
-import dataclasses
 import itertools
 from collections.abc import Callable
 from functools import partial
@@ -8,32 +7,30 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
 from rdd_jax import methods, rdx
-from rdd_jax.core import devices, user_code
+from rdd_jax.core import devices
 from rdd_jax.core.types import Array, Distiller, OnBatch
 from rdd_jax.data import loading, pipeline
-from rdd_jax.data.augmentation import Augmentation, Normalize
+from rdd_jax.data.augmentation import Augmentation
 from rdd_jax.data.datasets import Dataset
-from rdd_jax.data.pipeline import DeviceDataset, PipelineDataset
+from rdd_jax.data.pipeline import PipelineDataset
 from rdd_jax.data.samplers import RANKED_KINDS, Sampler
 from rdd_jax.models import Network
 from rdd_jax.runs import layout, naming
 from rdd_jax.runs.config import RunConfig
-from rdd_jax.runs.trained_models import TrainedModel, create_network, load_student, load_teacher, make_input_normalizer
+from rdd_jax.runs.trained_models import TrainedModel, create_network, load_teacher, make_input_normalizer
 from rdd_jax.steps import rho_loss, train_state
-from rdd_jax.steps.embedding import Embed, logits_of, make_embed
+from rdd_jax.steps.embedding import Embed, make_embed
 from rdd_jax.steps.evaluation import Evaluate, make_evaluate
 from rdd_jax.steps.mining import Mine, Rank, Score, make_mine, make_rank, make_score
 from rdd_jax.steps.optimizer import cosine_schedule, make_optimizer, stepped_schedule
-from rdd_jax.steps.teacher import PrepareTeacher, TeacherFn, cached_teacher, constant_teacher, forward_teacher
-from rdd_jax.steps.teacher_cache import TeacherOutputCache, cache_path
-from rdd_jax.steps.teacher_precompute import TeacherPrecompute
+from rdd_jax.steps.teacher import PrepareTeacher, TeacherFn
 from rdd_jax.steps.train_state import TrainState
 from rdd_jax.steps.train_step import TrainCall, TrainStep, make_train_call, make_train_step, skip_nonfinite_updates
+from rdd_jax.training.frozen_networks import irreducible_losses, make_teacher
 from rdd_jax.training.mining_schedule import MiningSchedule
 
 
@@ -108,7 +105,7 @@ def build(config: RunConfig, workdir: Path) -> Experiment:
     augmentation = Augmentation(config.augment.pad, config.augment.flip, normalize)
     train, validation, test = _put_splits(dataset)
     shared = naming.shared_folder(workdir)
-    teacher_fn, prepare_teacher = _make_teacher(config, teacher, train, augmentation, shared / layout.TEACHER_OUTPUTS)
+    teacher_fn, prepare_teacher = make_teacher(config, teacher, train, augmentation, shared / layout.TEACHER_OUTPUTS)
     steps_per_call = _steps_per_call(config, sampler, train)
     rho = config.sampler.kind == "rho"
     mining_schedule = MiningSchedule(config.mining) if distiller.refresh else None
@@ -143,7 +140,7 @@ def build(config: RunConfig, workdir: Path) -> Experiment:
         mine=make_mine(distiller.refresh) if distiller.refresh else None,
         mining_schedule=mining_schedule,
         score=make_score(),
-        irreducible_losses=partial(_irreducible_losses, config, shared, train, normalize) if rho else None,
+        irreducible_losses=partial(irreducible_losses, config, shared, train, normalize) if rho else None,
         histograms=distiller.histograms,
     )
 
@@ -198,63 +195,9 @@ def _schedule(config: RunConfig, epoch_starts: list[int]) -> optax.Schedule:
     )
 
 
-def _make_teacher(
-    config: RunConfig,
-    teacher: TrainedModel | None,
-    train: PipelineDataset,
-    augmentation: Augmentation,
-    folder: Path,
-) -> tuple[TeacherFn | None, PrepareTeacher]:
-    """Makes the functions that find the teacher's outputs in a step, and prepare them before an epoch."""
-    if not teacher or methods.label(config.distill) == methods.CROSS_ENTROPY:
-        return None, constant_teacher({})
-    network, variables = teacher
-    if config.teacher.cache == "none":
-        return forward_teacher(network), constant_teacher(variables)
-    assert isinstance(train, DeviceDataset), "config_checks refuses a cache of streamed images"
-    shapes = train_state.output_shapes(network, train.image_shape)
-    sizes = {
-        "num_examples": len(train),
-        "num_augmentations": augmentation.num_augmentations,
-        "num_values": shapes.logits.shape[-1] + shapes.embedding.shape[-1],
-        "dtype": config.teacher.cache_dtype,
-    }
-    path = cache_path(
-        folder,
-        naming.network_name(naming.teacher_network(config)),
-        (variables, train.images, augmentation.apply(train.images[:1], jnp.zeros(1, jnp.int32))),
-        augment=dataclasses.asdict(config.augment),
-        # Rounding may differ between programs, and with the rows of a batch.
-        computed=[config.dtype, config.batch_size, jax.local_device_count(), jax.default_backend(), jax.__version__],
-        **({"network": user_code.fingerprint(name)} if user_code.is_reference(name := config.teacher.name) else {}),
-        **sizes,
-    )
-    cache = TeacherOutputCache(path, **sizes)
-    return cached_teacher, TeacherPrecompute(network, variables, train, augmentation, cache, config.seed)
-
-
 def _ranks_once(config: RunConfig, num_examples: int) -> bool:
     """Tells whether the ranks of the teacher's embeddings are kept for all minings."""
     fits = rdx.ranks_nbytes(num_examples) <= config.mining.ranks_gigabytes * 1e9
     # Mining among candidates does not use ranks among all examples.
     has_candidates = any(options["weight"] and options.get("candidates") for options in config.distill.values())
     return fits and not has_candidates
-
-
-def _irreducible_losses(
-    config: RunConfig,
-    shared: Path,
-    train: PipelineDataset,
-    normalize: Normalize,
-    on_batch: OnBatch,
-) -> Array:
-    """The cross-entropy f32[n] of every training image by the network that was trained on the other half of them."""
-    losses = {}
-    for part in ("even", "odd"):
-        workdir = shared / naming.run_name(naming.holdout_model_config(config, part))
-        trained = load_student(workdir, config.dtype, config.student)
-        embed_logits = make_embed(trained.network, normalize, logits_of)
-        logits = embed_logits(trained.variables, train, on_batch)
-        losses[part] = optax.losses.softmax_cross_entropy_with_integer_labels(logits, train.labels)
-    is_even = jnp.arange(len(train)) % 2 == 0
-    return devices.replicate(jnp.where(is_even, losses["odd"], losses["even"]))

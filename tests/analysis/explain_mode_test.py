@@ -9,7 +9,7 @@ from left import leave_run
 from settings import run_config
 
 from configs import rdd
-from rdd_jax.analysis.explain.explain_run import Options, page_name
+from rdd_jax.analysis.explain.options import Options, page_name
 from rdd_jax.core import io
 from rdd_jax.data import datasets
 from rdd_jax.main import main

@@ -23,7 +23,7 @@ from rdd_jax.runs import export, records, trained_models
 from rdd_jax.runs.checkpointing import Checkpoints
 from rdd_jax.runs.trained_models import evaluate
 from rdd_jax.steps.train_state import TrainState
-from rdd_jax.training import config_checks, setup
+from rdd_jax.training import config_checks
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_an_export_teaches(workdir):
     config_checks.check(config, workdir.parent / "another")
     teacher, student = (
         trained_models.load_teacher(config, workdir.parent / "another"),
-        setup.load_student(workdir, "float32"),
+        trained_models.load_student(workdir, "float32"),
     )
     jax.tree.map(np.testing.assert_array_equal, teacher.variables, student.variables)
 

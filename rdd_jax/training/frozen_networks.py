@@ -1,0 +1,84 @@
+"""The functions of the frozen networks of a run: its teacher, and the holdout models of RHO-LOSS."""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from rdd_jax import methods
+from rdd_jax.core import devices, user_code
+from rdd_jax.core.types import Array, OnBatch
+from rdd_jax.data.augmentation import Augmentation, Normalize
+from rdd_jax.data.pipeline import DeviceDataset, PipelineDataset
+from rdd_jax.runs import naming
+from rdd_jax.runs.config import RunConfig
+from rdd_jax.runs.trained_models import TrainedModel, load_student
+from rdd_jax.steps import train_state
+from rdd_jax.steps.embedding import logits_of, make_embed
+from rdd_jax.steps.teacher import PrepareTeacher, TeacherFn, cached_teacher, constant_teacher, forward_teacher
+from rdd_jax.steps.teacher_cache import TeacherOutputCache, cache_path
+from rdd_jax.steps.teacher_precompute import TeacherPrecompute
+
+
+def make_teacher(
+    config: RunConfig,
+    teacher: TrainedModel | None,
+    train: PipelineDataset,
+    augmentation: Augmentation,
+    folder: Path,
+) -> tuple[TeacherFn | None, PrepareTeacher]:
+    """Makes the functions that find the teacher's outputs in a step, and prepare them before an epoch.
+
+    Args:
+        config: of the run.
+        teacher: None for a run without one.
+        train: the training images.
+        augmentation: of the training images.
+        folder: of the cached outputs of teachers.
+    """
+    if not teacher or methods.label(config.distill) == methods.CROSS_ENTROPY:
+        return None, constant_teacher({})
+    network, variables = teacher
+    if config.teacher.cache == "none":
+        return forward_teacher(network), constant_teacher(variables)
+    assert isinstance(train, DeviceDataset), "config_checks refuses a cache of streamed images"
+    shapes = train_state.output_shapes(network, train.image_shape)
+    sizes = {
+        "num_examples": len(train),
+        "num_augmentations": augmentation.num_augmentations,
+        "num_values": shapes.logits.shape[-1] + shapes.embedding.shape[-1],
+        "dtype": config.teacher.cache_dtype,
+    }
+    path = cache_path(
+        folder,
+        naming.network_name(naming.teacher_network(config)),
+        (variables, train.images, augmentation.apply(train.images[:1], jnp.zeros(1, jnp.int32))),
+        augment=dataclasses.asdict(config.augment),
+        # Rounding may differ between programs, and with the rows of a batch.
+        computed=[config.dtype, config.batch_size, jax.local_device_count(), jax.default_backend(), jax.__version__],
+        **({"network": user_code.fingerprint(name)} if user_code.is_reference(name := config.teacher.name) else {}),
+        **sizes,
+    )
+    cache = TeacherOutputCache(path, **sizes)
+    return cached_teacher, TeacherPrecompute(network, variables, train, augmentation, cache, config.seed)
+
+
+def irreducible_losses(
+    config: RunConfig,
+    shared: Path,
+    train: PipelineDataset,
+    normalize: Normalize,
+    on_batch: OnBatch,
+) -> Array:
+    """Computes the cross-entropy f32[n] of every training image by the network trained on the other half of them."""
+    losses = {}
+    for part in ("even", "odd"):
+        workdir = shared / naming.run_name(naming.holdout_model_config(config, part))
+        trained = load_student(workdir, config.dtype, config.student)
+        embed_logits = make_embed(trained.network, normalize, logits_of)
+        logits = embed_logits(trained.variables, train, on_batch)
+        losses[part] = optax.losses.softmax_cross_entropy_with_integer_labels(logits, train.labels)
+    is_even = jnp.arange(len(train)) % 2 == 0
+    return devices.replicate(jnp.where(is_even, losses["odd"], losses["even"]))
