@@ -8,7 +8,7 @@ import pytest
 from experiments.benchmark import workloads
 
 
-@pytest.mark.parametrize("method", ["crd", "rdd"])
+@pytest.mark.parametrize("method", [pytest.param("crd", marks=pytest.mark.stress), "rdd"])
 def test_in_bfloat16_the_state_and_the_losses_stay_float32(method):
     options = {"preset": "digits", "batch_size": 16}
     half, full = (workloads.train_step(method, **options, dtype=dtype) for dtype in ("bfloat16", "float32"))

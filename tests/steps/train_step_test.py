@@ -18,7 +18,7 @@ from rdd_jax.models import as_network, layers
 from rdd_jax.steps import optimizer as optimizers
 from rdd_jax.steps import train_state
 from rdd_jax.steps.teacher import forward_teacher
-from rdd_jax.steps.train_step import accuracy, make_train_call, make_train_step
+from rdd_jax.steps.train_step import accuracy, make_train_call, make_train_step, skip_nonfinite_updates
 
 SHAPE = (8, 8, 1)
 IMAGES = np.random.default_rng(0).integers(0, 256, size=(EXAMPLES, *SHAPE), dtype=np.uint8)
@@ -98,6 +98,25 @@ def recorder():
 
 
 # One update.
+
+
+def test_an_update_that_is_not_finite_is_skipped():
+    """The learning rate is infinite in update 1 of three: its weights are left out, and only the step counts it."""
+    optimizer = sgd(lambda step: jnp.where(step == 1, jnp.inf, 0.1))
+    network = as_network(Linear())
+    create_state = functools.partial(train_state.create, 0, SHAPE, network, network, create("ce"), optimizer)
+    state = create_state(counts_skipped=True)
+    step = jax.jit(skip_nonfinite_updates(make_train_step(network, None, create("ce"), optimizer, scale)))
+    states = [state]
+    for indices in INDICES:
+        states.append(step(states[-1], batches(indices[None]).batch(0), {}))
+    kernels = [np.asarray(state.student["params"]["Dense_0"]["kernel"]) for state in states]
+    np.testing.assert_array_equal(kernels[2], kernels[1])
+    assert (kernels[1] != kernels[0]).any()
+    assert (kernels[3] != kernels[2]).any()
+    assert np.isfinite(kernels[3]).all()
+    assert [int(state.step) for state in states] == [0, 1, 2, 3]
+    np.testing.assert_allclose(states[3].metrics[train_state.SKIPPED].compute(), 100 / 3, rtol=1e-6)
 
 
 def test_updates_are_those_of_numpy():

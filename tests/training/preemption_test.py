@@ -33,7 +33,7 @@ def test_asked_to_stop_it_saves_says_how_to_go_on_and_loses_nothing(start, strai
     assert_same_to_the_bit(finish(*start(number.name)), straight)
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_asked_to_stop_while_it_compiles_it_stops_after_the_first_call(start):
     process, workdir = start("compiling", "--config.student.name=resnet14")  # which nothing has compiled yet
     deadline = time.monotonic() + 200
@@ -95,7 +95,7 @@ def epochs_of(workdir):
     return [line for line in history(workdir) if line["split"] == "train"]
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_an_update_that_would_poison_the_state_can_be_skipped(poisoned, straight):
     summary = poisoned("skipped", lambda step: (step == 5) | (step == 7), nonfinite="skip")
     assert np.isfinite(summary["student"]["accuracy"])
