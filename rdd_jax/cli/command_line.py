@@ -14,7 +14,7 @@ from rdd_jax.analysis.prediction import predictions
 from rdd_jax.cli import config_file, network_arguments
 from rdd_jax.core import processes, user_code
 from rdd_jax.core.errors import UserError
-from rdd_jax.data.array_file import is_array_file
+from rdd_jax.data import own_data
 from rdd_jax.runs import records
 from rdd_jax.runs.config import RunConfig
 
@@ -164,8 +164,9 @@ def _resolve(config: ml_collections.ConfigDict) -> RunConfig:
     except (TypeError, ValueError) as error:
         raise UserError(str(error)) from error
     paths = {"data.folder": run.data.folder, "teacher.checkpoint": run.teacher.checkpoint}
-    paths |= {"dataset": run.dataset} if is_array_file(run.dataset) else {}
     values = {key: _absolute(key, path) for key, path in paths.items() if path}
+    if own_data.is_own(run.dataset):
+        values["dataset"] = own_data.absolute(run.dataset)
     networks = {"student.name": run.student.name, "teacher.name": run.teacher.name}
     values |= {key: user_code.absolute(name) for key, name in networks.items()}
     if run.data.folder:

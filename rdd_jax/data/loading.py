@@ -1,6 +1,7 @@
 """Loading of the data set that `DataOptions` name, in memory or streamed.
 
-It is one of `datasets`, a data set that TFDS has prepared, an .npz file, or a folder of image files.
+It is one of `datasets`, a data set that TFDS has prepared, the user's own arrays (`own_data`), or a folder of image
+files.
 """
 
 import functools
@@ -14,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from rdd_jax.core.errors import UserError, unknown_name_message
-from rdd_jax.data import array_cache, datasets, origins, splits, tfds
-from rdd_jax.data.array_file import is_array_file
+from rdd_jax.data import array_cache, datasets, origins, own_data, splits, tfds
 from rdd_jax.data.datasets import Dataset, DatasetInfo
 from rdd_jax.data.folders import common_size
 from rdd_jax.data.options import AugmentOptions, DataOptions
@@ -30,7 +30,7 @@ _MOST_BYTES = 2 * 10**9  # Of decoded images in memory.
 def dataset_name(options: DataOptions) -> str:
     """Returns the name of a data set, or of a folder, with "_" for characters that do not fit into file names."""
     name = Path(options.folder).name if options.folder else options.dataset
-    return re.sub(r"[^\w.-]", "_", Path(name).stem if is_array_file(name) else name)
+    return re.sub(r"[^\w.-]", "_", own_data.short_name(name) if own_data.is_own(name) else name)
 
 
 def describe(options: DataOptions) -> DatasetInfo:
@@ -203,7 +203,7 @@ def _has_origin(options: DataOptions) -> bool:
 
     Otherwise the data set is one that `datasets` loads whole, or its name is unknown.
     """
-    if options.folder or is_streamed(options) or is_array_file(options.dataset):
+    if options.folder or is_streamed(options) or own_data.is_own(options.dataset):
         return True
     return options.dataset not in datasets.NAMES and bool(tfds.latest_version(tfds.data_root(None) / options.dataset))
 

@@ -13,8 +13,8 @@ _MOST_WORKERS = 256
 class DataOptions:
     """The data set and how its images are read: the key `dataset` and the section `data` of a configuration.
 
-    dataset: a name of `datasets.NAMES` or of a data set that TFDS has prepared, or an .npz file (see `array_file`).
-        Ignored where `folder` is given.
+    dataset: a name of `datasets.NAMES` or of a data set that TFDS has prepared, an .npz file, or FILE.py:FUNCTION
+        (see `own_data`). Ignored where `folder` is given.
     loading: "memory" decodes all images once; "stream" reads them in every epoch, ahead of the devices.
     folder: a folder DIR of image files with DIR/train/CLASS/*.jpg and DIR/test, DIR/val or DIR/validation, or with
         DIR/CLASS/*.jpg alone; "" for none.

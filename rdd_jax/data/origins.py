@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rdd_jax.core.errors import UserError, unknown_name_message
-from rdd_jax.data import array_file, cifar100_subset, datasets, digits, splits, tfds
+from rdd_jax.data import cifar100_subset, datasets, digits, own_data, splits, tfds
 from rdd_jax.data.datasets import DataNotPrepared
 from rdd_jax.data.folders import FileSource, class_folders
 from rdd_jax.data.sources import ArraySource, RecordSource, Source, Subset
@@ -38,7 +38,7 @@ class DatasetOrigin(NamedTuple):
     mean, std: per channel, of pixels scaled to [0, 1].
     files: all image files of a folder of such; () for other data sets.
     validation: images held out of `train` in addition to `test`, or None.
-    checksum: of an .npz file; "" for other data sets.
+    checksum: of the arrays of the user's own data; "" for other data sets.
     """
 
     path: str
@@ -58,7 +58,7 @@ def find(dataset: str, folder: str, test_split: str, share: float, data_dir: Pat
     """Finds a data set.
 
     Args:
-        dataset: a name of `datasets.NAMES` or of TFDS, or the path of an .npz file.
+        dataset: a name of `datasets.NAMES` or of TFDS, an .npz file, or FILE.py:FUNCTION.
         folder: of image files, instead of `dataset`; "" for none.
         test_split: the split to test on; "" for the first of _TEST_SPLITS.
         share: the share of the training images, in [0, 1), that is held out: as `validation`, or as `test` where there
@@ -71,8 +71,8 @@ def find(dataset: str, folder: str, test_split: str, share: float, data_dir: Pat
     """
     if folder:
         return _find_files(Path(folder), test_split, share)
-    if array_file.is_array_file(dataset):
-        return _with_validation(_find_arrays(Path(dataset), test_split), share)
+    if own_data.is_own(dataset):
+        return _with_validation(_find_own(dataset, test_split), share)
     return _with_validation(_find_named(dataset, test_split, data_dir, cache_dir), share)
 
 
@@ -120,13 +120,13 @@ def _find_named(dataset: str, test_split: str, data_dir: Path, cache_dir: Path) 
     return find_records(path, test_split, cache_dir)
 
 
-def _find_arrays(path: Path, test_split: str) -> DatasetOrigin:
-    _test_split(("train", "test"), test_split, path)
-    arrays = array_file.read(path)
+def _find_own(dataset: str, test_split: str) -> DatasetOrigin:
+    _test_split(("train", "test"), test_split, dataset)
+    arrays = own_data.read(dataset)
     return DatasetOrigin(
-        path=str(path),
-        train=ArraySource(f"{path} train", arrays.train_images, arrays.train_labels),
-        test=ArraySource(f"{path} test", arrays.test_images, arrays.test_labels),
+        path=dataset,
+        train=ArraySource(f"{dataset} train", arrays.train_images, arrays.train_labels),
+        test=ArraySource(f"{dataset} test", arrays.test_images, arrays.test_labels),
         class_names=arrays.class_names,
         image_shape=arrays.train_images.shape[1:],
         mean=arrays.mean,

@@ -12,13 +12,7 @@ from rdd_jax.core.collectives import keys_for_local_rows
 from rdd_jax.core.types import Array, Batch, Distiller, Metrics, ModelOutput, Params
 from rdd_jax.losses.contrastive import all_scores, nce
 from rdd_jax.memory import MemoryBank, init_bank
-from rdd_jax.methods._contrastive import (
-    check_labels,
-    check_options,
-    partition_constant_or_init,
-    project,
-    update_bank,
-)
+from rdd_jax.methods._contrastive import check_labels, check_options, partition_constant_or_init, project, update_bank
 from rdd_jax.methods._linear import init_linear
 from rdd_jax.methods.registry import register
 

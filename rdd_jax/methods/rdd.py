@@ -15,13 +15,7 @@ import numpy as np
 from rdd_jax import rdx
 from rdd_jax.core.types import Array, Batch, Distiller, Metrics, ModelOutput, Params
 from rdd_jax.memory import MemoryBank, init_bank
-from rdd_jax.methods._contrastive import (
-    check_embeddings,
-    check_labels,
-    draw_candidates,
-    project,
-    update_bank,
-)
+from rdd_jax.methods._contrastive import check_embeddings, check_labels, draw_candidates, project, update_bank
 from rdd_jax.methods._linear import LinearParams, init_linear
 from rdd_jax.methods._rdd_contrast import direction_loss, draw_contrast
 from rdd_jax.methods._rdd_options import RddOptions

@@ -10,7 +10,7 @@ import numpy as np
 from rdd_jax import methods as all_methods
 from rdd_jax.core import io, user_code
 from rdd_jax.core.errors import UserError
-from rdd_jax.data import array_file
+from rdd_jax.data import own_data
 from rdd_jax.models import Network
 from rdd_jax.runs import presets, trained_models
 from rdd_jax.runs.config import RunConfig
@@ -53,8 +53,9 @@ def distill(
             section `student`, as in {"name": "resnet8x4", "kwargs": {...}}.
         teacher: the same; without a "checkpoint" it is trained first. Or the keys of the section `teacher`, as in
             {"name": "resnet32x4", "checkpoint": "teacher.pth"}; {"name": ""} for no teacher.
-        data: the name of a data set, an .npz file, a folder of images, or the arrays {"train_images": uint8[n,h,w,c],
-            "train_labels": integers [n], "test_images", "test_labels"} and, if they have names, "class_names".
+        data: the name of a data set, an .npz file, FILE.py:FUNCTION (see `own_data.read`), a folder of images, or the
+            arrays {"train_images": uint8[n,h,w,c], "train_labels": integers [n], "test_images", "test_labels"} and, if
+            the classes have names, "class_names".
         methods: the weight of each method, or its options as in {"rdd": {"weight": 0.8, "pool_size": 64}}. The default
             is the RDD paper's objective.
         workdir: the folder of the run. Arrays that are given in memory are written to it.
@@ -120,14 +121,14 @@ def _data_keys(data: str | Path | Mapping[str, Any], workdir: Path, keys: Mappin
     if isinstance(data, Mapping):
         path = workdir / _DATA
         arrays: dict[str, Any] = {name: np.asarray(array) for name, array in data.items()}
-        if not (path.exists() and array_file.holds(path, arrays)):
+        if not (path.exists() and own_data.holds(path, arrays)):
             with io.atomic_write(path) as file:
                 np.savez(file, **arrays)
         return {"dataset": str(path.absolute()), "data": {"image_size": 0, "validation": 0.0}}
     if Path(data).is_dir():
         return {"data": {"folder": str(Path(data).absolute())}, "dataset": ""}
-    if array_file.is_array_file(str(data)):
-        return {"dataset": str(Path(data).absolute()), "data": {"image_size": 0, "validation": 0.0}}
+    if own_data.is_own(str(data)):
+        return {"dataset": own_data.absolute(str(data)), "data": {"image_size": 0, "validation": 0.0}}
     return {"dataset": str(data), "data": {} if keys["dataset"] else {"image_size": 0, "validation": 0.0}}
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rdd_jax.core.errors import UserError
 from rdd_jax.data import loading
-from rdd_jax.data.array_file import is_array_file
+from rdd_jax.data.own_data import is_own
 from rdd_jax.runs import records
 from rdd_jax.runs.config import RunConfig, differences
 from rdd_jax.training.same_run import check_same_data
@@ -31,7 +31,7 @@ def configuration(workdir: Path, given: RunConfig, mode: str, named: bool) -> Ru
     own = records.read_config(workdir)
     differing = {key: here for key, (_, here) in differences(own, given).items()}
     movable = MOVABLE
-    if is_array_file(own.dataset) and is_array_file(given.dataset):
+    if is_own(own.dataset) and is_own(given.dataset):
         movable = ("dataset", *MOVABLE)
     for role, network in (("student", given.student.name), ("teacher", given.teacher.name)):
         if f"{role}.name" in differing and records.is_recorded_network(network, workdir, role):

@@ -1,4 +1,4 @@
-"""Data sets of the user's own in an .npz file: read, checked, recognised when moved, and trained on."""
+"""Data sets of the user's own, of a file or a function: read, checked, recognised when moved, and trained on."""
 
 import json
 
@@ -9,7 +9,7 @@ from settings import run_config
 
 from configs import ce
 from rdd_jax.core.errors import UserError
-from rdd_jax.data import array_file, loading, origins
+from rdd_jax.data import loading, origins, own_data
 from rdd_jax.data.options import AugmentOptions, DataOptions
 from rdd_jax.main import main
 from rdd_jax.runs import naming
@@ -79,15 +79,54 @@ def test_classes_without_names_are_numbered_and_a_share_is_held_out(tmp_path):
 def test_mistakes_are_named(tmp_path, changes, message):
     write(tmp_path / "data.npz", **changes)
     with pytest.raises(UserError, match=message):
-        array_file.read(tmp_path / "data.npz")
+        own_data.read(str(tmp_path / "data.npz"))
 
 
 def test_a_missing_or_damaged_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r"there is no file .*data.npz: --config.dataset takes an .npz file"):
-        array_file.read(tmp_path / "data.npz")
+        own_data.read(str(tmp_path / "data.npz"))
     (tmp_path / "data.npz").write_bytes(b"PK\3\4")
     with pytest.raises(UserError, match=r"data.npz cannot be read"):
-        array_file.read(tmp_path / "data.npz")
+        own_data.read(str(tmp_path / "data.npz"))
+
+
+def function(path, body="return arrays"):
+    """The name of a function in a file that makes arrays and then does what `body` says."""
+    path.write_text(
+        "import numpy as np\n\ndef load():\n    labels = np.arange(4) % 2\n"
+        "    arrays = {'train_images': np.full((4, 6, 5, 1), 51, np.uint8), 'train_labels': labels}\n"
+        f"    arrays |= {{'test_images': arrays['train_images'], 'test_labels': labels}}\n    {body}\n"
+    )
+    return f"{path}:load"
+
+
+def test_a_function_returns_the_arrays(tmp_path):
+    options = DataOptions(dataset=function(tmp_path / "mine.py"))
+    loading.check(options, AugmentOptions())
+    dataset = loading.load(options)
+    assert dataset.name == "mine_load"
+    assert loading.describe(options) == (4, 4, (6, 5, 1), 2)
+    assert (dataset.mean, dataset.std) == (pytest.approx((0.2,)), (1.0,))  # All pixels are alike.
+    assert loading.fingerprint(options) == loading.fingerprint(DataOptions(dataset=function(tmp_path / "other.py")))
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("return arrays['train_images']", "mine.py:load must return a dictionary of arrays; got ndarray"),
+        ("raise OSError('no disk')", "mine.py:load fails: OSError: no disk"),
+        ("del arrays['test_labels']; return arrays", "has no array test_labels"),
+        ("arrays['train_images'] = arrays['train_images'] / 255; return arrays", r"got float64\[4, 6, 5, 1\]"),
+    ],
+)
+def test_mistakes_of_a_function_are_named(tmp_path, body, message):
+    with pytest.raises(UserError, match=message):
+        own_data.read(function(tmp_path / "mine.py", body))
+
+
+def test_a_missing_function_is_named(tmp_path):
+    with pytest.raises(UserError, match='unknown function "lod"; did you mean "load"'):
+        own_data.read(function(tmp_path / "mine.py").replace(":load", ":lod"))
 
 
 def test_a_moved_file_is_recognised_and_a_changed_one_refused(tmp_path):
