@@ -169,6 +169,10 @@ def _resolve(config: ml_collections.ConfigDict) -> RunConfig:
         values["dataset"] = own_data.absolute(run.dataset)
     networks = {"student.name": run.student.name, "teacher.name": run.teacher.name}
     values |= {key: user_code.absolute(name) for key, name in networks.items()}
+    values["teacher.members"] = ",".join(
+        f"{user_code.absolute(name)}@{_absolute('teacher.members', path)}"
+        for name, path in run.teacher.parsed_members()
+    )
     if run.data.folder:
         values["dataset"] = ""  # The preset's is not read, and reports would name it.
     return run.replaced(values)

@@ -17,6 +17,7 @@ from rdd_jax.core.options import check_numbers, check_values
 from rdd_jax.data.options import AugmentOptions, DataOptions
 from rdd_jax.data.samplers import SamplerOptions
 from rdd_jax.models import DTYPES
+from rdd_jax.steps.ensemble import EnsembleOptions
 from rdd_jax.steps.mining import MiningOptions
 from rdd_jax.steps.optimizer import OptimizerOptions, RecipeOptions
 from rdd_jax.steps.teacher_cache import TeacherCacheOptions
@@ -61,8 +62,8 @@ class StudentOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TeacherOptions(TeacherCacheOptions):
-    """The frozen teacher.
+class TeacherOptions(TeacherCacheOptions, EnsembleOptions):
+    """The frozen teacher, or several; the keys below are those of a single one, which `members` replace.
 
     name: as of the student; "" for no teacher.
     kwargs: as of the student.
@@ -78,9 +79,17 @@ class TeacherOptions(TeacherCacheOptions):
     learning_rate: float = 0.05
 
     def __post_init__(self):
-        super().__post_init__()
+        TeacherCacheOptions.__post_init__(self)
+        EnsembleOptions.__post_init__(self)
         object.__setattr__(self, "kwargs", _network_arguments(self.kwargs))
         check_numbers(self, "teacher", _MOST)
+        if self.members and self.checkpoint:
+            raise ValueError("teacher.members name their own checkpoints: leave out teacher.checkpoint")
+
+    @property
+    def is_given(self) -> bool:
+        """True unless the run has no teacher."""
+        return bool(self.name or self.members)
 
 
 def _network_arguments(kwargs: Any) -> dict[str, Any]:

@@ -4,12 +4,14 @@ import dataclasses
 import hashlib
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from rdd_jax import methods
 from rdd_jax.core import user_code
 from rdd_jax.data import loading, samplers
-from rdd_jax.runs import records
+from rdd_jax.runs import layout, records
 from rdd_jax.runs.config import RunConfig, StudentOptions, differences
 
 _LONGEST_NAME = 60  # Of a network; what is cut off is told apart by a checksum.
@@ -18,6 +20,17 @@ _TEACHER_KEYS = {
     *("dataset", "data.folder", "data.image_size", "data.crop_share", "data.validation"),
     *("student.name", "seed", "epochs", "learning_rate"),
 }
+
+
+class PlacedNetwork(NamedTuple):
+    """A trained network that is not loaded yet.
+
+    network: its name and arguments.
+    path: the workdir of its run, or a file of weights.
+    """
+
+    network: StudentOptions
+    path: Path
 
 
 def method_name(config: RunConfig) -> str:
@@ -77,6 +90,28 @@ def teacher_network(config: RunConfig) -> StudentOptions:
     return StudentOptions(name=config.teacher.name, kwargs=config.teacher.kwargs)
 
 
+def teacher_networks(config: RunConfig) -> tuple[StudentOptions, ...]:
+    """Returns the networks of a run's teachers, as students of their own runs: one, several, or none.
+
+    The arguments of one of several are those of the run in its workdir; a network in a file of weights has none.
+    """
+    if config.teacher.members:
+        members = config.teacher.parsed_members()
+        return tuple(StudentOptions(name=name, kwargs=_recorded_arguments(Path(path))) for name, path in members)
+    return (teacher_network(config),) if config.teacher.name else ()
+
+
+def teachers(config: RunConfig, workdir: Path) -> tuple[PlacedNetwork, ...]:
+    """Returns the teachers of a run with their workdirs, or files of weights; () for a run without one."""
+    single = teacher_path(config, workdir)
+    paths = [Path(member.checkpoint) for member in config.teacher.parsed_members()] or ([single] if single else [])
+    return tuple(PlacedNetwork(*pair) for pair in zip(teacher_networks(config), paths, strict=False))
+
+
+def _recorded_arguments(workdir: Path) -> Mapping[str, Any]:
+    return records.read_config(workdir).student.kwargs if (workdir / layout.CONFIG).exists() else {}
+
+
 def is_teacher_key(key: str) -> bool:
     """Tells the keys that a trained teacher must have to be the one that a run requires; others may differ."""
     return key in _TEACHER_KEYS or key.startswith("student.kwargs.")
@@ -94,13 +129,13 @@ def needs_teacher(config: RunConfig) -> bool:
 
 
 def teacher_path(config: RunConfig, workdir: Path) -> Path | None:
-    """Returns the workdir, or the file of weights, of a run's teacher; None for a run without one.
+    """Returns the workdir, or the file of weights, of a run's single teacher; None for a run without one.
 
     It is `teacher.checkpoint` where that is set, and else the workdir of the run that trains the teacher, in the shared
     folder. If the teacher is no longer there, it is the path in the run's teacher.json. A run that needs no teacher has
     one only if that teacher is trained already: then its accuracy is reported.
     """
-    if not config.teacher.name:
+    if config.teacher.members or not config.teacher.name:
         return None
     if config.teacher.checkpoint:
         return Path(config.teacher.checkpoint)
@@ -131,7 +166,8 @@ def holdout_model_config(config: RunConfig, part: str) -> RunConfig:
 def required_runs(config: RunConfig, workdir: Path) -> list[tuple[RunConfig, Path]]:
     """Returns the runs that are trained before the run in `workdir`, each with its workdir in the shared folder."""
     needed = []
-    if not config.teacher.checkpoint and teacher_path(config, workdir) == _default_teacher_path(config, workdir):
+    trains_own = not (config.teacher.checkpoint or config.teacher.members)
+    if trains_own and teacher_path(config, workdir) == _default_teacher_path(config, workdir):
         needed = [teacher_config(config)]
     if config.sampler.kind == "rho":
         needed += [holdout_model_config(config, part) for part in ("even", "odd")]

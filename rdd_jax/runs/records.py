@@ -45,15 +45,21 @@ def write_config(config: RunConfig, workdir: Path) -> None:
     """Writes a run's configuration, and the fingerprints of its data and of the files of its networks."""
     if data := loading.fingerprint(config.data):
         io.write_json(workdir / layout.DATA, data)
-    names = {"student": config.student.name, "teacher": config.teacher.name}
-    networks = {
+    recorded = {
         role: {"name": name, "sha256": user_code.fingerprint(name)}
-        for role, name in names.items()
+        for role, name in networks(config).items()
         if user_code.is_reference(name)
     }
-    if networks:
-        io.write_json(workdir / layout.NETWORKS, networks)
+    if recorded:
+        io.write_json(workdir / layout.NETWORKS, recorded)
     io.write_json(workdir / layout.CONFIG, config.to_dict())
+
+
+def networks(config: RunConfig) -> dict[str, str]:
+    """Returns the names of a run's networks by their roles: "student", and "teacher", or "teacher 1" and so on."""
+    members = config.teacher.parsed_members()
+    several = {f"teacher {number}": member.name for number, member in enumerate(members, start=1)}
+    return {"student": config.student.name, **(several or {"teacher": config.teacher.name})}
 
 
 def is_recorded_network(name: str, workdir: Path, role: str = "student") -> bool:
@@ -62,7 +68,7 @@ def is_recorded_network(name: str, workdir: Path, role: str = "student") -> bool
     Args:
         name: as FILE.py:FACTORY or package.module:FACTORY; for other names the result is False.
         workdir: of the run.
-        role: "student" or "teacher".
+        role: a key of `networks`.
 
     Raises:
         UserError: if there is no such file, or the record is damaged.

@@ -1,6 +1,6 @@
 """Trained networks: loading from workdirs and from files of weights, and evaluation on the test images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from rdd_jax.models import Network, weights
 from rdd_jax.runs import naming, records
 from rdd_jax.runs.checkpointing import restore_student
 from rdd_jax.runs.config import RunConfig, StudentOptions
+from rdd_jax.steps.ensemble_teacher import ensemble_network, join_variables
 from rdd_jax.steps.evaluation import make_evaluate
 
 
@@ -98,34 +99,57 @@ def load_student(workdir: Path, dtype: str, network: StudentOptions | None = Non
 
 
 def load_teacher(config: RunConfig, workdir: Path) -> TrainedModel | None:
-    """Loads the teacher of a run, from a file of weights or from the workdir of the teacher's own run.
+    """Loads the teacher of a run, or several as one, as `load_teachers` does; None for a run without one."""
+    return combine_teachers(config, load_teachers(config, workdir))
+
+
+def load_teachers(config: RunConfig, workdir: Path) -> tuple[TrainedModel, ...]:
+    """Loads the teachers of a run, each from a file of weights or from the workdir of its own run.
 
     Args:
         config: of the run.
         workdir: of the run.
 
     Returns:
-        The teacher; None for a run without one.
+        One, several, or none.
 
     Raises:
-        UserError: where it is missing or damaged, or not the teacher that the run began with.
+        UserError: where one is missing or damaged, or they are not the ones that the run began with.
     """
-    path = naming.teacher_path(config, workdir)
-    if path is None:
-        return None
-    teacher = (
-        _load_weights(path, config)
-        if path.is_file()
-        else load_student(path, config.dtype, naming.teacher_network(config))
-    )
+    places = naming.teachers(config, workdir)
+    loaded = tuple(_load_network(place, config) for place in places)
+    teacher = combine_teachers(config, loaded)
+    if teacher is None:
+        return ()
     recorded, found = records.read_teacher(workdir).get("fingerprint"), fingerprint(teacher.variables)
     if recorded not in (None, found):
+        key = "members" if config.teacher.members else "checkpoint"
         raise UserError(
-            f"the teacher in {path} is not the one that {workdir} began with (its fingerprint is {found[:8]}, and was "
-            f"{str(recorded)[:8]}): put that one back or name its place by --config.teacher.checkpoint, or choose "
-            "another --workdir"
+            f"the teacher in {' and '.join(str(place.path) for place in places)} is not the one that {workdir} began "
+            f"with (its fingerprint is {found[:8]}, and was {str(recorded)[:8]}): put that one back or name its place "
+            f"by --config.teacher.{key}, or choose another --workdir"
         )
-    return teacher
+    return loaded
+
+
+def combine_teachers(config: RunConfig, teachers: Sequence[TrainedModel]) -> TrainedModel | None:
+    """Combines several teachers to one; a single one remains as it is, and the result is None where there is none."""
+    if len(teachers) < 2:
+        return teachers[0] if teachers else None
+    return TrainedModel(
+        ensemble_network([teacher.network for teacher in teachers], config.teacher),
+        join_variables([teacher.variables for teacher in teachers]),
+    )
+
+
+def _load_network(place: naming.PlacedNetwork, config: RunConfig) -> TrainedModel:
+    """Loads a teacher from a workdir or a file of weights."""
+    network, path = place
+    if not path.is_file():
+        return load_student(path, config.dtype, network)
+    info = loading.describe(config.data)
+    variables = weights.load(path, network.name, info.num_classes, info.image_shape, **network.kwargs)
+    return TrainedModel(create_network(network, info, config.dtype), devices.replicate(variables))
 
 
 def create_network(network: StudentOptions, info: datasets.DatasetInfo, dtype: str) -> Network:
@@ -144,10 +168,3 @@ def create_network(network: StudentOptions, info: datasets.DatasetInfo, dtype: s
     return models.create_network(
         network.name, info.num_classes, axis_name=devices.AXIS, dtype=models.DTYPES[dtype], **network.kwargs
     )
-
-
-def _load_weights(file: Path, config: RunConfig) -> TrainedModel:
-    """Loads the teacher of a run from a file of weights."""
-    info, network = loading.describe(config.data), naming.teacher_network(config)
-    variables = weights.load(file, network.name, info.num_classes, info.image_shape, **network.kwargs)
-    return TrainedModel(create_network(network, info, config.dtype), devices.replicate(variables))

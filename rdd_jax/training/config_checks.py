@@ -18,6 +18,7 @@ from rdd_jax.data.datasets import DatasetInfo
 from rdd_jax.runs import layout, naming, records, trained_models
 from rdd_jax.runs.config import RunConfig, differences
 from rdd_jax.steps import teacher_cache, train_state
+from rdd_jax.steps.ensemble import combine_by
 from rdd_jax.steps.optimizer import make_optimizer
 from rdd_jax.training.same_run import check_same_data, check_same_run, free_keys, refuse_differences
 from rdd_jax.training.setup import make_sampler
@@ -41,8 +42,9 @@ def check(config: RunConfig, workdir: Path, hint: str = "choose another --workdi
         _check_batch_size(config)
         _check_sampler(config, loading.describe(config.data).num_train)
         finished = records.is_finished(workdir)
-        if config.teacher.checkpoint and not finished:
-            check_given_teacher(config, Path(config.teacher.checkpoint))
+        if (config.teacher.checkpoint or config.teacher.members) and not finished:
+            for place in naming.teachers(config, workdir):
+                check_given_teacher(config, place)
         if (workdir / layout.CONFIG).exists():
             check_same_run(config, workdir, hint)
             check_same_data(config, workdir)
@@ -64,6 +66,8 @@ def _check_distillation(config: RunConfig) -> None:
     distiller = methods.from_options(config.distill, labels)
     _check_teacher_is_named(config)
     _check_mining(config, distiller, info.num_train)
+    if config.teacher.members and (name := _needs_feature_maps(config, labels)):
+        raise ValueError(f"{name} needs the maps of a single teacher: leave out --config.teacher.members")
     teacher_shapes = _check_shapes(config, distiller, info)
     if config.teacher.cache != "none":
         _check_cache(config, labels, teacher_shapes)
@@ -71,7 +75,7 @@ def _check_distillation(config: RunConfig) -> None:
 
 def _check_teacher_is_named(config: RunConfig) -> None:
     label = methods.label(config.distill)
-    if label != methods.CROSS_ENTROPY and not config.teacher.name:
+    if label != methods.CROSS_ENTROPY and not config.teacher.is_given:
         raise ValueError(f"{label} needs a teacher: set --config.teacher.name")
     if config.teacher.checkpoint and not config.teacher.name:
         raise ValueError("teacher.checkpoint needs the name of its network: set --config.teacher.name")
@@ -87,17 +91,22 @@ def _check_mining(config: RunConfig, distiller: Distiller, num_train: int) -> No
         )
 
 
-def _check_shapes(config: RunConfig, distiller: Distiller, info: DatasetInfo) -> ModelOutput:
-    """Returns the shapes of the teacher's output for an image, or of the student's in a run without a teacher.
+def _check_shapes(config: RunConfig, distiller: Distiller, info: DatasetInfo) -> list[ModelOutput]:
+    """Returns the shapes of each teacher's output for an image, or of the student's in a run without a teacher.
 
     Raises:
         ValueError: by a network that cannot take the images, or a method that cannot take the networks' outputs.
     """
-    chosen = naming.teacher_network(config) if config.teacher.name else config.student
-    networks = (trained_models.create_network(network, info, config.dtype) for network in (config.student, chosen))
-    student, teacher = (train_state.output_shapes(network, info.image_shape) for network in networks)
+    networks = (config.student, *(naming.teacher_networks(config) or (config.student,)))
+    student, *teachers = (
+        train_state.output_shapes(trained_models.create_network(network, info, config.dtype), info.image_shape)
+        for network in networks
+    )
+    teacher = teachers[0]
+    if config.teacher.members:
+        teacher = jax.eval_shape(combine_by(config.teacher), teachers)
     jax.eval_shape(distiller.init, jax.random.key(0), student, teacher)
-    return teacher
+    return teachers
 
 
 def _check_optimizer(config: RunConfig) -> None:
@@ -116,9 +125,9 @@ def _check_optimizer(config: RunConfig) -> None:
         ) from error
 
 
-def _check_cache(config: RunConfig, labels: np.ndarray, teacher: ModelOutput) -> None:
-    """Raises ValueError for a cache that cannot hold the teacher's outputs, whose shapes are of one image."""
-    if not config.teacher.name:
+def _check_cache(config: RunConfig, labels: np.ndarray, teachers: list[ModelOutput]) -> None:
+    """Raises ValueError for a cache that cannot hold the teachers' outputs, whose shapes are of one image."""
+    if not config.teacher.is_given:
         raise ValueError("teacher.cache needs a teacher: set --config.teacher.name")
     if loading.is_streamed(config.data):
         raise ValueError("a cache of teacher outputs is for images in memory: set --config.teacher.cache=none")
@@ -129,14 +138,13 @@ def _check_cache(config: RunConfig, labels: np.ndarray, teacher: ModelOutput) ->
             "sampler.kind=rho trains on few of its candidates, and the cache would run the teacher on all: set "
             "--config.teacher.cache=none"
         )
-    for name, options in config.distill.items():
-        if options["weight"] and methods.from_options({name: options}, labels).needs_feature_maps:
-            raise ValueError(
-                f"{name} needs the teacher's maps, and a cache of its outputs holds logits and embeddings alone: "
-                "set --config.teacher.cache=none"
-            )
+    if name := _needs_feature_maps(config, labels):
+        raise ValueError(
+            f"{name} needs the teacher's maps, and a cache of its outputs holds logits and embeddings alone: set "
+            "--config.teacher.cache=none"
+        )
     augmentations = augmentation.num_augmentations(config.augment.pad, config.augment.flip)
-    values = teacher.logits.shape[-1] + teacher.embedding.shape[-1]
+    values = sum(teacher.logits.shape[-1] + teacher.embedding.shape[-1] for teacher in teachers)
     size = teacher_cache.nbytes(len(labels), augmentations, values, config.teacher.cache_dtype) / 1e9
     if size > config.teacher.cache_gigabytes:
         raise ValueError(
@@ -146,11 +154,17 @@ def _check_cache(config: RunConfig, labels: np.ndarray, teacher: ModelOutput) ->
         )
 
 
+def _needs_feature_maps(config: RunConfig, labels: np.ndarray) -> str:
+    """Returns the name of the first method whose loss reads feature maps; "" if there is none."""
+    used = {name: options for name, options in config.distill.items() if options["weight"]}
+    return next((name for name in used if methods.from_options({name: used[name]}, labels).needs_feature_maps), "")
+
+
 def _check_sampler(config: RunConfig, num_examples: int) -> None:
     options = config.sampler
     if options.kind == "rho" and loading.is_streamed(config.data):
         raise ValueError("sampler.kind=rho chooses among images on the devices: set --config.data.loading=memory")
-    if options.kind in samplers.RANKED_KINDS and not config.teacher.name:
+    if options.kind in samplers.RANKED_KINDS and not config.teacher.is_given:
         raise ValueError(f"sampler.kind={options.kind} ranks images by the teacher: set --config.teacher.name")
     sampler = make_sampler(config, num_examples)
     if not sampler.steps(0):

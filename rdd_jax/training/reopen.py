@@ -10,7 +10,7 @@ from rdd_jax.runs.config import RunConfig, differences
 from rdd_jax.training.same_run import check_same_data
 
 # The keys that do not change the results of a run. The folder of a file with a network may be another as well.
-MOVABLE = ("data.folder", "data.workers", "teacher.checkpoint")
+MOVABLE = ("data.folder", "data.workers", "teacher.checkpoint", "teacher.members")
 
 
 def configuration(workdir: Path, given: RunConfig, mode: str, named: bool) -> RunConfig:

@@ -9,7 +9,7 @@ from rdd_jax.runs import records, trained_models
 from rdd_jax.runs.config import RunConfig, differences
 
 _ALWAYS_FREE = ("data.workers",)  # A run may be resumed with another value: the results do not depend on it.
-_TEACHER_PATH = "teacher.checkpoint"
+_TEACHER_PATHS = ("teacher.checkpoint", "teacher.members")
 
 
 def check_same_run(config: RunConfig, workdir: Path, hint: str) -> None:
@@ -21,11 +21,11 @@ def check_same_run(config: RunConfig, workdir: Path, hint: str) -> None:
         hint: how to fix it, for the message.
     """
     found, free = differences(records.read_config(workdir), config), free_keys(config, workdir)
-    for role, name in (("student", config.student.name), ("teacher", config.teacher.name)):
+    for role, name in records.networks(config).items():
         if f"{role}.name" not in found:
             records.warn_of_changed_network(name, workdir, role)
     refuse_differences({key: values for key, values in found.items() if key not in free}, workdir, hint)
-    if _TEACHER_PATH in found:
+    if found.keys() & set(_TEACHER_PATHS):
         trained_models.load_teacher(config, workdir)  # Raises UserError for another teacher.
 
 
@@ -58,7 +58,7 @@ def free_keys(config: RunConfig, workdir: Path) -> tuple[str, ...]:
     comparable = {
         "data.folder": same_images,
         "dataset": same_images,  # The path of a file.
-        _TEACHER_PATH: bool(records.read_teacher(workdir)),
+        **{key: bool(records.read_teacher(workdir)) for key in _TEACHER_PATHS},
         "student.name": records.is_recorded_network(config.student.name, workdir),
         "teacher.name": records.is_recorded_network(config.teacher.name, workdir, "teacher"),
     }

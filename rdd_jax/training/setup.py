@@ -21,7 +21,13 @@ from rdd_jax.data.samplers import RANKED_KINDS, Sampler
 from rdd_jax.models import Network
 from rdd_jax.runs import layout, naming
 from rdd_jax.runs.config import RunConfig
-from rdd_jax.runs.trained_models import TrainedModel, create_network, load_teacher, make_input_normalizer
+from rdd_jax.runs.trained_models import (
+    TrainedModel,
+    combine_teachers,
+    create_network,
+    load_teachers,
+    make_input_normalizer,
+)
 from rdd_jax.steps import rho_loss, train_state
 from rdd_jax.steps.embedding import Embed, make_embed
 from rdd_jax.steps.evaluation import Evaluate, make_evaluate
@@ -41,7 +47,8 @@ class Experiment(NamedTuple):
     validation: the validation images; None where none are held out.
     test: the test images.
     student: the network that is trained.
-    teacher: the frozen network with its variables; None for a run without a teacher.
+    teacher: the frozen network with its variables, of several teachers as one; None for a run without a teacher.
+    teachers: the teachers one by one.
     prepare_teacher: prepares the teacher's variables, or its precomputed outputs, before each epoch.
     schedule: maps the number of updates done to the learning rate.
     sampler: chooses the images of each epoch's batches.
@@ -65,6 +72,7 @@ class Experiment(NamedTuple):
     test: PipelineDataset
     student: Network
     teacher: TrainedModel | None
+    teachers: tuple[TrainedModel, ...]
     prepare_teacher: PrepareTeacher
     schedule: optax.Schedule
     sampler: Sampler
@@ -93,7 +101,8 @@ def build(config: RunConfig, workdir: Path) -> Experiment:
         UserError: where the data or the teacher cannot be read, or the run began with another teacher.
     """
     dataset = loading.load(config.data, resized_crop=config.augment.resized_crop, seed=config.seed)
-    teacher = load_teacher(config, workdir)
+    teachers = load_teachers(config, workdir)
+    teacher = combine_teachers(config, teachers)
     student = create_network(config.student, loading.describe(config.data), config.dtype)
     distiller = methods.from_options(config.distill, dataset.train_labels)
 
@@ -105,7 +114,7 @@ def build(config: RunConfig, workdir: Path) -> Experiment:
     augmentation = Augmentation(config.augment.pad, config.augment.flip, normalize)
     train, validation, test = _put_splits(dataset)
     shared = naming.shared_folder(workdir)
-    teacher_fn, prepare_teacher = make_teacher(config, teacher, train, augmentation, shared / layout.TEACHER_OUTPUTS)
+    teacher_fn, prepare_teacher = make_teacher(config, teachers, train, augmentation, shared / layout.TEACHER_OUTPUTS)
     steps_per_call = _steps_per_call(config, sampler, train)
     rho = config.sampler.kind == "rho"
     mining_schedule = MiningSchedule(config.mining) if distiller.refresh else None
@@ -117,6 +126,7 @@ def build(config: RunConfig, workdir: Path) -> Experiment:
         test=test,
         student=student,
         teacher=teacher,
+        teachers=teachers,
         prepare_teacher=prepare_teacher,
         schedule=jax.jit(schedule),
         sampler=sampler,

@@ -33,8 +33,10 @@ def summarize(
     name = user_code.short_name(config.student.name)
     student = {"name": name, **accuracies(last), "best_accuracy": log.best_accuracy()}
     if teacher and experiment.teacher:
-        kept = {key: value for key, value in teacher.items() if key != "place"}  # Runs are copied to other machines.
-        teacher = {**kept, **_cost(experiment.teacher.network, config)}
+        teacher = _teacher(teacher, experiment.teacher.network, config)
+        if members := teacher.get("members"):
+            pairs = zip(members, experiment.teachers, strict=True)
+            teacher["members"] = [_teacher(member, model.network, config) for member, model in pairs]
     return {
         "method": naming.method_name(config),
         "dataset": loading.dataset_name(config.data),
@@ -51,6 +53,11 @@ def summarize(
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
     }
+
+
+def _teacher(record: dict[str, Any], network: Network, config: RunConfig) -> dict[str, Any]:
+    """Returns the record of a teacher with its cost and without its place, as runs are copied to other machines."""
+    return {**{key: value for key, value in record.items() if key != "place"}, **_cost(network, config)}
 
 
 def skipped_updates(lines: list[dict[str, Any]]) -> int:

@@ -1,4 +1,4 @@
-"""Checks of the teacher that `teacher.checkpoint` names."""
+"""Checks of the teachers that `teacher.checkpoint` or `teacher.members` name."""
 
 from pathlib import Path
 
@@ -7,32 +7,34 @@ from rdd_jax.core.errors import UserError
 from rdd_jax.data import loading
 from rdd_jax.models import weights
 from rdd_jax.models.torch_state_dict import Mismatch
-from rdd_jax.runs import checkpointing, layout, naming, records, trained_models
-from rdd_jax.runs.config import RunConfig
+from rdd_jax.runs import checkpointing, layout, records, trained_models
+from rdd_jax.runs.config import RunConfig, StudentOptions
+from rdd_jax.runs.naming import PlacedNetwork
 from rdd_jax.training.same_run import has_same_images
 
 
-def check_given_teacher(config: RunConfig, path: Path) -> None:
-    """Raises UserError unless `path` is the workdir of a finished run, or a file of weights, of the run's teacher."""
+def check_given_teacher(config: RunConfig, teacher: PlacedNetwork) -> None:
+    """Raises UserError unless the path of a teacher is the workdir of a finished run, or a file of weights, of it."""
+    wanted, path = teacher
     if not path.exists():
         raise UserError(
-            f"there is no {path}: --config.teacher.checkpoint takes the workdir of a run, or a file of weights by "
-            "PyTorch's names (.pth, .safetensors)"
+            f"there is no {path}: a teacher's checkpoint is the workdir of a run, or a file of weights by PyTorch's "
+            "names (.pth, .safetensors)"
         )
     if path.is_file():
-        _check_weights(config, path)
+        _check_weights(config, wanted, path)
         return
     if (path / layout.EXPORTED_WEIGHTS).is_file():
-        raise UserError(f"{path} is an export: set --config.teacher.checkpoint={path / layout.EXPORTED_WEIGHTS}")
+        raise UserError(f"{path} is an export: give {path / layout.EXPORTED_WEIGHTS} as the teacher's checkpoint")
     found = records.read_config(path)
     if loading.dataset_name(found.data) != loading.dataset_name(config.data) and not has_same_images(config, path):
         raise UserError(
             f"the teacher in {path} was trained on {loading.dataset_name(found.data)}, not on "
             f"{loading.dataset_name(config.data)}"
         )
-    wanted = naming.teacher_network(config)
     if found.student.name != wanted.name and not records.is_recorded_network(wanted.name, path):
-        raise UserError(f"{path} holds a {found.student.name}: set --config.teacher.name={found.student.name}")
+        key = "members" if config.teacher.members else "name"
+        raise UserError(f"{path} holds a {found.student.name}, not a {wanted.name}: correct --config.teacher.{key}")
     if found.student.kwargs != wanted.kwargs:
         theirs, ours = (dict(network.kwargs) for network in (found.student, wanted))
         raise UserError(
@@ -44,15 +46,14 @@ def check_given_teacher(config: RunConfig, path: Path) -> None:
             f"the teacher in {path} was trained with data.validation={found.data.validation} and may have seen what "
             f"is held out here: set --config.data.validation={found.data.validation}, or give another teacher"
         )
-    _check_fits(config, path)
+    _check_fits(config, wanted, path)
     if not records.is_finished(path):
         raise UserError(f"the teacher in {path} is not trained to its end: finish its run, or give another")
     checkpointing.latest_step(path)
 
 
-def _check_fits(config: RunConfig, path: Path) -> None:
+def _check_fits(config: RunConfig, network: StudentOptions, path: Path) -> None:
     """Raises UserError unless the network of the run in `path` fits the classes and the image size of this run."""
-    network = naming.teacher_network(config)
     here, (there, class_names) = loading.describe(config.data), records.described_data(path)
     if loading.class_names(config.data, here) != class_names:
         raise UserError(
@@ -69,9 +70,10 @@ def _check_fits(config: RunConfig, path: Path) -> None:
             )
 
 
-def _check_weights(config: RunConfig, path: Path) -> None:
+def _check_weights(config: RunConfig, network: StudentOptions, path: Path) -> None:
     info = loading.describe(config.data)
     try:
-        weights.load(path, config.teacher.name, info.num_classes, info.image_shape, **config.teacher.kwargs)
+        weights.load(path, network.name, info.num_classes, info.image_shape, **network.kwargs)
     except Mismatch as error:
-        raise UserError(f"{error}; set --config.teacher.name and --config.dataset to what the file holds") from error
+        key = "members" if config.teacher.members else "name"
+        raise UserError(f"{error}; set --config.teacher.{key} and --config.dataset to what the file holds") from error

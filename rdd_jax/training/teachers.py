@@ -1,4 +1,4 @@
-"""The record of a run's teacher: the fingerprint of its weights and its test accuracy."""
+"""The record of a run's teacher, or teachers: the fingerprints of their weights and their test accuracies."""
 
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from rdd_jax.core.progress import image_progress
 from rdd_jax.data import loading
 from rdd_jax.runs import layout, naming, records
 from rdd_jax.runs.config import RunConfig
+from rdd_jax.runs.naming import PlacedNetwork
 from rdd_jax.runs.trained_models import TrainedModel
 from rdd_jax.steps.evaluation import accuracies
 from rdd_jax.training.preemption import StopRequested, StopSignal
@@ -30,40 +31,71 @@ def record(config: RunConfig, workdir: Path, experiment: Experiment, stop_signal
 
     Returns:
         The content of teacher.json: {"name", "place": an absolute path, "fingerprint": of the variables, "accuracy" and
-        "top5_accuracy": percent of the test images, as `evaluation.Evaluate` returns them}. None for a run without a
-        teacher.
+        "top5_accuracy": percent of the test images, as `evaluation.Evaluate` returns them}. Several teachers have no
+        place together, and the same of each in "members". None for a run without a teacher.
 
     Raises:
         StopRequested: where the run was asked to stop during the evaluation.
     """
     if not experiment.teacher:
         return None
-    variables = experiment.teacher.variables
+    path, recorded = workdir / layout.TEACHER, records.read_teacher(workdir)
+    places = naming.teachers(config, workdir)
+    known = recorded.get("members", [recorded])
+    members = [
+        _record_one(_describe(place), model, _recorded_accuracies(known, number, model), experiment, stop_signal)
+        for number, (place, model) in enumerate(zip(places, experiment.teachers, strict=True))
+    ]
+    if len(members) > 1:
+        name = " + ".join(member["name"] for member in members)
+        measured = _recorded_accuracies([recorded], 0, experiment.teacher)
+        teacher = _record_one({"name": name}, experiment.teacher, measured, experiment, stop_signal)
+        teacher["members"] = members
+    else:
+        teacher = members[0]
     num_classes = loading.describe(config.data).num_classes
-    path, recorded = naming.teacher_path(config, workdir), records.read_teacher(workdir)
-    assert path is not None
-    place = path.absolute()
-    name = user_code.short_name(config.teacher.name)
-    teacher = {"name": name, "place": str(place), "fingerprint": fingerprint(variables)}
-    measured = accuracies(recorded) if recorded.get("fingerprint") == teacher["fingerprint"] else {}
-    if processes.any_process(not measured):
-        processes.print_once(f"evaluating the teacher in {place}")
-        measured = _evaluate(experiment, experiment.teacher, stop_signal)
-    parameters = models.count_parameters(variables)
-    processes.print_once(f"teacher {name}: {parameters:,} parameters, {measured['accuracy']:.2f}% of the test images")
-    if measured["accuracy"] < near_chance(num_classes):
-        processes.warn(
-            f"the teacher is hardly better than chance, {100 / num_classes:.3g}%: are {place} and the "
-            "data set the right ones, and were its images normalised in the same way?"
-        )
+    for one in members:
+        if one["accuracy"] < near_chance(num_classes):
+            processes.warn(
+                f"the teacher is hardly better than chance, {100 / num_classes:.3g}%: are {one['place']} and the "
+                "data set the right ones, and were its images normalised in the same way?"
+            )
     if processes.is_main_process():
-        io.write_json(workdir / layout.TEACHER, teacher | measured)
-    return teacher | measured
+        io.write_json(path, teacher)
+    return teacher
+
+
+def _describe(place: PlacedNetwork) -> dict[str, Any]:
+    return {"name": user_code.short_name(place.network.name), "place": str(place.path.absolute())}
+
+
+def _recorded_accuracies(records: list[dict[str, Any]], number: int, model: TrainedModel) -> dict[str, float]:
+    """Returns the accuracies in a record if it is of the same variables, else {}."""
+    recorded = records[number] if number < len(records) else {}
+    return accuracies(recorded) if recorded.get("fingerprint") == fingerprint(model.variables) else {}
+
+
+def _record_one(
+    description: dict[str, Any],
+    model: TrainedModel,
+    measured: dict[str, float],
+    experiment: Experiment,
+    stop_signal: StopSignal,
+) -> dict[str, Any]:
+    """Returns the record of one network, which is evaluated unless its accuracies are given, and prints it."""
+    if processes.any_process(not measured):
+        place = f"the teacher in {description['place']}" if "place" in description else "the teachers together"
+        processes.print_once(f"evaluating {place}")
+        measured = _evaluate(experiment, model, stop_signal)
+    parameters = models.count_parameters(model.variables)
+    processes.print_once(
+        f"teacher {description['name']}: {parameters:,} parameters, {measured['accuracy']:.2f}% of the test images"
+    )
+    return {**description, "fingerprint": fingerprint(model.variables), **measured}
 
 
 def _evaluate(experiment: Experiment, teacher: TrainedModel, stop_signal: StopSignal) -> dict[str, float]:
     """Returns the teacher's accuracies on the test images, in percent."""
-    network, variables = teacher
     with image_progress("evaluating the teacher") as show:
 
         def on_batch(done: int, total: int) -> None:
@@ -71,7 +103,7 @@ def _evaluate(experiment: Experiment, teacher: TrainedModel, stop_signal: StopSi
             if stop_signal.stop_requested():
                 raise StopRequested
 
-        return accuracies(experiment.make_evaluate(network)(variables, experiment.test, on_batch))
+        return accuracies(experiment.make_evaluate(teacher.network)(teacher.variables, experiment.test, on_batch))
 
 
 def near_chance(num_classes: int) -> float:

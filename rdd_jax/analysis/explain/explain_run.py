@@ -29,8 +29,8 @@ class _Side(NamedTuple):
     """One of the two networks, not loaded yet.
 
     title: its name on the page.
-    network: its name in `models.MODELS`.
-    place: the workdir or file that it is loaded from.
+    network: its name.
+    place: the workdir or file that it, or the first of several teachers, is loaded from.
     config: of the run whose data it takes.
     load: loads it.
     """
@@ -97,19 +97,23 @@ def _sides(workdir: Path, against: str, config: RunConfig) -> tuple[_Side, _Side
         if other.data.folder == records.read_config(workdir).data.folder:  # A new place of the data holds for both.
             other = other.replaced({"data.folder": config.data.folder})
         return student, _student(Path(against), "other model", other)
-    place = naming.teacher_path(config, workdir)
-    if place is None:
+    teachers = naming.teachers(config, workdir)
+    if not teachers:
         raise UserError(f"the run in {workdir} has no teacher: name another run by --against=WORKDIR")
-    records.check_network(config.teacher.name, workdir / layout.CONFIG)
-    if not os.path.exists(place):
-        raise UserError(f"the teacher of {workdir} is not in {place}: put it there, or name a run by --against=WORKDIR")
+    for network, place in teachers:
+        records.check_network(network.name, workdir / layout.CONFIG)
+        if not os.path.exists(place):
+            raise UserError(
+                f"the teacher of {workdir} is not in {place}: put it there, or name a run by --against=WORKDIR"
+            )
 
     def load() -> TrainedModel:
         teacher = load_teacher(config, workdir)
         assert teacher is not None  # There is a path to it.
         return teacher
 
-    return student, _Side("teacher", user_code.short_name(config.teacher.name), place, config, load)
+    name = " + ".join(user_code.short_name(network.name) for network, _ in teachers)
+    return student, _Side("teacher", name, teachers[0].path, config, load)
 
 
 def _student(workdir: Path, title: str, config: RunConfig) -> _Side:
