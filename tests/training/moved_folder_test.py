@@ -80,7 +80,7 @@ def test_the_run_that_a_configuration_names_is_looked_for_in_the_new_place(capsy
 
 def test_other_keys_and_another_configuration_are_refused(capsys, moved):
     line = told(capsys, "--mode=evaluate", "--config.student.name=vgg19")
-    assert "only data.folder, data.workers, teacher.checkpoint can be given, not student.name" in line
+    assert "only data.folder, data.workers, teacher.checkpoint, teacher.members can be given, not student.name" in line
     line = told(capsys, "--mode=explain", f"--config={kd.__file__}")
     assert "--mode=explain reads the configuration in the workdir: leave out --config=" in line
 

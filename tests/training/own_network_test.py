@@ -85,7 +85,7 @@ def test_another_network_is_refused(tmp_path, file, factory, kwargs, more, words
     name = f"{file if 'width' in words else other}:{factory}"
     with pytest.raises(UserError, match=f"holds another run .*{words}"):
         same_run.check_same_run(config_of(name, **kwargs), workdir, "")
-    with pytest.raises(UserError, match=r"only data\.folder, data\.workers, teacher\.checkpoint can be given"):
+    with pytest.raises(UserError, match=r"only data\.folder, data\.workers, teacher\.checkpoint, teacher\.members can"):
         reopen.configuration(workdir, config_of(name, **kwargs), "evaluate", named=False)
 
 
@@ -131,4 +131,4 @@ def test_a_teacher_with_other_arguments_is_refused(tmp_path, file):
     keys = {"teacher.name": f"{file}:linen_network", "teacher.checkpoint": str(tmp_path / "teacher")}
     config = run_config(ce.get_config("digits"), **keys)
     with pytest.raises(UserError, match=r"with the arguments \{'width': 8\}, not \{\}: set them by --config\.teacher"):
-        check_given_teacher(config, tmp_path / "teacher")
+        check_given_teacher(config, *naming.teachers(config, tmp_path))

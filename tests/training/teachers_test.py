@@ -6,19 +6,20 @@ import threading
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 from left import leave_run
 from settings import run_config
 
-from configs import ce, kd, rdd_sampling, teacher
+from configs import ce, fitnets, kd, rdd_sampling, teacher
 from rdd_jax.cli.command_line import configuration
 from rdd_jax.cli.exit_codes import exit_code
 from rdd_jax.core import io
 from rdd_jax.core.errors import UserError, WorkdirLocked
 from rdd_jax.core.fingerprints import fingerprint
-from rdd_jax.runs import layout, naming, records
-from rdd_jax.runs.trained_models import TrainedModel, load_teacher
+from rdd_jax.runs import export, layout, naming, records
+from rdd_jax.runs.trained_models import TrainedModel, load_teacher, load_teachers
 from rdd_jax.training import config_checks, locks, run, teachers
 from rdd_jax.training.preemption import StopRequested, StopSignal
 
@@ -167,6 +168,7 @@ class Evaluations:
     def __init__(self, accuracy):
         self.count = 0
         self.teacher = TrainedModel(None, {"params": {"kernel": np.ones(3)}})
+        self.teachers = (self.teacher,)
         self.test = None
         self._accuracy = accuracy
 
@@ -205,6 +207,93 @@ def test_a_teacher_that_guesses_is_warned_of(tmp_path, capsys, monkeypatch, num_
 def test_a_run_without_a_teacher_has_none_on_record(tmp_path):
     assert teachers.record(config_of(ce), tmp_path, SimpleNamespace(teacher=None), StopSignal()) is None
     assert list(tmp_path.iterdir()) == []
+
+
+# Several.
+
+
+def members(*places):
+    """A configuration with the resnet8 at each of these places as a teacher."""
+    return config_of(members=",".join(f"resnet8@{place}" for place in places))
+
+
+def test_several_teachers_are_loaded_as_one(two_teachers, tmp_path):
+    config = members(*two_teachers)
+    both = load_teachers(config, tmp_path)
+    teacher = load_teacher(config, tmp_path)
+    images = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype(np.float32)
+    outputs = [network.apply(variables, images, train=False)[0] for network, variables in both]
+    combined = teacher.network.apply(teacher.variables, images, train=False)[0]
+    mean = sum(jax.nn.softmax(output.logits / 4) for output in outputs) / 2
+    np.testing.assert_allclose(jax.nn.softmax(combined.logits / 4), mean, rtol=1e-5)
+    assert combined.embedding.shape == (2, 128)
+    assert naming.required_runs(config, tmp_path / "kd") == []
+
+
+def test_a_file_of_weights_may_be_one_of_several(two_teachers, tmp_path):
+    file = export.save(two_teachers[1]) / layout.EXPORTED_WEIGHTS
+    config, other = members(two_teachers[0], file), members(*two_teachers)
+    finished(two_teachers[0])
+    config_checks.check(config, tmp_path / "kd")
+    one, same = (fingerprint(load_teacher(each, tmp_path).variables) for each in (config, other))
+    assert one == same
+
+
+@pytest.mark.parametrize(
+    ("method", "keys", "message"),
+    [
+        (kd, {"members": "resnet8@{0},resnet8@{0}/nothing"}, "there is no .*nothing"),
+        (
+            kd,
+            {"members": "resnet20@{0},resnet8@{0}"},
+            "holds a resnet8, not a resnet20: correct --config.teacher.members",
+        ),
+        (fitnets, {"members": "resnet8@{0},resnet8@{0}"}, "fitnets needs the maps of a single teacher"),
+        (
+            kd,
+            {"members": "resnet8@{0},resnet8@{0}", "cache": "views", "cache_gigabytes": 0.001},
+            "x 9 .* x 148 numbers",
+        ),
+    ],
+)
+def test_teachers_that_do_not_fit_are_refused(two_teachers, tmp_path, method, keys, message):
+    finished(two_teachers[0])
+    keys["members"] = keys["members"].format(two_teachers[0])
+    with pytest.raises(UserError, match=message):
+        config_checks.check(config_of(method, **keys), tmp_path / "kd")
+    assert not (tmp_path / "kd").exists()
+
+
+def test_members_and_a_checkpoint_are_refused(two_teachers):
+    with pytest.raises(ValueError, match=r"leave out teacher\.checkpoint"):
+        config_of(members="resnet8@a,resnet8@b", checkpoint="c")
+
+
+def test_moved_members_are_accepted_and_changed_ones_refused(two_teachers, tmp_path):
+    first, second = map(finished, two_teachers)
+    config, workdir = members(first, second), tmp_path / "kd"
+    records.write_config(config, workdir)
+    io.write_json(workdir / layout.TEACHER, {"fingerprint": fingerprint(load_teacher(config, workdir).variables)})
+    moved = tmp_path / "moved"
+    moved.symlink_to(first)
+    config_checks.check(members(moved, second), workdir)
+    with pytest.raises(UserError, match=r"is not the one that .* --config\.teacher\.members"):
+        config_checks.check(members(second, first), workdir)
+    with pytest.raises(UserError, match=r"holds another run .*teacher\.weights is equal there, 1,3 here"):
+        config_checks.check(config_of(members=config.teacher.members, weights="1,3"), workdir)
+
+
+def test_each_of_several_teachers_and_all_together_are_evaluated_once(tmp_path, capsys):
+    config, experiment = members(tmp_path / "a", tmp_path / "b"), Evaluations(91.25)
+    experiment.teachers = (experiment.teacher, TrainedModel(None, {"params": {"kernel": np.zeros(3)}}))
+    record = teachers.record(config, tmp_path / "kd", experiment, StopSignal())
+    assert record["name"] == "resnet8 + resnet8"
+    assert "place" not in record
+    assert [member["place"] for member in record["members"]] == [str(tmp_path / name) for name in "ab"]
+    assert [member["accuracy"] for member in (record, *record["members"])] == [91.25] * 3
+    assert teachers.record(config, tmp_path / "kd", experiment, StopSignal()) == record
+    assert experiment.count == 3
+    assert capsys.readouterr().out.count("teacher resnet8 + resnet8: 3 parameters, 91.25% of the test images") == 2
 
 
 # Waiting for another process.
