@@ -52,8 +52,8 @@ def distill(
             returns a linen module, an nnx module or a Network (see `models.create_network`). Or the keys of the
             section `student`, as in {"name": "resnet8x4", "kwargs": {...}}.
         teacher: the same; without a "checkpoint" it is trained first. Or the keys of the section `teacher`, as in
-            {"name": "resnet32x4", "checkpoint": "teacher.pth"}, or {"members": "resnet56@teacher-a,vgg13@teacher-b.pth"}
-            for several; {"name": ""} for no teacher.
+            {"name": "resnet32x4", "checkpoint": "teacher.pth"}, or {"members": "resnet56@one,vgg13@two.pth"} for
+            several; {"name": ""} for no teacher.
         data: the name of a data set, an .npz file, FILE.py:FUNCTION (see `own_data.read`), a folder of images, or the
             arrays {"train_images": uint8[n,h,w,c], "train_labels": integers [n], "test_images", "test_labels"} and, if
             the classes have names, "class_names".
