@@ -11,7 +11,7 @@ from ml_collections import config_flags
 
 from rdd_jax.analysis.explain import options as explain_options
 from rdd_jax.analysis.prediction import predictions
-from rdd_jax.cli import config_file, network_arguments
+from rdd_jax.cli import config_file, keyword_arguments
 from rdd_jax.core import processes, user_code
 from rdd_jax.core.errors import UserError
 from rdd_jax.data import own_data
@@ -58,7 +58,7 @@ def parse(arguments: list[str]) -> Command:
     """Parses a command line, of which the first argument is the program's name.
 
     The flags are parsed first, then the keys --config.KEY=VALUE: the file that --config names decides which there are.
-    The arguments of networks, whose names no file decides, are taken out before.
+    The arguments of networks and optimizer, whose names no file decides, are taken out before.
 
     Raises:
         UserError: for any mistake.
@@ -72,7 +72,7 @@ def parse(arguments: list[str]) -> Command:
     config, keys = _load_config(parsed), flags.FlagValues()
     with _mistakes_as_user_errors():
         if config:
-            rest = network_arguments.take(rest, config)
+            rest = keyword_arguments.take(rest, config)
             config_flags.DEFINE_config_dict("config", config, flag_values=keys, sys_argv=rest)
         rest = keys(rest)
     if len(rest) > 1:

@@ -32,3 +32,28 @@ def check_values(values: Mapping[str, Any], section: str, largest: Mapping[str, 
         limit = largest.get(name, _LARGEST)
         if isinstance(value, int) and value > limit:
             raise ValueError(f"{key} must be at most {limit:,}; got {value}")
+
+
+def plain_arguments(name: str, arguments: Any) -> dict[str, Any]:
+    """Returns arguments as config.json holds them, with tuples for lists.
+
+    Args:
+        name: the key of the configuration, for errors.
+        arguments: values by name: text, numbers, True, False, None, and tuples and dictionaries of these.
+
+    Raises:
+        TypeError: where they are no mapping, or a value is of another type.
+    """
+    if not isinstance(arguments, Mapping):
+        raise TypeError(f"{name} must be a section of arguments; got {arguments!r}")
+    return {str(key): _as_plain_value(f"{name}.{key}", value) for key, value in arguments.items()}
+
+
+def _as_plain_value(name: str, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return plain_arguments(name, value)
+    if isinstance(value, list | tuple):
+        return tuple(_as_plain_value(name, inner) for inner in value)
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    raise TypeError(f"{name} must be text, a number, True, False, None, or tuples and dictionaries of these")

@@ -1,7 +1,8 @@
 """Checkpoints of a run: the only file that imports Orbax.
 
 A checkpoint has three items: `student`, the variables that other runs load; `training`, the rest of the train state;
-and `checksums` of every array in the two, by which damaged arrays are detected.
+and `checksums` of every array in the two, by which damaged arrays are detected. Where the train state has a moving
+average of the student's weights, that is `student`, and the weights themselves are in `training`.
 """
 
 import contextlib
@@ -82,10 +83,10 @@ class Checkpoints:
         self.wait()
         # Orbax writes from many threads, each of which would fail with a traceback on a full disk.
         self.require_room(state)
-        training = _without_student(state)
-        checksums = {"student": integrity.checksums(state.student), "training": integrity.checksums(training)}
+        student, training = _split(state)
+        checksums = {"student": integrity.checksums(student), "training": integrity.checksums(training)}
         items = ocp.args.Composite(
-            student=ocp.args.StandardSave(state.student),
+            student=ocp.args.StandardSave(student),
             training=ocp.args.StandardSave(training),
             **{_CHECKSUMS: ocp.args.JsonSave(checksums)},
         )
@@ -153,8 +154,10 @@ class Checkpoints:
 
     def _read(self, shapes: TrainState, step: int) -> TrainState:
         folder, hint = self._folder / str(step), "choose another --workdir, or delete this one to begin again"
-        student = _read_item(folder, "student", shapes.student, hint)
-        return TrainState(student=student, **_read_item(folder, "training", _without_student(shapes), hint))
+        student_shapes, training_shapes = _split(shapes)
+        student = _read_item(folder, "student", student_shapes, hint)
+        training = _read_item(folder, "training", training_shapes, hint)
+        return TrainState(**training, **{"student" if shapes.average is None else "average": student})
 
     def _quarantine(self, damaged: list[tuple[int, UserError]]) -> None:
         for step, error in damaged:
@@ -197,8 +200,12 @@ def _folder(workdir: Path) -> Path:
     return workdir.absolute() / "checkpoints"
 
 
-def _without_student(state: TrainState) -> dict[str, Any]:
-    return {name: value for name, value in state._asdict().items() if name != "student"}
+def _split(state: TrainState) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns the content of the items `student` and `training`."""
+    rest = {name: value for name, value in state._asdict().items() if name != "average"}
+    if state.average is None:
+        return rest.pop("student"), rest
+    return state.average, rest
 
 
 def _accuracy(metrics: dict[str, float]) -> float:

@@ -13,7 +13,7 @@ from typing import Any, Self
 from rdd_jax import methods
 from rdd_jax.core import io
 from rdd_jax.core.errors import is_plain_text, unknown_name_message
-from rdd_jax.core.options import check_numbers, check_values
+from rdd_jax.core.options import check_numbers, check_values, plain_arguments
 from rdd_jax.data.options import AugmentOptions, DataOptions
 from rdd_jax.data.samplers import SamplerOptions
 from rdd_jax.models import DTYPES
@@ -96,25 +96,13 @@ def _network_arguments(kwargs: Any) -> dict[str, Any]:
     """Returns the arguments of a network with tuples for lists.
 
     Raises:
-        TypeError: where they are no section, or a value is none that a configuration can hold.
+        TypeError: as `plain_arguments`.
         ValueError: for an argument that the program sets.
     """
-    if not isinstance(kwargs, Mapping):
-        raise TypeError(f"kwargs must be a section of arguments; got {kwargs!r}")
-    if taken := [name for name in _SET_ARGUMENTS if name in kwargs]:
+    arguments = plain_arguments("kwargs", kwargs)
+    if taken := [name for name in _SET_ARGUMENTS if name in arguments]:
         raise ValueError(f"kwargs.{taken[0]} is an argument that the program sets: leave it out")
-    return {str(name): _as_plain_value(f"kwargs.{name}", value) for name, value in kwargs.items()}
-
-
-def _as_plain_value(name: str, value: Any) -> Any:
-    """Returns a value with tuples for lists; raises TypeError for one that JSON does not have."""
-    if isinstance(value, Mapping):
-        return {str(key): _as_plain_value(f"{name}.{key}", inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return tuple(_as_plain_value(name, inner) for inner in value)
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
-    raise TypeError(f"{name} must be text, a number, True, False, None, or tuples and dictionaries of these")
+    return arguments
 
 
 def _cross_entropy_alone() -> dict[str, dict[str, Any]]:

@@ -11,7 +11,7 @@ import optax
 from jax.typing import ArrayLike
 
 from rdd_jax.core.errors import unknown_name_message
-from rdd_jax.core.options import check_numbers, check_values
+from rdd_jax.core.options import check_numbers, check_values, plain_arguments
 from rdd_jax.core.types import Array
 
 SCHEDULES = ("step", "cosine", "constant")
@@ -59,13 +59,16 @@ class OptimizerOptions:
     """The optimizer and its schedule: the section `optimizer` of a configuration.
 
     name: a function of optax that makes an optimizer, as in "adamw" or "lion". "sgd" is torch.optim.SGD.
-    kwargs: its arguments beside the learning rate.
+    kwargs: its arguments beside the learning rate, by name: text, numbers, True, False, None, and tuples of these.
     schedule: "step" multiplies the learning rate at milestones, "cosine" lowers it to 0 along half a cosine,
         "constant" leaves it.
     gradient_clip: the largest norm of the gradient of all parameters together, to which it is scaled; 0 for no limit.
     decay_all: whether weight decay also applies to parameters of one axis: biases, and scales of normalisations.
+    ema: the decay of the exponential moving average of the student's weights, in [0, 1), as in 0.999; 0 for none. The
+        average is what is evaluated, exported and loaded; see `weight_average.update_average`.
 
     Raises:
+        TypeError: for arguments of another type.
         ValueError: for a value out of its range.
     """
 
@@ -74,14 +77,18 @@ class OptimizerOptions:
     schedule: str = "step"
     gradient_clip: float = 0.0
     decay_all: bool = True
+    ema: float = 0.0
 
     def __post_init__(self) -> None:
         check_numbers(self, "optimizer")
+        object.__setattr__(self, "kwargs", plain_arguments("optimizer.kwargs", self.kwargs))
         check_values(self.kwargs, "optimizer.kwargs", {})
         if self.schedule not in SCHEDULES:
             raise ValueError(unknown_name_message("optimizer.schedule", self.schedule, SCHEDULES))
         if self.gradient_clip < 0:
             raise ValueError(f"optimizer.gradient_clip must not be negative; got {self.gradient_clip}")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"optimizer.ema must be in [0, 1); got {self.ema}")
 
 
 def stepped_schedule(

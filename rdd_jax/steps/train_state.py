@@ -31,6 +31,7 @@ class TrainState(NamedTuple):
         the easiest to the hardest, for "rho" its irreducible loss; None for all others.
     probe: f32[p,d], the student's embeddings of the probe images at the last mining, from which drift is measured; None
         unless `mining.kind` is "adaptive".
+    average: the moving average of `student` over the updates; None unless `optimizer.ema` is above 0.
     """
 
     step: Array
@@ -42,6 +43,7 @@ class TrainState(NamedTuple):
     metrics: dict[str, Average]
     scores: Array | None = None
     probe: Array | None = None
+    average: dict[str, Any] | None = None
 
 
 def create(
@@ -54,6 +56,7 @@ def create(
     num_scores: int = 0,
     num_probes: int = 0,
     counts_skipped: bool = False,
+    has_average: bool = False,
 ) -> TrainState:
     """Creates the state before the first update; works under `jax.eval_shape` and jit.
 
@@ -67,6 +70,7 @@ def create(
         num_scores: the number of training images, if the sampler ranks them, else 0.
         num_probes: the number of probe images, if drift is measured, else 0.
         counts_skipped: whether the percentage of skipped updates is among the metrics.
+        has_average: whether the moving average of the student's variables is kept; it begins with their first values.
     """
     student_rng, distiller_rng = jax.random.split(jax.random.key(seed))
     variables = models.init(student, student_rng, image_shape)
@@ -85,6 +89,7 @@ def create(
         metrics={name: Average.empty() for name in names},
         scores=jnp.zeros((num_scores,)) if num_scores else None,
         probe=jnp.zeros((num_probes, shapes[0].embedding.shape[-1])) if num_probes else None,
+        average=variables if has_average else None,
     )
 
 
@@ -101,10 +106,15 @@ def with_metrics(state: TrainState, values: dict[str, Array]) -> TrainState:
     return state._replace(metrics=state.metrics | new)
 
 
+def evaluated_variables(state: TrainState) -> dict[str, Any]:
+    """Returns the variables that are evaluated, exported and loaded: the moving average, where there is one."""
+    return state.student if state.average is None else state.average
+
+
 def is_finite(state: TrainState) -> Array:
     """Returns bool[]: all that an update changes, and the epoch's loss so far, are finite."""
     loss = state.metrics["loss"].total
-    changed = (state.student, state.distiller_params, state.distiller_state, state.optimizer, loss)
+    changed = (state.student, state.average, state.distiller_params, state.distiller_state, state.optimizer, loss)
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(changed)]).all()
 
 

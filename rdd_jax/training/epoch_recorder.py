@@ -8,7 +8,7 @@ import numpy as np
 
 from rdd_jax.core.compilation import CompilationTimer
 from rdd_jax.runs.config import RunConfig
-from rdd_jax.steps.train_state import TrainState
+from rdd_jax.steps.train_state import TrainState, evaluated_variables
 from rdd_jax.training.interruptible import InterruptibleRunner
 from rdd_jax.training.metric_log import MetricLog
 from rdd_jax.training.nonfinite import NonFiniteError
@@ -66,7 +66,7 @@ class EpochRecorder:
     def record_evaluation(
         self, state: TrainState, epoch: int, step: int, written: Collection[str] = ()
     ) -> float | None:
-        """Evaluates the student, where that is due after this epoch, and writes the results.
+        """Evaluates the student, or the average of its weights where there is one, where that is due after this epoch, and writes the results.
 
         Args:
             state: after the epoch.
@@ -83,10 +83,10 @@ class EpochRecorder:
         """
         if epoch % self._config.eval_every_epochs and epoch != self._config.epochs:
             return None
-        ranking = None
+        ranking, variables = None, evaluated_variables(state)
         for split, data in (("validation", self._experiment.validation), ("test", self._experiment.test)):
             if data and split not in written:
-                metrics = self._evaluate(state.student, data, self._runner.on_batch("evaluating"))
+                metrics = self._evaluate(variables, data, self._runner.on_batch("evaluating"))
                 self._write(step, epoch, split, metrics)
                 ranking = metrics["accuracy"] if ranking is None else ranking
         return ranking

@@ -36,6 +36,7 @@ from rdd_jax.steps.optimizer import cosine_schedule, make_optimizer, stepped_sch
 from rdd_jax.steps.teacher import PrepareTeacher, TeacherFn
 from rdd_jax.steps.train_state import TrainState
 from rdd_jax.steps.train_step import TrainCall, TrainStep, make_train_call, make_train_step, skip_nonfinite_updates
+from rdd_jax.steps.weight_average import average_weights
 from rdd_jax.training.frozen_networks import irreducible_losses, make_teacher
 from rdd_jax.training.mining_schedule import MiningSchedule
 
@@ -142,6 +143,7 @@ def build(config: RunConfig, workdir: Path) -> Experiment:
             num_scores=len(train) if rho or config.sampler.kind in RANKED_KINDS else 0,
             num_probes=mining_schedule.num_probes if mining_schedule else 0,
             counts_skipped=config.nonfinite == "skip",
+            has_average=config.optimizer.ema > 0,
         ),
         train_call=devices.data_parallel(train_call, in_axes=(None, train.in_axes, None, None), donated=(0,)),
         make_evaluate=partial(make_evaluate, normalize=normalize),
@@ -179,6 +181,8 @@ def _make_train_step(
     train_step = make_train_step(
         student, teacher_fn, distiller, optimizer, augmentation, select=select, axis_name=devices.AXIS
     )
+    if config.optimizer.ema:
+        train_step = average_weights(train_step, config.optimizer.ema)
     return skip_nonfinite_updates(train_step) if config.nonfinite == "skip" else train_step
 
 

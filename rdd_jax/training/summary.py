@@ -32,6 +32,8 @@ def summarize(
     last = log.last_test_line()
     name = user_code.short_name(config.student.name)
     student = {"name": name, **accuracies(last), "best_accuracy": log.best_accuracy()}
+    if config.optimizer.ema:
+        student["ema"] = config.optimizer.ema  # The accuracies are those of the average.
     if teacher and experiment.teacher:
         teacher = _teacher(teacher, experiment.teacher.network, config)
         if members := teacher.get("members"):

@@ -88,6 +88,18 @@ def refusal(capsys, *arguments):
         ((RDD, "--config.teacher.cache=views", "--config.sampler.kind=rho"), ["rho", "cache=none"]),
         ((CE, "--config.optimizer.name=adamww"), ['unknown optimizer.name "adamww"; did you mean "adamw"']),
         ((CE, "--config.optimizer.name=lbfgs"), ["optax.lbfgs cannot be used"]),
+        (
+            (CE, "--config.optimizer.name=adamw", "--config.optimizer.kwargs.b=0.9"),
+            ['unknown argument of optax.adamw "b"; did you mean "b2"'],
+        ),
+        (
+            (CE, "--config.optimizer.name=adamw", "--config.optimizer.kwargs.b1=much"),
+            ["optax.adamw cannot be used with optimizer.kwargs {'b1': 'much'}"],
+        ),
+        ((CE, "--config.optimizer.kwargs.b1"), ["needs a value: write --config.optimizer.kwargs.b1=VALUE"]),
+        ((CE, "--config.optimizer.kwargs.nesterov={1}"), ["optimizer.kwargs.nesterov must be text, a number"]),
+        ((CE, "--config.optimizer.kwargs=3"), ["optimizer.kwargs"]),
+        ((CE, "--config.optimizer.ema=1.0"), ["optimizer.ema must be in [0, 1); got 1.0"]),
         ((CE, "--config.optimizer.schedule=cosin"), ["optimizer.schedule", "cosine"]),
         ((RDD, "--config.sampler.kind=easy"), ["sampler.kind", "easy", "curriculum"]),
         ((RDD, "--config.sampler.kind=rdx", "--config.sampler.fraction=0.01"), ["less than one batch of 64"]),

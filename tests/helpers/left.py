@@ -14,6 +14,7 @@ class Left(NamedTuple):
 
     student: dict[str, Any]
     step: int = 1
+    average: None = None
 
 
 def leave_run(workdir, config, seed, scale=1.0):

@@ -78,6 +78,22 @@ def test_what_was_saved_last_comes_back_whole(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, student, expected.student)
 
 
+def test_of_a_state_with_an_average_other_runs_load_the_average(tmp_path):
+    average = {"params": {"kernel": jnp.full((3, 2), 0.5)}}
+    state = state_at(3)._replace(average=devices.replicate(average))
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(3, state, 60.0)
+        restored = checkpoints.restore(jax.eval_shape(lambda: state))
+    assert jax.tree.structure(restored) == jax.tree.structure(state)
+    jax.tree.map(np.testing.assert_array_equal, restored, state)
+    jax.tree.map(np.testing.assert_array_equal, restore_student(tmp_path, shapes().student), average)
+
+
+def test_without_an_average_a_checkpoint_does_not_name_it(tmp_path):
+    save(tmp_path, [50.0])
+    assert "average" not in (tmp_path / "checkpoints" / "1" / "training" / "_METADATA").read_text()
+
+
 def test_without_checkpoints_there_is_nothing_to_restore(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.restore(shapes()) is None

@@ -3,6 +3,7 @@
 import threading
 from types import SimpleNamespace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -16,7 +17,7 @@ from rdd_jax.core.io import read_json_lines
 from rdd_jax.core.progress import Progress
 from rdd_jax.data.pipeline import DeviceDataset
 from rdd_jax.data.samplers import Sampler, SamplerOptions
-from rdd_jax.runs.checkpointing import Checkpoints
+from rdd_jax.runs.checkpointing import Checkpoints, restore_student
 from rdd_jax.runs.config import RunConfig
 from rdd_jax.runs.trained_models import TrainedModel
 from rdd_jax.steps.mining import MiningOptions
@@ -136,6 +137,18 @@ class Run:
 
     def mined_at(self):
         return [line["step"] for line in read_json_lines(self.workdir / "histograms.jsonl")]
+
+
+def test_the_average_of_the_weights_is_evaluated_and_loaded(tmp_path, monkeypatch):
+    average, without = devices.replicate({"params": {"updates": jnp.float32(-1)}}), state_at
+    monkeypatch.setitem(globals(), "state_at", lambda step=0: without(step)._replace(average=average))
+    run = Run(tmp_path)
+    run.train()
+    lines = read_json_lines(tmp_path / "metrics.jsonl")
+    assert [line["accuracy"] for line in lines if line["split"] == "test"] == [-1.0] * EPOCHS
+    assert run.minings == [(2, 2.0)]  # By the weights themselves.
+    assert float(run.final().student["params"]["updates"]) == UPDATES
+    assert restore_student(tmp_path, jax.eval_shape(lambda: average)) == average
 
 
 ALL_LINES = [(step, split) for step in (2, 4, 6) for split in ("train", "test")]

@@ -1,15 +1,15 @@
-"""The flags with arguments of networks, whose names no configuration knows."""
+"""The flags with arguments of networks and optimizer, whose names no configuration knows."""
 
 import ml_collections
 import pytest
 
-from rdd_jax.cli import command_line, network_arguments
+from rdd_jax.cli import command_line, keyword_arguments
 from rdd_jax.core.errors import UserError
 
 
 def taken(*arguments):
-    config = ml_collections.ConfigDict({"student": {"kwargs": {}}, "teacher": {"kwargs": {}}}).lock()
-    return network_arguments.take(["program", *arguments], config), config.to_dict()
+    config = ml_collections.ConfigDict({section: {"kwargs": {}} for section in ("student", "teacher", "optimizer")}).lock()
+    return keyword_arguments.take(["program", *arguments], config), config.to_dict()
 
 
 def test_values_are_literals_or_text():
@@ -44,6 +44,14 @@ def test_the_configuration_holds_them():
     )
     assert config.student.kwargs == config.teacher.kwargs == {"widths": (4, 4, 8, 8)}
     assert type(config).from_dict(config.to_dict()) == config
+
+
+def test_the_optimizer_has_them_as_well():
+    config = command_line.configuration(
+        ["--config=kd", "--config.optimizer.name=adamw", "--config.optimizer.kwargs.b1=0.95", "--config.optimizer.ema=0.9"]
+    )
+    assert config.optimizer.kwargs == {"b1": 0.95}
+    assert config.optimizer.ema == 0.9
 
 
 def test_an_argument_that_the_program_sets_is_refused():
