@@ -65,7 +65,7 @@ class OptimizerOptions:
     gradient_clip: the largest norm of the gradient of all parameters together, to which it is scaled; 0 for no limit.
     decay_all: whether weight decay also applies to parameters of one axis: biases, and scales of normalisations.
     ema: the decay of the exponential moving average of the student's weights, in [0, 1), as in 0.999; 0 for none. The
-        average is what is evaluated, exported and loaded; see `weight_average.update_average`.
+        average is evaluated, exported and loaded as the student; see `weight_average.update_average`.
 
     Raises:
         TypeError: for arguments of another type.

@@ -16,10 +16,13 @@ def update_average(average: dict[str, Any], variables: dict[str, Any], decay: fl
     The decay of update t, from 0, is min(decay, (1 + t) / (10 + t)), so that the first weights, which are random, lose
     their part in short runs as well. It is that of TensorFlow's `tf.train.ExponentialMovingAverage(num_updates=t)`.
 
+    Batch statistics are averaged by the same rule, as by timm's `ModelEmaV2` and by torch's `AveragedModel` with
+    `use_buffers=True`. The latest statistics would belong to other weights than the averaged ones.
+
     Args:
         average: the average so far.
-        variables: the variables after the update. Batch statistics and all other arrays of a float dtype are averaged;
-            the rest, such as counters, is taken from here as it is.
+        variables: the variables after the update. All arrays of a float dtype are averaged; the rest, such as counters,
+            is taken from here as it is.
         decay: in [0, 1).
         step: i32[], t.
     """

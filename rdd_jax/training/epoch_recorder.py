@@ -66,7 +66,9 @@ class EpochRecorder:
     def record_evaluation(
         self, state: TrainState, epoch: int, step: int, written: Collection[str] = ()
     ) -> float | None:
-        """Evaluates the student, or the average of its weights where there is one, where that is due after this epoch, and writes the results.
+        """Evaluates the student, where that is due after this epoch, and writes the results.
+
+        With `optimizer.ema` it is the moving average of the weights that is evaluated.
 
         Args:
             state: after the epoch.

@@ -33,7 +33,7 @@ def summarize(
     name = user_code.short_name(config.student.name)
     student = {"name": name, **accuracies(last), "best_accuracy": log.best_accuracy()}
     if config.optimizer.ema:
-        student["ema"] = config.optimizer.ema  # The accuracies are those of the average.
+        student["ema"] = config.optimizer.ema  # The accuracies are of the average.
     if teacher and experiment.teacher:
         teacher = _teacher(teacher, experiment.teacher.network, config)
         if members := teacher.get("members"):

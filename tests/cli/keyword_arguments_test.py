@@ -8,7 +8,9 @@ from rdd_jax.core.errors import UserError
 
 
 def taken(*arguments):
-    config = ml_collections.ConfigDict({section: {"kwargs": {}} for section in ("student", "teacher", "optimizer")}).lock()
+    config = ml_collections.ConfigDict(
+        {section: {"kwargs": {}} for section in ("student", "teacher", "optimizer")}
+    ).lock()
     return keyword_arguments.take(["program", *arguments], config), config.to_dict()
 
 
@@ -48,7 +50,12 @@ def test_the_configuration_holds_them():
 
 def test_the_optimizer_has_them_as_well():
     config = command_line.configuration(
-        ["--config=kd", "--config.optimizer.name=adamw", "--config.optimizer.kwargs.b1=0.95", "--config.optimizer.ema=0.9"]
+        [
+            "--config=kd",
+            "--config.optimizer.name=adamw",
+            "--config.optimizer.kwargs.b1=0.95",
+            "--config.optimizer.ema=0.9",
+        ]
     )
     assert config.optimizer.kwargs == {"b1": 0.95}
     assert config.optimizer.ema == 0.9
