@@ -12,6 +12,7 @@ import numpy as np
 from rdd_jax import methods, models, rdx
 from rdd_jax.core import devices
 from rdd_jax.data import augmentation, datasets, pipeline
+from rdd_jax.data.options import AugmentOptions
 from rdd_jax.data.pipeline import DeviceDataset
 from rdd_jax.data.samplers import epoch_batches
 from rdd_jax.steps import train_state
@@ -149,7 +150,7 @@ def train_step(
 def _augment(config: ml_collections.ConfigDict, info: datasets.DatasetInfo) -> augmentation.Augmentation:
     channels = info.image_shape[-1]
     normalize = partial(augmentation.normalize, mean=(0.5,) * channels, std=(0.25,) * channels)
-    return augmentation.Augmentation(config.augment.pad, config.augment.flip, normalize)
+    return augmentation.Augmentation(AugmentOptions(**config.augment), normalize)
 
 
 def _teacher_input(teacher: models.Network, info: datasets.DatasetInfo, cached: bool) -> Any:

@@ -37,6 +37,14 @@ def keys_for_rows(rng: Array, row_indices: Array) -> Array:
     return jax.vmap(lambda index: jax.random.fold_in(rng, index))(row_indices)
 
 
+def fold_into_keys(keys: Array, stream: int) -> Array:
+    """Derives key[b] from key[b], for random draws of another kind, by a number that tells them from all others.
+
+    The number should be large, because the keys of small ones are those of `jax.random.split`.
+    """
+    return jax.vmap(lambda key: jax.random.fold_in(key, stream))(keys)
+
+
 def keys_for_local_rows(rng: Array, num_rows: int, axis_name: str | None) -> Array:
     """Derives one key, key[num_rows], for each of this device's rows, as `keys_for_rows`."""
     return keys_for_rows(rng, global_row_indices(num_rows, axis_name))

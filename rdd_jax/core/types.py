@@ -38,12 +38,15 @@ class Batch(NamedTuple):
     labels: i32[b].
     indices: i32[b], the examples' indices in the training set, by which memories and mined tables are looked up.
     weights: f32[b,t], a mask of the tokens of sequences; None for images.
+    soft_labels: f32[b,classes], the labels of mixed images as probabilities; None where images are not mixed. `labels`
+        and `indices` are then of the image with the largest share.
     """
 
     inputs: Any
     labels: Array
     indices: Array
     weights: Array | None = None
+    soft_labels: Array | None = None
 
 
 class OnBatch(Protocol):

@@ -1,4 +1,4 @@
-"""Random crops and flips, and normalisation: pure functions for the inside of a compiled step."""
+"""The augmentation of training images, and normalisation: pure functions for the inside of a compiled step."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
@@ -8,7 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
+from rdd_jax.core.collectives import fold_into_keys
 from rdd_jax.core.types import Array
+from rdd_jax.data.erasing import random_erase
+from rdd_jax.data.options import AugmentOptions
+from rdd_jax.data.rand_augment import rand_augment
+
+# Tell the keys of one augmentation from those of another.
+_RAND_STREAM = 0x72616E64
+_ERASE_STREAM = 0x65726173
 
 
 class Normalize(Protocol):
@@ -100,30 +108,43 @@ def crop_and_flip(images: Array, augmentations: Array, *, pad: int, flip: bool) 
 
 
 class Augmentation(NamedTuple):
-    """The random crops and flips of one configuration, followed by normalisation.
+    """The augmentation of single images in one configuration, with normalisation.
 
-    pad: pixels added on each side before the crop.
-    flip: whether half of the images are mirrored.
+    The order is that of torchvision's reference training: crop and flip, RandAugment, normalisation, erasing.
+
+    options: of the configuration; `resized_crop`, `mixup` and `cutmix` are done elsewhere.
     normalize: uint8[b,h,w,c] -> f32[b,h,w,c].
     """
 
-    pad: int
-    flip: bool
+    options: AugmentOptions
     normalize: Normalize
 
     @property
     def num_augmentations(self) -> int:
-        """The number of distinct augmentations of an image."""
-        return num_augmentations(self.pad, self.flip)
+        """The number of distinct crops and flips of an image."""
+        return num_augmentations(self.options.pad, self.options.flip)
 
     def sample(self, keys: Array) -> Array:
-        """Draws an augmentation, i32[b] in [0, num_augmentations), for each typed key [b]."""
-        return sample_augmentations(keys, pad=self.pad, flip=self.flip)
+        """Draws a crop and a flip, i32[b] in [0, num_augmentations), for each typed key [b]."""
+        return sample_augmentations(keys, pad=self.options.pad, flip=self.options.flip)
 
     def apply(self, images: Array, augmentations: Array) -> Array:
-        """Returns f32[b,h,w,c]: the augmentations i32[b] of images uint8[b,h,w,c], normalised."""
-        return self.normalize(crop_and_flip(images, augmentations, pad=self.pad, flip=self.flip))
+        """Returns f32[b,h,w,c]: the crops and flips i32[b] of images uint8[b,h,w,c], normalised."""
+        return self.normalize(self._crop_and_flip(images, augmentations))
 
     def __call__(self, images: Array, keys: Array) -> Array:
         """Returns f32[b,h,w,c]: images uint8[b,h,w,c], each augmented at random by its key [b] and normalised."""
-        return self.apply(images, self.sample(keys))
+        options = self.options
+        images = self._crop_and_flip(images, self.sample(keys))
+        if options.rand_ops:
+            images = rand_augment(
+                images,
+                fold_into_keys(keys, _RAND_STREAM),
+                operations=options.rand_ops,
+                magnitude=options.rand_magnitude,
+            )
+        images = self.normalize(images)
+        return random_erase(images, fold_into_keys(keys, _ERASE_STREAM), options.erase) if options.erase else images
+
+    def _crop_and_flip(self, images: Array, augmentations: Array) -> Array:
+        return crop_and_flip(images, augmentations, pad=self.options.pad, flip=self.options.flip)

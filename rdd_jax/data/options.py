@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from rdd_jax.core.errors import unknown_name_message
 from rdd_jax.core.options import check_numbers
+from rdd_jax.data.rand_augment import MAX_MAGNITUDE
 
 LOADINGS = ("memory", "stream")
 _MOST_WORKERS = 256
@@ -61,6 +62,12 @@ class AugmentOptions:
     pad: zeros added on each side, in pixels, before a random crop to the image's own size.
     flip: mirrors half of the images left to right.
     resized_crop: crops a random part of each image and scales it to the image size; for streamed images.
+    rand_ops: the number of operations of RandAugment on each image (Cubuk et al. 2020); 0 for none.
+    rand_magnitude: the magnitude of these operations in [0, 30], as torchvision has it.
+    erase: the probability that a random rectangle of an image is erased (Zhong et al. 2020).
+    mixup: alpha of the Beta distribution by which pairs of images are averaged (Zhang et al. 2018); 0 for no mixup.
+    cutmix: alpha of the Beta distribution by which rectangles are exchanged between images (Yun et al. 2019); 0 for no
+        CutMix. With both, each image is mixed by one or the other, with probability 1/2.
 
     Raises:
         ValueError: for a value out of its range.
@@ -69,8 +76,21 @@ class AugmentOptions:
     pad: int = 0
     flip: bool = False
     resized_crop: bool = False
+    rand_ops: int = 0
+    rand_magnitude: int = 9
+    erase: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
 
     def __post_init__(self) -> None:
-        check_numbers(self, "augment", {"pad": 1000})
-        if self.pad < 0:
-            raise ValueError(f"augment.pad must not be negative; got {self.pad}")
+        check_numbers(self, "augment", {"pad": 1000, "rand_ops": 100, "rand_magnitude": MAX_MAGNITUDE})
+        for name in ("pad", "rand_ops", "rand_magnitude", "mixup", "cutmix"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"augment.{name} must not be negative; got {getattr(self, name)}")
+        if not 0 <= self.erase <= 1:
+            raise ValueError(f"augment.erase is a probability in [0, 1]; got {self.erase}")
+
+    @property
+    def mixes(self) -> bool:
+        """True where images are mixed in pairs."""
+        return self.mixup > 0 or self.cutmix > 0

@@ -12,8 +12,9 @@ def cross_entropy(student: Array, labels: Array, smoothing: float = 0.0, weights
 
     Args:
         student: f32[b,c], logits.
-        labels: i32[b].
-        smoothing: s in [0, 1]: the target is (1 - s) * onehot(label) + s / c (Szegedy et al. 2016, section 7).
+        labels: i32[b], or f32[b,c], the probabilities of the classes.
+        smoothing: s in [0, 1]: the target is (1 - s) * label + s / c, the label as probabilities (Szegedy et al. 2016,
+            section 7).
         weights: f32[b], of the rows in the mean; equal by default.
 
     Returns:
@@ -22,14 +23,19 @@ def cross_entropy(student: Array, labels: Array, smoothing: float = 0.0, weights
     Raises:
         ValueError: if the shapes do not match, or `smoothing` is outside of [0, 1].
     """
-    if student.ndim != 2 or labels.shape != student.shape[:1]:
-        raise ValueError(f"cross_entropy needs student [b,c] and labels [b]; got {student.shape} and {labels.shape}")
-    if weights is not None and weights.shape != labels.shape:
+    if student.ndim != 2 or labels.shape not in (student.shape[:1], student.shape):
+        raise ValueError(
+            f"cross_entropy needs student [b,c] and labels [b] or [b,c]; got {student.shape} and {labels.shape}"
+        )
+    if weights is not None and weights.shape != labels.shape[:1]:
         raise ValueError(f"cross_entropy needs weights [b]; got {weights.shape} for labels {labels.shape}")
     if not 0 <= smoothing <= 1:
         raise ValueError(f"cross_entropy needs smoothing in [0, 1]; got {smoothing}")
     student = student.astype(jnp.float32)
-    losses = optax.losses.softmax_cross_entropy_with_integer_labels(student, labels)
+    if labels.ndim == 1:
+        losses = optax.losses.softmax_cross_entropy_with_integer_labels(student, labels)
+    else:
+        losses = optax.losses.softmax_cross_entropy(student, labels)
     if smoothing:
         uniform = -jnp.mean(jax.nn.log_softmax(student), axis=-1)
         losses = (1.0 - smoothing) * losses + smoothing * uniform

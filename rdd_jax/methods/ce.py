@@ -8,9 +8,9 @@ from rdd_jax.methods.registry import register
 
 @register
 def ce() -> Distiller:
-    """Cross-entropy with the labels. It does not read the teacher's output."""
+    """Cross-entropy with the labels, of mixed images with the soft labels. It does not read the teacher's output."""
 
     def loss(student: ModelOutput, teacher: ModelOutput, batch: Batch, axis_name: str | None) -> Array:
-        return logits.cross_entropy(student.logits, batch.labels)
+        return logits.cross_entropy(student.logits, batch.labels if batch.soft_labels is None else batch.soft_labels)
 
     return from_loss(loss)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from rdd_jax import methods
 from rdd_jax.core import user_code
 from rdd_jax.data import loading, samplers
+from rdd_jax.data.options import AugmentOptions
 from rdd_jax.runs import layout, records
 from rdd_jax.runs.config import RunConfig, StudentOptions, differences
 
@@ -63,9 +64,10 @@ def network_name(network: StudentOptions) -> str:
 def teacher_config(config: RunConfig) -> RunConfig:
     """Returns the run that trains a run's teacher: the same data and recipe, the teacher's own keys, labels alone.
 
-    The keys that training a teacher does not read have their defaults, so that they do not tell two teachers apart.
+    The keys that training a teacher does not read have their defaults, so that they do not tell two teachers apart. Its
+    images are only cropped and flipped, so that runs with and without further augmentation share it.
     """
-    default = RunConfig()
+    default, augment = RunConfig(), config.augment
     return dataclasses.replace(
         config,
         trains_teacher=True,
@@ -73,6 +75,7 @@ def teacher_config(config: RunConfig) -> RunConfig:
         seed=config.teacher.seed,
         epochs=config.teacher.epochs,
         learning_rate=config.teacher.learning_rate,
+        augment=AugmentOptions(pad=augment.pad, flip=augment.flip, resized_crop=augment.resized_crop),
         teacher=default.teacher,
         distill=default.distill,
         mining=default.mining,

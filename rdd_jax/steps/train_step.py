@@ -28,6 +28,18 @@ class Augment(Protocol):
         """Returns f32[b,h,w,c] of images uint8[b,h,w,c], each by its own typed key [b]."""
 
 
+class Mix(Protocol):
+    """The mixing of images with each other; as `data.mixing.Mixing`."""
+
+    def __call__(self, batch: Batch, keys: Array, /) -> Batch:
+        """Returns the batch with mixed inputs and with `soft_labels`.
+
+        Args:
+            batch: this device's rows, augmented and normalised.
+            keys: typed keys [b] of the rows, those of their augmentation.
+        """
+
+
 class Select(Protocol):
     """The choice of the examples to train on among a larger batch of candidates."""
 
@@ -96,6 +108,7 @@ def make_train_step(
     augment: Augment,
     *,
     select: Select | None = None,
+    mix: Mix | None = None,
     axis_name: str | None = None,
 ) -> TrainStep:
     """Makes the training step: augmentation, student, teacher, distillation loss, gradients, optimizer.
@@ -111,6 +124,7 @@ def make_train_step(
         optimizer: updates the parameters of the student and of the distiller.
         augment: augments and normalises the batch.
         select: chooses the rows to train on; the batches then hold candidates. None trains on all rows.
+        mix: mixes the augmented images, before both networks; None for no mixing.
         axis_name: the mapped axis of the devices, or None outside a mapped function.
     """
 
@@ -138,7 +152,9 @@ def make_train_step(
             with jax.named_scope("select"):
                 batch, rows = select(state, batch, keys.augmentation, axis_name)
         with jax.named_scope("augment"):
-            batch = batch._replace(inputs=augment(batch.inputs, keys_for_rows(keys.augmentation, rows)))
+            row_keys = keys_for_rows(keys.augmentation, rows)
+            batch = batch._replace(inputs=augment(batch.inputs, row_keys))
+            batch = mix(batch, row_keys) if mix else batch
 
         trained = (state.student["params"], state.distiller_params)
         # A network draws for all rows of its device at once, and for other rows on another device.

@@ -143,6 +143,12 @@ def _check_cache(config: RunConfig, labels: np.ndarray, teachers: list[ModelOutp
             f"{name} needs the teacher's maps, and a cache of its outputs holds logits and embeddings alone: set "
             "--config.teacher.cache=none"
         )
+    for name in ("rand_ops", "erase", "mixup", "cutmix"):
+        if getattr(config.augment, name):
+            raise ValueError(
+                f"a cache of teacher outputs holds crops and flips alone: set --config.augment.{name}=0 or "
+                "--config.teacher.cache=none"
+            )
     augmentations = augmentation.num_augmentations(config.augment.pad, config.augment.flip)
     values = sum(teacher.logits.shape[-1] + teacher.embedding.shape[-1] for teacher in teachers)
     size = teacher_cache.nbytes(len(labels), augmentations, values, config.teacher.cache_dtype) / 1e9
@@ -184,6 +190,11 @@ def _check_batch_size(config: RunConfig) -> None:
     if batch_size % devices:
         raise ValueError(
             f"batch_size {batch_size} is not divisible by the number of devices, {devices}: choose a multiple of it"
+        )
+    if config.augment.mixes and batch_size // devices % 2:
+        raise ValueError(
+            f"augment.mixup and augment.cutmix mix pairs of images, and batch_size {batch_size} gives each device "
+            f"{batch_size // devices}: choose a multiple of {2 * devices}"
         )
 
 

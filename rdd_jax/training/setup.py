@@ -16,6 +16,7 @@ from rdd_jax.core.types import Array, Distiller, OnBatch
 from rdd_jax.data import loading, pipeline
 from rdd_jax.data.augmentation import Augmentation
 from rdd_jax.data.datasets import Dataset
+from rdd_jax.data.mixing import Mixing
 from rdd_jax.data.pipeline import PipelineDataset
 from rdd_jax.data.samplers import RANKED_KINDS, Sampler
 from rdd_jax.models import Network
@@ -112,7 +113,7 @@ def build(config: RunConfig, workdir: Path) -> Experiment:
     schedule = _schedule(config, starts)
     optimizer = make_optimizer(config.optimizer, schedule, momentum=config.momentum, weight_decay=config.weight_decay)
     normalize = make_input_normalizer(dataset)
-    augmentation = Augmentation(config.augment.pad, config.augment.flip, normalize)
+    augmentation = Augmentation(config.augment, normalize)
     train, validation, test = _put_splits(dataset)
     shared = naming.shared_folder(workdir)
     teacher_fn, prepare_teacher = make_teacher(config, teachers, train, augmentation, shared / layout.TEACHER_OUTPUTS)
@@ -178,8 +179,11 @@ def _make_train_step(
     select = None
     if config.sampler.kind == "rho":
         select = rho_loss.reducible_loss(student, augmentation, keep=config.batch_size // jax.device_count())
+    mix = None
+    if config.augment.mixes:
+        mix = Mixing(config.augment.mixup, config.augment.cutmix, loading.describe(config.data).num_classes)
     train_step = make_train_step(
-        student, teacher_fn, distiller, optimizer, augmentation, select=select, axis_name=devices.AXIS
+        student, teacher_fn, distiller, optimizer, augmentation, select=select, mix=mix, axis_name=devices.AXIS
     )
     if config.optimizer.ema:
         train_step = average_weights(train_step, config.optimizer.ema)

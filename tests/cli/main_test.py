@@ -114,6 +114,11 @@ def refusal(capsys, *arguments):
             (RDD, "--config.teacher.cache=views", "--config.augment.pad=60"),
             ["6.3 GB", "1,437 images x 14641 augmentations x 74", "cache_gigabytes=7"],
         ),
+        *(
+            ((RDD, "--config.teacher.cache=views", f"--config.augment.{key}=1"), [f"augment.{key}=0 or", "cache=none"])
+            for key in ("rand_ops", "erase", "mixup", "cutmix")
+        ),
+        ((CE, "--config.augment.mixup=1", "--config.batch_size=60"), ["mix pairs", "each device 15", "multiple of 8"]),
         ((RDD, "--mode=evaluate"), ["runs/rdd-digits-seed0"]),
         (("--mode=explain", "--workdir=nowhere", "--split=all"), ["split", "test", "train"]),
         ((RDD, "--classes=3,5,8"), ["--classes is for --mode=explain"]),

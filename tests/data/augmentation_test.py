@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from rdd_jax.data import augmentation
+from rdd_jax.data.options import AugmentOptions
 
 
-@functools.partial(jax.jit, static_argnames=("pad", "flip"))
-def random_augmentations(images, keys, *, pad, flip):
-    return augmentation.Augmentation(pad, flip, normalize=lambda pixels: pixels)(images, keys)
+@functools.partial(jax.jit, static_argnames=("pad", "flip", "erase"))
+def random_augmentations(images, keys, *, pad, flip, erase=0.0):
+    options = AugmentOptions(pad, flip, erase=erase)
+    return augmentation.Augmentation(options, normalize=lambda pixels: pixels)(images, keys)
 
 
 def random_images(shape, seed=0):
@@ -74,6 +76,14 @@ def test_an_augmentation_depends_on_the_image_s_own_key_alone():
         shares = zip(np.split(images, parts), jnp.split(keys, parts), strict=True)
         parts_of_it = [random_augmentations(*share, pad=4, flip=True) for share in shares]
         np.testing.assert_array_equal(np.concatenate(parts_of_it), whole)
+
+
+def test_erasing_leaves_the_draws_of_crops_and_flips_alone():
+    images, keys = 1 + random_images((12, 8, 8, 3)) // 2, jax.random.split(jax.random.key(2), 12)
+    erased, cropped = (random_augmentations(images, keys, pad=0, flip=True, erase=erase) for erase in (0.5, 0.0))
+    kept = np.asarray(erased) != 0
+    np.testing.assert_array_equal(np.asarray(erased)[kept], np.asarray(cropped)[kept])
+    assert 2 <= sum(not image.all() for image in kept) <= 10
 
 
 def test_augmentation_refuses_impossible_arguments():

@@ -267,6 +267,17 @@ def test_cross_entropy_with_smoothing_is_that_with_the_smoothed_target():
         np.testing.assert_allclose(logits.cross_entropy(rows, labels, smoothing=smoothing), expected, rtol=1e-5)
 
 
+def test_cross_entropy_with_probabilities_is_that_of_their_mixture():
+    rows = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    one, other, share = np.array([0, 1, 2, 3, 0]), np.array([3, 2, 2, 0, 1]), np.array([0.5, 0.6, 0.7, 0.8, 1.0])
+    mixture = share[:, None] * np.eye(4)[one] + (1 - share)[:, None] * np.eye(4)[other]
+    for smoothing in (0.0, 0.1):
+        target = (1 - smoothing) * mixture + smoothing / 4
+        expected = -(target * np.asarray(jax.nn.log_softmax(rows))).sum(1).mean()
+        actual = logits.cross_entropy(rows, mixture.astype(np.float32), smoothing)
+        np.testing.assert_allclose(actual, expected, rtol=1e-5)
+
+
 def test_cross_entropy_with_weights_is_the_weighted_mean_over_rows():
     rows = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
     labels = np.array([0, 3, 1, 2, 2], np.int32)

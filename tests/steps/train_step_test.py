@@ -10,7 +10,7 @@ from tiny import CLASSES, EXAMPLES, LABELS, ROWS, create
 
 from rdd_jax import methods
 from rdd_jax.core import devices
-from rdd_jax.core.collectives import all_gather
+from rdd_jax.core.collectives import all_gather, keys_for_rows
 from rdd_jax.core.types import Distiller, ModelOutput
 from rdd_jax.data import pipeline
 from rdd_jax.data.pipeline import IndexedBatches
@@ -18,7 +18,7 @@ from rdd_jax.models import as_network, layers
 from rdd_jax.steps import optimizer as optimizers
 from rdd_jax.steps import train_state
 from rdd_jax.steps.teacher import forward_teacher
-from rdd_jax.steps.train_step import accuracy, make_train_call, make_train_step, skip_nonfinite_updates
+from rdd_jax.steps.train_step import accuracy, make_train_call, make_train_step, skip_nonfinite_updates, step_keys
 
 SHAPE = (8, 8, 1)
 IMAGES = np.random.default_rng(0).integers(0, 256, size=(EXAMPLES, *SHAPE), dtype=np.uint8)
@@ -269,6 +269,41 @@ def test_devices_train_the_same_student(num_devices):
         copies = devices.per_device_copies(leaf)
         assert len(copies) == num_devices
         assert all(np.array_equal(copy, copies[0]) for copy in copies)
+
+
+def test_student_teacher_and_labels_see_the_same_mixed_images():
+    """The networks' embeddings are their inputs; `select` keeps half of the rows."""
+
+    def init(rng, student_shapes, teacher_shapes):
+        return {}, [jnp.zeros((ROWS // 2, 64)), jnp.zeros((ROWS // 2, 64))]
+
+    def loss(params, state, student, teacher, batch, *, rng, axis_name=None):
+        return 0.0 * jnp.sum(student.logits), ([student.embedding, teacher.embedding], {})
+
+    def select(state, candidates, rng, axis_name=None):
+        return jax.tree.map(lambda leaf: leaf[kept], candidates), kept
+
+    def mix(batch, keys):
+        share = jax.vmap(jax.random.uniform)(keys)[:, None]
+        images = share[..., None, None] * batch.inputs + batch.inputs[::-1]
+        return batch._replace(inputs=images, soft_labels=share * jax.nn.one_hot(batch.labels, CLASSES))
+
+    kept = np.array([6, 1, 2, 7])
+    network = as_network(Linear())
+    distiller = methods.weighted_sum({"ce": (1.0, create("ce")), "seen": (1.0, Distiller(init, loss))})
+    step = make_train_step(network, forward_teacher(network), distiller, sgd(), scale, select=select, mix=mix)
+    state = fresh(Linear(), distiller)
+    after = jax.jit(step)(state, batches(INDICES).batch(0), state.student)
+
+    chosen = jax.tree.map(lambda leaf: leaf[kept], batches(INDICES).batch(0))
+    chosen = chosen._replace(inputs=scale(chosen.inputs, None))
+    mixed = mix(chosen, keys_for_rows(step_keys(0, jnp.int32(0)).augmentation, kept))
+    for pixels in after.distiller_state["seen"]:
+        np.testing.assert_allclose(pixels, mixed.inputs.reshape(4, 64), atol=1e-6)
+    logits = network.apply(state.student, mixed.inputs, train=False)[0].logits
+    expected = -(mixed.soft_labels * jax.nn.log_softmax(logits)).sum(1).mean()
+    np.testing.assert_allclose(after.metrics["ce/loss"].compute(), expected, rtol=1e-5)
+    np.testing.assert_allclose(after.metrics["accuracy"].compute(), accuracy(logits, chosen.labels))
 
 
 # Randomness.
