@@ -35,7 +35,7 @@ class Batch(NamedTuple):
 
     inputs: the input of the networks, a pytree of arrays with leading axis b. In `Distiller.loss` images are
         f32[b,h,w,c], augmented and normalised; before the augmentation they are uint8[b,h,w,c].
-    labels: i32[b].
+    labels: i32[b]; -1 for an example without a label.
     indices: i32[b], the examples' indices in the training set, by which memories and mined tables are looked up.
     weights: f32[b,t], a mask of the tokens of sequences; None for images.
     soft_labels: f32[b,classes], the labels of mixed images as probabilities; None where images are not mixed. `labels`
@@ -152,6 +152,7 @@ class Distiller(NamedTuple):
     refresh: mines the training set; None for a method that does not mine.
     needs_feature_maps: whether the loss reads the feature maps of student and teacher.
     histograms: returns per-example values to log after each mining.
+    needs_labels: whether the loss reads the labels, so that every example must have one.
     """
 
     init: Init
@@ -159,3 +160,4 @@ class Distiller(NamedTuple):
     refresh: Refresh | None = None
     needs_feature_maps: bool = False
     histograms: Histograms = _no_histograms
+    needs_labels: bool = False

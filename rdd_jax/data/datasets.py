@@ -42,7 +42,7 @@ class Dataset(NamedTuple):
 
     name: of the data set.
     train_images, test_images: uint8[n,h,w,c], or a `streaming.Stream` of such images.
-    train_labels, test_labels: i32[n], positions in class_names.
+    train_labels, test_labels: i32[n], positions in class_names. All train_labels are -1 where there are none.
     class_names: the names of the classes.
     mean, std: per channel, of training pixels scaled to [0, 1].
     validation_images, validation_labels: likewise, held out of the training images; None where none are held out.

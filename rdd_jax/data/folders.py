@@ -1,4 +1,4 @@
-"""Image files in one folder for each class."""
+"""Image files in one folder for each class, or in one folder without labels."""
 
 import functools
 import os
@@ -27,24 +27,23 @@ class FileSource:
     """The image files of a folder, as RGB: class by class, within a class in the order of their paths.
 
     Args:
-        folder: holds one folder for each class.
-        class_names: the names of these folders; a label is a position here.
+        folder: holds one folder for each class, or the images themselves.
+        class_names: the names of these folders; a label is a position here. () for images without labels, which are -1.
 
     Attributes:
         paths: of all files, in order.
 
     Raises:
-        UserError: if a class has no images.
+        UserError: if a class, or the folder, has no images.
     """
 
     def __init__(self, folder: Path, class_names: tuple[str, ...]):
         self.paths, labels = [], []  # str, which is pickled for worker processes ten times as fast as Path.
-        for label, class_name in enumerate(class_names):
-            paths = image_files(folder / class_name)
+        places = {folder / name: label for label, name in enumerate(class_names)} or {folder: -1}
+        for place, label in places.items():
+            paths = image_files(place)
             if not paths:
-                raise UserError(
-                    f"{folder / class_name} holds no images ({SUFFIXES}): put some there, or leave that class out"
-                )
+                raise UserError(f"{place} holds no images ({SUFFIXES}): put some there, or remove that folder")
             self.paths += paths
             labels += len(paths) * [label]
         self._labels = np.array(labels, np.int32)

@@ -92,6 +92,11 @@ def has_validation(options: DataOptions) -> bool:
     return bool(options.validation) and (not _has_origin(options) or _origin(options).validation is not None)
 
 
+def is_labelled(options: DataOptions) -> bool:
+    """Returns False where the training images have no labels."""
+    return not _has_origin(options) or _origin(options).is_labelled
+
+
 def check_name(options: DataOptions, path: Path | None = None) -> None:
     """Raises UserError for an unknown data set.
 
@@ -185,6 +190,8 @@ def _hold_out(dataset: str, share: float) -> tuple[np.ndarray, np.ndarray]:
 
 def _labels(origin: DatasetOrigin, source: Source) -> np.ndarray:
     labels = source.labels()
+    if source is origin.train and not origin.is_labelled:
+        return labels
     wrong = np.flatnonzero((labels < 0) | (labels >= len(origin.class_names)))
     if len(wrong):
         raise UserError(

@@ -18,7 +18,7 @@ class DataOptions:
         (see `own_data`). Ignored where `folder` is given.
     loading: "memory" decodes all images once; "stream" reads them in every epoch, ahead of the devices.
     folder: a folder DIR of image files with DIR/train/CLASS/*.jpg and DIR/test, DIR/val or DIR/validation, or with
-        DIR/CLASS/*.jpg alone; "" for none.
+        DIR/CLASS/*.jpg alone, or with DIR/train/*.jpg, which have no labels, and DIR/test/CLASS/*.jpg; "" for none.
     image_size: height and width in pixels to which all images are scaled; 0 where they have one size already.
     crop_share: the share of the shorter side that the centre crop keeps, in (0, 1]; 0 for the usual one, which is 0.875
         for images of at least 128 pixels and 1 for smaller ones.

@@ -2,7 +2,7 @@
 
 Such are all data sets of TFDS with one image and one label an example, if prepared in the array_record format; and
 folders of image files, either DIR/train/CLASS/*.jpg with DIR/validation, DIR/val or DIR/test, or DIR/CLASS/*.jpg, of
-which a share is held out.
+which a share is held out. The training images of DIR/train/*.jpg have no labels.
 """
 
 import functools
@@ -24,7 +24,7 @@ _MEAN = {1: (0.449,), 3: (0.485, 0.456, 0.406)}
 _STD = {1: (0.226,), 3: (0.229, 0.224, 0.225)}
 LAYOUT = (
     "--config.data.folder=DIR needs DIR/train/CLASS/*.jpg, and DIR/test, DIR/val or DIR/validation beside it; or "
-    "DIR/CLASS/*.jpg alone, with --config.data.validation=0.2"
+    "DIR/CLASS/*.jpg alone, with --config.data.validation=0.2; or unlabelled DIR/train/*.jpg and DIR/test/CLASS/*.jpg"
 )
 
 
@@ -39,6 +39,7 @@ class DatasetOrigin(NamedTuple):
     files: all image files of a folder of such; () for other data sets.
     validation: images held out of `train` in addition to `test`, or None.
     checksum: of the arrays of the user's own data; "" for other data sets.
+    is_labelled: False where the training images have no labels, which are -1 then.
     """
 
     path: str
@@ -51,6 +52,7 @@ class DatasetOrigin(NamedTuple):
     files: tuple[str, ...] = ()
     validation: Source | None = None
     checksum: str = ""
+    is_labelled: bool = True
 
 
 @functools.lru_cache(maxsize=8)  # Listing a million files takes a while.
@@ -79,6 +81,11 @@ def find(dataset: str, folder: str, test_split: str, share: float, data_dir: Pat
 def _with_validation(origin: DatasetOrigin, share: float) -> DatasetOrigin:
     if not share:
         return origin
+    if not origin.is_labelled:
+        raise UserError(
+            f"data.validation divides the images class by class, and those of {origin.path} have no labels: set "
+            "--config.data.validation=0"
+        )
     train, validation = _hold_out(origin.train, share)
     return origin._replace(train=train, validation=validation)
 
@@ -167,9 +174,9 @@ def _find_files(folder: Path, test_split: str, share: float) -> DatasetOrigin:
         raise UserError(f"there is no folder {folder / 'train'}: {LAYOUT}")
     train = folder / "train" if "train" in found else folder
     class_names = class_folders(train)
-    files = _files(train, class_names)
     if has_test:
-        return _with_validation(_with_test(folder, files, class_names, test_split), share)
+        return _with_validation(_with_test(folder, train, class_names, test_split), share)
+    files = _files(train, class_names)
     if not share:
         raise UserError(
             f"{folder} has no folder test, val or validation: set --config.data.validation=0.2 to hold a fifth of "
@@ -178,17 +185,21 @@ def _find_files(folder: Path, test_split: str, share: float) -> DatasetOrigin:
     return _of_files(folder, *_hold_out(files, share), class_names, files.paths)
 
 
-def _with_test(folder: Path, files: FileSource, class_names: tuple[str, ...], test_split: str) -> DatasetOrigin:
-    """Finds the folder of test images beside that of the training images `files`."""
+def _with_test(folder: Path, train: Path, class_names: tuple[str, ...], test_split: str) -> DatasetOrigin:
+    """Finds the images of the folder `train`, with these classes or none, and the test images in a folder beside it."""
     test = folder / _test_split(class_folders(folder), test_split, folder)
     test_names = class_folders(test)
+    if not class_names:
+        test_files, files = _files(test, test_names), FileSource(train, ())
+        origin = _of_files(folder, files, test_files, test_names, files.paths + test_files.paths)
+        return origin._replace(is_labelled=False)
     if class_names != test_names:
         odd = ", ".join(sorted(set(class_names) ^ set(test_names))[:3])
         raise UserError(
-            f"{folder / 'train'} and {test} must hold the same folders, one for each class ({odd}): make them the "
+            f"{train} and {test} must hold the same folders, one for each class ({odd}): make them the "
             "same, or name another by --config.data.test_split"
         )
-    test_files = _files(test, class_names)
+    files, test_files = _files(train, class_names), _files(test, class_names)
     return _of_files(folder, files, test_files, class_names, files.paths + test_files.paths)
 
 

@@ -84,11 +84,24 @@ def check_candidates(name: str, candidates: int, *, minimum: int, num_examples: 
         )
 
 
-def check_labels(name: str, training_labels: np.ndarray) -> np.ndarray:
-    """Returns the labels as i32[N]; raises ValueError unless they are integers [N]."""
+def check_labels(name: str, training_labels: np.ndarray, *, needed: bool = False) -> np.ndarray:
+    """Returns the labels as i32[N].
+
+    Args:
+        name: of the method, for the message.
+        training_labels: integers [N], -1 for examples without a label.
+        needed: whether every example must have a label.
+
+    Raises:
+        ValueError: for labels of another shape or type, or a missing one that is needed.
+    """
     labels = np.asarray(training_labels)
     if labels.ndim != 1 or not labels.size or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(f"{name}: training_labels must be integers [N]; got {labels.dtype}{list(labels.shape)}")
+    if needed and labels.min() < 0:
+        raise ValueError(
+            f"{name}: negatives of other classes need all labels, and {np.sum(labels < 0)} of {len(labels)} are below 0"
+        )
     return labels.astype(np.int32)
 
 

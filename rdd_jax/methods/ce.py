@@ -13,4 +13,4 @@ def ce() -> Distiller:
     def loss(student: ModelOutput, teacher: ModelOutput, batch: Batch, axis_name: str | None) -> Array:
         return logits.cross_entropy(student.logits, batch.labels if batch.soft_labels is None else batch.soft_labels)
 
-    return from_loss(loss)
+    return from_loss(loss, needs_labels=True)

@@ -60,13 +60,13 @@ def crd(
         agreement: the mean cosine of an image's projections by student and teacher.
 
     Raises:
-        ValueError: for an impossible option, or if all labels are equal.
+        ValueError: for an impossible option, or if all labels are equal or one is negative.
     """
     check_options("crd", dim=dim, num_negatives=num_negatives, temperature=temperature, momentum=momentum)
-    labels = check_labels("crd", training_labels)
+    labels = check_labels("crd", training_labels, needed=True)
     options = _Options(len(labels), dim, num_negatives, temperature, momentum)
     draw_negatives = _other_class_sampler(labels, num_negatives)
-    return Distiller(init=partial(_init, options), loss=partial(_loss, options, draw_negatives))
+    return Distiller(init=partial(_init, options), loss=partial(_loss, options, draw_negatives), needs_labels=True)
 
 
 def _init(

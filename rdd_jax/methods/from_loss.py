@@ -12,12 +12,13 @@ class PureLoss(Protocol):
         """Computes this device's share f32[] of the loss of a batch; see `core.types.Loss`."""
 
 
-def from_loss(fn: PureLoss, needs_feature_maps: bool = False) -> Distiller:
+def from_loss(fn: PureLoss, needs_feature_maps: bool = False, needs_labels: bool = False) -> Distiller:
     """Makes a Distiller without parameters and state of a pure loss.
 
     Args:
         fn: the loss.
         needs_feature_maps: whether it reads the feature maps of student and teacher.
+        needs_labels: whether it reads the labels.
     """
 
     def init(rng: Array, student_shapes: ModelOutput, teacher_shapes: ModelOutput) -> tuple[Params, State]:
@@ -35,4 +36,4 @@ def from_loss(fn: PureLoss, needs_feature_maps: bool = False) -> Distiller:
     ) -> tuple[Array, tuple[State, Metrics]]:
         return fn(student, teacher, batch, axis_name), (state, {})
 
-    return Distiller(init, loss, needs_feature_maps=needs_feature_maps)
+    return Distiller(init, loss, needs_feature_maps=needs_feature_maps, needs_labels=needs_labels)

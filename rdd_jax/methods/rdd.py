@@ -63,8 +63,8 @@ def rdd(
     Until the first mining each image is its own positive, its pool is random and all anchors have equal weights.
 
     Args:
-        training_labels: i32[N], the labels of the whole training set; only their number is used, unless
-            `same_class_negatives` is False.
+        training_labels: i32[N], the labels of the whole training set, -1 for examples without one; only their number
+            is used, unless `same_class_negatives` is False.
         dim: d of the projected unit vectors.
         num_negatives: K, the number of negatives of each anchor, hard and uniform together.
         pool_size: the number of hard negatives of each example in the table.
@@ -91,7 +91,7 @@ def rdd(
         ValueError: for an impossible option.
     """
     options = RddOptions(
-        labels=check_labels("rdd", training_labels),
+        labels=check_labels("rdd", training_labels, needed=not same_class_negatives),
         dim=dim,
         num_negatives=num_negatives,
         pool_size=pool_size,
@@ -112,6 +112,7 @@ def rdd(
         loss=partial(_loss, options),
         refresh=partial(_refresh, options),
         histograms=lambda state: {"confusion": state.table.confusion},
+        needs_labels=not same_class_negatives,
     )
 
 

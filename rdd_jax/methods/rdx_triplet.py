@@ -64,7 +64,8 @@ def rdx_triplet(
     mining; in the release it is the softplus of the distance between two augmentations of the anchor, about log 2.
 
     Args:
-        training_labels: i32[N], the labels of the whole training set; only their number is used.
+        training_labels: i32[N], the labels of the whole training set, -1 for examples without one; only their number
+            is used.
         momentum: the share of the old vector in an update of the memory.
         gamma: the sharpness of the rank difference.
         beta: the sharpness of the affinities.

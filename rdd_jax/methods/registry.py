@@ -51,7 +51,8 @@ def create(name: str, training_labels: np.ndarray | None = None, **chosen: Any) 
 
     Args:
         name: a key of METHODS.
-        training_labels: i32[N], for the methods that keep something for every training example.
+        training_labels: i32[N], -1 for examples without a label; for the methods that keep something for every training
+            example.
         **chosen: the options that differ from `options(name)`.
 
     Raises:
@@ -76,7 +77,7 @@ def from_options(distill: Mapping[str, Mapping[str, Any]], training_labels: np.n
 
     Args:
         distill: {name: {"weight": weight, option: value, ...}}.
-        training_labels: i32[N].
+        training_labels: i32[N], -1 for examples without a label.
 
     Raises:
         ValueError: if no weight is above 0, or one is negative or not finite; and the errors of `create`.

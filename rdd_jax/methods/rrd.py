@@ -59,7 +59,8 @@ def rrd(
     compared with teacher vectors; in the authors' release each is compared with the other's.
 
     Args:
-        training_labels: i32[N], the labels of the whole training set; only their number is used.
+        training_labels: i32[N], the labels of the whole training set, -1 for examples without one; only their number
+            is used.
         dim: d of the projected unit vectors.
         num_negatives: the length of the queue, or the number of vectors drawn from the bank.
         student_temperature: by which the student's cosines are divided.

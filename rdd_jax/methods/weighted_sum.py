@@ -28,6 +28,7 @@ def weighted_sum(terms: Terms) -> Distiller:
         raise ValueError("weighted_sum needs at least one term")
 
     needs_maps = any(distiller.needs_feature_maps for _, distiller in terms.values())
+    needs_labels = any(distiller.needs_labels for _, distiller in terms.values())
     mines = any(distiller.refresh for _, distiller in terms.values())
     return Distiller(
         init=partial(_init, terms),
@@ -35,6 +36,7 @@ def weighted_sum(terms: Terms) -> Distiller:
         refresh=partial(_refresh, terms) if mines else None,
         needs_feature_maps=needs_maps,
         histograms=partial(_histograms, terms),
+        needs_labels=needs_labels,
     )
 
 

@@ -64,7 +64,8 @@ class TrainStep(Protocol):
 
         Args:
             state: before the update; replicated.
-            batch: this device's rows, not augmented: inputs uint8[b,h,w,c], labels i32[b], indices i32[b].
+            batch: this device's rows, not augmented: inputs uint8[b,h,w,c], labels i32[b], indices i32[b]. The
+                accuracy of a row without a label is the agreement with the teacher's most probable class.
             teacher: the first argument of the step's `TeacherFn`; replicated.
         """
 
@@ -142,7 +143,10 @@ def make_train_step(
             loss, (distiller_state, metrics) = distiller.loss(
                 distiller_params, state.distiller_state, output, teacher_output, batch, rng=rng, axis_name=axis_name
             )
-        metrics = {"loss": loss, "accuracy": accuracy(output.logits, batch.labels), **metrics}
+        labels = batch.labels
+        if not distiller.needs_labels:  # There may be none: then the accuracy is the agreement with the teacher.
+            labels = jnp.where(labels >= 0, labels, jnp.argmax(teacher_output.logits, axis=-1))
+        metrics = {"loss": loss, "accuracy": accuracy(output.logits, labels), **metrics}
         return loss, (collections, distiller_state, metrics)
 
     def train_step(state: TrainState, batch: Batch, teacher: Any, /) -> TrainState:

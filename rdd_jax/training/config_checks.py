@@ -63,6 +63,8 @@ def _check_distillation(config: RunConfig) -> None:
     info = loading.describe(config.data)
     # Labels of the right number and kind replace those that are not read yet.
     labels = np.arange(info.num_train) % info.num_classes
+    if not loading.is_labelled(config.data):
+        _check_needs_no_labels(config, labels)
     distiller = methods.from_options(config.distill, labels)
     _check_teacher_is_named(config)
     _check_mining(config, distiller, info.num_train)
@@ -79,6 +81,28 @@ def _check_teacher_is_named(config: RunConfig) -> None:
         raise ValueError(f"{label} needs a teacher: set --config.teacher.name")
     if config.teacher.checkpoint and not config.teacher.name:
         raise ValueError("teacher.checkpoint needs the name of its network: set --config.teacher.name")
+
+
+def _check_needs_no_labels(config: RunConfig, labels: np.ndarray) -> None:
+    """Raises ValueError for a part of the run that needs the labels of training images which have none.
+
+    Args:
+        config: of the run.
+        labels: i32[N], any labels, to create the methods.
+    """
+    none = f"needs labels, and the training images of {loading.dataset_name(config.data)} have none"
+    for name, options in config.distill.items():
+        if options["weight"] and methods.from_options({name: options}, labels).needs_labels:
+            mend = "same_class_negatives=True" if name == "rdd" else "weight=0"
+            raise ValueError(f"{name} {none}: set --config.distill.{name}.{mend}")
+    if config.sampler.kind == "rho":
+        raise ValueError(f"sampler.kind=rho {none}: set --config.sampler.kind=full")
+    if config.sampler.balance:
+        raise ValueError(f"sampler.balance {none}: set --config.sampler.balance=False")
+    if config.teacher.weights == "confidence":
+        raise ValueError(f"teacher.weights=confidence {none}: set --config.teacher.weights=entropy")
+    if not (config.teacher.checkpoint or config.teacher.members):
+        raise ValueError(f"the training of a teacher {none}: give a trained one by --config.teacher.checkpoint")
 
 
 def _check_mining(config: RunConfig, distiller: Distiller, num_train: int) -> None:

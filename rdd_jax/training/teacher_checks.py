@@ -27,10 +27,14 @@ def check_given_teacher(config: RunConfig, teacher: PlacedNetwork) -> None:
     if (path / layout.EXPORTED_WEIGHTS).is_file():
         raise UserError(f"{path} is an export: give {path / layout.EXPORTED_WEIGHTS} as the teacher's checkpoint")
     found = records.read_config(path)
-    if loading.dataset_name(found.data) != loading.dataset_name(config.data) and not has_same_images(config, path):
+    same_name = loading.dataset_name(found.data) == loading.dataset_name(config.data)
+    # A teacher of images without labels was trained on other images. All folders are normalised alike.
+    other_folder = bool(found.data.folder) and not loading.is_labelled(config.data)
+    if not (same_name or other_folder or has_same_images(config, path)):
         raise UserError(
             f"the teacher in {path} was trained on {loading.dataset_name(found.data)}, not on "
             f"{loading.dataset_name(config.data)}"
+            + ("" if loading.is_labelled(config.data) else ": give one of a folder with the same classes, or a file")
         )
     if found.student.name != wanted.name and not records.is_recorded_network(wanted.name, path):
         key = "members" if config.teacher.members else "name"
@@ -41,7 +45,7 @@ def check_given_teacher(config: RunConfig, teacher: PlacedNetwork) -> None:
             f"{path} holds a network with the arguments {theirs}, not {ours}: set them by "
             "--config.teacher.kwargs.KEY=VALUE"
         )
-    if found.data.validation != config.data.validation:
+    if found.data.validation != config.data.validation and not other_folder:
         raise UserError(
             f"the teacher in {path} was trained with data.validation={found.data.validation} and may have seen what "
             f"is held out here: set --config.data.validation={found.data.validation}, or give another teacher"

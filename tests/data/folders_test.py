@@ -128,6 +128,39 @@ def test_a_share_is_held_out_besides_a_split_to_test_on(tmp_path):
     assert colours(data.train_images) | colours(data.validation_images) == set(range(20))
 
 
+def unlabelled(folder, train=4, **test):
+    """DIR/train/*.png and DIR/test/CLASS/*.png."""
+    flat(folder, train=train)
+    flat(folder / "test", **test)
+    return folder
+
+
+@pytest.mark.parametrize("loading", ["memory", "stream"])
+def test_a_folder_of_training_images_without_labels(tmp_path, loading):
+    chosen = config(unlabelled(tmp_path, a=2, b=1), validation=0.0, loading=loading)
+    assert choice.describe(chosen) == (4, 3, (8, 8, 3), 2)
+    assert not choice.is_labelled(chosen)
+    data = choice.load(chosen)
+    assert data.train_labels.tolist() == 4 * [-1]
+    assert data.test_labels.tolist() == [0, 0, 1]
+    assert colours(data.train_images[:]) == set(range(4))
+    assert data.class_names == ("a", "b")
+
+
+def test_mistakes_in_a_folder_without_labels_are_named(tmp_path):
+    folder = unlabelled(tmp_path / "one", a=1, b=1)
+    with pytest.raises(UserError, match=r"divides the images class by class.*set --config.data.validation=0"):
+        choice.describe(config(folder))
+    nothing = config(unlabelled(tmp_path / "two"), validation=0.0)
+    (tmp_path / "two" / "test").mkdir()
+    with pytest.raises(UserError, match=r"two/test must hold a folder of images for each class, and there is none"):
+        choice.describe(nothing)
+    empty = config(unlabelled(tmp_path / "three", train=0, a=1, b=1), validation=0.0)
+    (tmp_path / "three" / "train").mkdir()
+    with pytest.raises(UserError, match=r"three/train holds no images"):
+        choice.describe(empty)
+
+
 @pytest.mark.parametrize("loading", ["memory", "stream"])
 def test_a_share_of_the_digits_is_held_out(loading):
     chosen = DataOptions(validation=0.1, loading=loading)

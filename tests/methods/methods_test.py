@@ -70,6 +70,24 @@ def test_declares_whether_it_needs_feature_maps(name):
 
 
 @every_method
+def test_declares_whether_it_needs_labels(name):
+    distiller = create(name)
+
+    def loss():
+        params, state = distiller.init(jax.random.key(0), STUDENT, TEACHER)
+        batch = BATCH._replace(labels=None)
+        return distiller.loss(params, state, STUDENT, TEACHER, batch, rng=jax.random.key(0))[0]
+
+    if distiller.needs_labels:
+        with pytest.raises((TypeError, ValueError, AttributeError)):
+            jax.eval_shape(loss)
+    else:
+        assert jax.eval_shape(loss).shape == ()
+    summed = methods.weighted_sum({"kd": (1.0, create("kd")), name: (1.0, distiller)})
+    assert summed.needs_labels == distiller.needs_labels
+
+
+@every_method
 def test_init_runs_under_eval_shape(name):
     init = functools.partial(create(name).init, jax.random.key(0))
     shapes = jax.eval_shape(lambda: (STUDENT, TEACHER))
@@ -292,6 +310,11 @@ def test_labels_are_needed_and_must_differ():
         methods.create("crd")
     with pytest.raises(ValueError, match="all training labels are the same"):
         methods.create("crd", np.zeros(8, np.int32))
+    unlabelled = np.full(8, -1)
+    for name, options in (("crd", {}), ("rdd", {"same_class_negatives": False, "pool_size": 4})):
+        with pytest.raises(ValueError, match=f"{name}: negatives of other classes .* 8 of 8 are below 0"):
+            methods.create(name, unlabelled, **options)
+    assert not methods.create("rdd", unlabelled, pool_size=4).needs_labels
 
 
 @pytest.mark.parametrize("weights", [{}, {"ce": 0.0}, {"ce": 1.0, "kd": -0.5}, {"kd": float("inf")}])

@@ -165,6 +165,14 @@ def test_without_a_teacher_the_student_is_its_own():
     assert abs(after.metrics["loss"].compute()) < 1e-6
 
 
+def test_without_labels_the_accuracy_is_the_agreement_with_the_teacher():
+    state = fresh(Linear(), create("kd"))
+    step = make_train_step(as_network(Linear()), None, create("kd"), sgd(), scale)
+    batch = batches(INDICES).batch(0)
+    after = jax.jit(step)(state, batch._replace(labels=jnp.full(ROWS, -1)), None)
+    assert after.metrics["accuracy"].compute() == 100  # The student is its own teacher.
+
+
 def test_accuracy_is_in_percent():
     logits = np.eye(4, dtype=np.float32)
     assert accuracy(logits, np.array([0, 1, 2, 0])) == 75.0

@@ -160,11 +160,12 @@ def _size(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
 
 
-def _choose(dataset: datasets.Dataset, options: Options) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
+def _choose(dataset: datasets.Dataset, options: Options) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, list[str]]:
     """Chooses the images to compare.
 
     Returns:
-        (indices in the split i64[n], images uint8[n,h,w,c], labels i32[n], names of the classes in `options`).
+        (indices in the split i64[n], images uint8[n,h,w,c], labels i32[n] or None for images without, names of the
+        classes in `options`).
     """
     test = options.split == "test"
     images, labels = (
@@ -178,7 +179,8 @@ def _choose(dataset: datasets.Dataset, options: Options) -> tuple[np.ndarray, np
             f"{options.clusters} clusters need {_min_examples(options)} images, and {dataset.name}'s {options.split} "
             f"split has {len(positions)} of these classes: choose more --classes, another --split or fewer --clusters"
         )
-    return positions, images[positions], labels[positions], [dataset.class_names[label] for label in wanted]
+    chosen = labels[positions] if labels.min() >= 0 else None
+    return positions, images[positions], chosen, [dataset.class_names[label] for label in wanted]
 
 
 def _label(name: str, class_names: tuple[str, ...]) -> int:
@@ -207,7 +209,7 @@ def _embed(sides: tuple[_Side, _Side], options: Options) -> _Inputs:
                 f"the {side.network} in {side.place} has diverged, its embeddings are not finite: train anew"
             )
         accuracy = None
-        if (own.name, own.class_names) == (dataset.name, dataset.class_names):
+        if labels is not None and (own.name, own.class_names) == (dataset.name, dataset.class_names):
             evaluate = make_evaluate(trained.network, make_input_normalizer(own))
             accuracy = evaluate(trained.variables, split)["accuracy"]
         models.append(Model(side.title, side.network, str(side.place), accuracy))
