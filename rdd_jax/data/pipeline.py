@@ -201,7 +201,7 @@ class StreamedDataset:
 
     def _batches(self, inputs: np.ndarray, indices: np.ndarray) -> HostBatches:
         """Joins images with labels and positions, each [local devices,steps,b,...]."""
-        return HostBatches(Batch._make((inputs, self.labels[indices], indices, None)))
+        return HostBatches(Batch._make((inputs, self.labels[indices], indices, None, None)))
 
 
 def put(
