@@ -1,4 +1,7 @@
-"""The progress bar of a run: its current activity, remaining time, accuracy, loss and speed."""
+"""The progress bar of a run: its current activity, remaining time, accuracy, loss and speed.
+
+It is a line of text in a terminal, and in a notebook the widget of tqdm, which needs ipywidgets.
+"""
 
 import contextlib
 import sys
@@ -6,7 +9,7 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
-import tqdm
+from tqdm.auto import tqdm
 from tqdm.std import Bar  # pyrefly: ignore[missing-module-attribute], which the stubs of tqdm lack
 
 from rdd_jax.core import processes
@@ -15,10 +18,16 @@ from rdd_jax.core.types import OnBatch
 _DELAY_SECONDS = 3.0  # A loop that is shorter shows no bar.
 _MIN_BAR_COLUMNS = 10
 _LOG_COLUMNS = 110  # The width of a line in a log file, which has none of its own.
+_WIDGET_COLUMNS = 150  # The same of a notebook's widget.
 
 
-class ImageBar(tqdm.tqdm):
-    """A progress bar that counts images, on one line of the terminal.
+def is_interactive() -> bool:
+    """Tells a terminal and a notebook from a log file."""
+    return sys.stderr.isatty() or "ipykernel" in sys.modules
+
+
+class ImageBar(tqdm):
+    """A progress bar that counts images, on one line.
 
     Attributes:
         label: text before the bar.
@@ -33,18 +42,19 @@ class ImageBar(tqdm.tqdm):
             total=total_images,
             disable=not processes.is_main_process(),
             dynamic_ncols=True,
-            mininterval=0.2 if sys.stderr.isatty() else 10.0,  # Few lines in a log file.
+            mininterval=0.2 if is_interactive() else 10.0,  # Few lines in a log file.
         )
         self._shown_at = 0.0
 
-    def __str__(self) -> str:
-        meter = self.format_dict
-        return format_line(self.label, self.extras, meter, meter["ncols"] or _LOG_COLUMNS)
+    def format_meter(self, **meter: Any) -> str:  # pyrefly: ignore[bad-override], as tqdm calls it on the bar
+        """Formats the bar from tqdm's `format_dict`; a widget in addition sets its `bar_format`."""
+        columns = None if meter["bar_format"] else meter["ncols"] or _LOG_COLUMNS
+        return format_line(self.label, self.extras, meter, columns)
 
-    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+    def display(self, *args: Any, **kwargs: Any) -> None:
         """Draws the bar, as tqdm does, and notes the time."""
         self._shown_at = time.monotonic()
-        super().display(msg, pos)
+        super().display(*args, **kwargs)
 
     def set_label(self, label: str) -> None:
         """Replaces the label and removes the extras. Draws the bar unless it was drawn very recently."""
@@ -53,7 +63,7 @@ class ImageBar(tqdm.tqdm):
             self.refresh()
 
 
-def format_line(label: str, extras: Sequence[str], meter: Mapping[str, Any], columns: int) -> str:
+def format_line(label: str, extras: Sequence[str], meter: Mapping[str, Any], columns: int | None) -> str:
     """Formats the progress bar with its texts, to fit a terminal of at least 40 columns.
 
     The bar has at least 10 columns. To fit, the speed is left out first, then `extras` from the end; a label that is
@@ -63,15 +73,15 @@ def format_line(label: str, extras: Sequence[str], meter: Mapping[str, Any], col
         label: text before the bar.
         extras: texts between the remaining time and the speed, the most important first.
         meter: tqdm's `format_dict`.
-        columns: the width of the terminal.
+        columns: the width of the terminal; None for a widget, which draws the bar itself in place of "<bar/>".
     """
     done, total, rate = meter["n"], meter["total"], meter["rate"]
     if not rate and meter["elapsed"]:
         rate = (done - meter["initial"]) / meter["elapsed"]
     share = min(1.0, done / total) if total else 1.0
-    remaining = tqdm.tqdm.format_interval((total - done) / rate) if rate else "?"
+    remaining = tqdm.format_interval((total - done) / rate) if rate else "?"
     percent, behind = f": {int(100 * share):3d}%|", f"| {remaining} left"
-    room = columns - len(percent) - len(behind) - _MIN_BAR_COLUMNS
+    room = (columns or _WIDGET_COLUMNS) - len(percent) - len(behind) - _MIN_BAR_COLUMNS
     if len(label) > room:
         label = label[: max(room - 1, 0)] + "…"
     for extra in (*extras, f"{rate:,.0f} images/s") if rate and extras else extras:
@@ -79,6 +89,8 @@ def format_line(label: str, extras: Sequence[str], meter: Mapping[str, Any], col
             break
         behind += f", {extra}"
         room -= len(extra) + 2
+    if columns is None:
+        return f"{label}{percent}<bar/>{behind}"
     charset = Bar.ASCII if meter["ascii"] else Bar.UTF
     bar = format(Bar(share, max(_MIN_BAR_COLUMNS, columns - len(label) - len(percent) - len(behind)), charset))
     return f"{label}{percent}{bar}{behind}"
@@ -90,11 +102,15 @@ def image_progress(activity: str) -> Generator[OnBatch]:
 
     Yields a function to call after each batch with the number of images that are done and of all images.
     """
-    hidden = not processes.is_main_process()
-    with tqdm.tqdm(desc=activity, unit=" images", leave=False, delay=_DELAY_SECONDS, disable=hidden) as bar:
+    with contextlib.ExitStack() as stack:
+        bar: tqdm | None = None
 
         def on_batch(done: int, total: int) -> None:
-            bar.total = total
+            nonlocal bar
+            if bar is None:  # A widget must know the total from the beginning.
+                hidden, options = not processes.is_main_process(), {"unit": " images", "leave": False}
+                bar = tqdm(desc=activity, total=total, initial=done, delay=_DELAY_SECONDS, disable=hidden, **options)
+                stack.enter_context(bar)
             bar.update(done - bar.n)
 
         yield on_batch

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from google.protobuf import json_format
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from rdd_jax.core.errors import UserError
 from rdd_jax.core.io import atomic_write
+from rdd_jax.core.progress import is_interactive
 
 PathLike = str | os.PathLike[str]
 
@@ -176,8 +177,7 @@ def _labels(examples: Sequence[Mapping[str, Any]]) -> np.ndarray:
 
 def _chunks(source: Any, title: str) -> Iterator[Sequence[Mapping[str, Any]]]:
     """Yields all examples in order, some at a time, with a progress bar."""
-    # disable=None shows the bar on a terminal only.
-    with tqdm(total=len(source), desc=f"reading {title}", unit=" images", disable=None) as bar:
+    with tqdm(total=len(source), desc=f"reading {title}", unit=" images", disable=not is_interactive()) as bar:
         for start in range(0, len(source), _READ_CHUNK):
             positions = range(start, min(start + _READ_CHUNK, len(source)))
             chunk = source.__getitems__(positions)  # pyrefly: ignore[missing-attribute], as sources of TFDS have it

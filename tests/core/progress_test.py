@@ -1,11 +1,15 @@
-"""The progress bar's line at the widths of terminals."""
+"""The progress bar's line at the widths of terminals, and its widget in a notebook."""
 
+import importlib.util
+import sys
 import time
+from types import ModuleType, SimpleNamespace
 
 import pytest
+from tqdm import notebook
 
 from rdd_jax.core import progress
-from rdd_jax.core.progress import format_line, image_progress
+from rdd_jax.core.progress import ImageBar, format_line, image_progress
 
 METER = {"n": 18_000, "total": 44_800, "rate": 139.6, "elapsed": 120.0, "initial": 0, "ascii": False}
 EXTRAS = ("accuracy 19.5%", "loss 4.987")
@@ -48,3 +52,79 @@ def test_only_long_loops_show_a_bar(capsys, monkeypatch, delay, shown):
         time.sleep(0.2)
         on_batch(1000, 1200)
     assert ("evaluating:  83%" in capsys.readouterr().err) == shown
+
+
+class Widget(SimpleNamespace):
+    """As much of the widgets of ipywidgets as tqdm uses."""
+
+    def __init__(self, **values):
+        super().__init__(
+            **{"value": 0, "bar_style": "", "layout": SimpleNamespace(), "style": SimpleNamespace()} | values
+        )
+
+
+@pytest.fixture
+def displayed(monkeypatch):
+    """The widgets that a notebook displays."""
+    widgets = []
+    for name in ("IProgress", "HTML", "TqdmHBox"):
+        monkeypatch.setattr(notebook, name, Widget, raising=False)
+    monkeypatch.setattr(notebook, "display", widgets.append, raising=False)
+    return widgets
+
+
+@pytest.fixture
+def notebook_progress(displayed, monkeypatch):
+    """The module as it is imported in a notebook."""
+    monkeypatch.setitem(sys.modules, "tqdm.auto", notebook)
+    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+    spec = importlib.util.spec_from_file_location("notebook_progress", progress.__file__)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def texts(widget):
+    """The texts on both sides of a widget's bar."""
+    left, _, right = (child.value for child in widget.children)
+    return left.replace("\u2007", " "), right.replace("\u2007", " ")
+
+
+def test_in_a_notebook_a_run_is_a_widget(notebook_progress, displayed, capsys):
+    with notebook_progress.Progress("rdd", total_images=1000, done_images=100) as bar:
+        bar.set_status("compiling")
+        (widget,) = displayed
+        assert texts(widget)[0] == "rdd compiling:  10%"
+        time.sleep(0.25)
+        bar.show_metrics("1/2", loss=1.5, accuracy=33.3)
+        bar.advance(400)
+        assert widget.children[1].value == 500
+        left, right = texts(widget)
+        assert left == "rdd 1/2:  50%"
+        assert " left, accuracy 33.3%, loss 1.500, " in right
+        bar.advance(500)
+    assert widget.children[1].bar_style == "success"
+    assert capsys.readouterr().err == ""
+
+
+def test_in_a_notebook_a_long_loop_is_a_widget_that_goes(notebook_progress, displayed, monkeypatch):
+    monkeypatch.setattr(notebook_progress, "_DELAY_SECONDS", 0.05)
+    with notebook_progress.image_progress("evaluating") as on_batch:
+        on_batch(500, 1200)
+        assert displayed == []
+        time.sleep(0.2)
+        on_batch(1200, 1200)
+        (widget,) = displayed
+        assert widget.children[1].max == 1200
+        assert texts(widget)[0] == "evaluating: 100%"
+    assert widget.layout.visibility == "hidden"
+
+
+@pytest.mark.parametrize(("modules", "seconds"), [({"ipykernel": ModuleType("ipykernel")}, 0.2), ({}, 10.0)])
+def test_a_notebook_without_widgets_is_drawn_as_often_as_a_terminal(capsys, monkeypatch, modules, seconds):
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    with ImageBar(10) as bar:
+        assert bar.mininterval == seconds
+    assert "starting:   0%|" in capsys.readouterr().err

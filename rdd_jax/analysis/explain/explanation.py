@@ -6,12 +6,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from rdd_jax import rdx
 from rdd_jax.analysis.explain import clusters, success_rate
 from rdd_jax.analysis.explain.clusters import Cluster
 from rdd_jax.analysis.explain.success_rate import Chance, SuccessRate
+from rdd_jax.core.progress import is_interactive
 from rdd_jax.core.types import Array
 from rdd_jax.rdx import ranking
 from rdd_jax.rdx.sorting import ranks_dtype
@@ -96,8 +97,9 @@ def explain(
     student, teacher = _checked(student_embeddings, teacher_embeddings, gamma, beta, num_clusters, grid_size)
     gamma = gamma or _GAMMA_TIMES_EXAMPLES / len(student)
     blocks = list(_row_blocks(len(student)))
-    # On a terminal, and only where there is something to wait for.
-    with tqdm(total=4 * len(blocks) + 2, desc="ranking", unit="block", leave=False, delay=2, disable=None) as bar:
+    # Not in a log file, and only where there is something to wait for.
+    hidden = not is_interactive()
+    with tqdm(total=4 * len(blocks) + 2, desc="ranking", unit="block", leave=False, delay=2, disable=hidden) as bar:
         student_ranks, teacher_ranks = (_ranks(embeddings, blocks, bar) for embeddings in (student, teacher))
 
         def direction(grouping_ranks: np.ndarray, other_ranks: np.ndarray) -> Direction:
