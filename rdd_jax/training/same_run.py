@@ -48,6 +48,11 @@ def has_same_images(config: RunConfig, workdir: Path) -> bool:
     return loading.fingerprint(config.data) == records.read_data(workdir) != {}
 
 
+def has_same_files(config: RunConfig, workdir: Path) -> bool:
+    """Returns True if the run in a workdir began with the same files or arrays, whatever size and split they had."""
+    return records.read_data(workdir).get("files", "") == loading.fingerprint(config.data).get("files")
+
+
 def free_keys(config: RunConfig, workdir: Path) -> tuple[str, ...]:
     """Returns the keys in which a configuration may differ from that of the run in a workdir.
 

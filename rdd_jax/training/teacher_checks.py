@@ -10,7 +10,7 @@ from rdd_jax.models.torch_state_dict import Mismatch
 from rdd_jax.runs import checkpointing, layout, records, trained_models
 from rdd_jax.runs.config import RunConfig, StudentOptions
 from rdd_jax.runs.naming import PlacedNetwork
-from rdd_jax.training.same_run import has_same_images
+from rdd_jax.training.same_run import has_same_files
 
 
 def check_given_teacher(config: RunConfig, teacher: PlacedNetwork) -> None:
@@ -30,7 +30,7 @@ def check_given_teacher(config: RunConfig, teacher: PlacedNetwork) -> None:
     same_name = loading.dataset_name(found.data) == loading.dataset_name(config.data)
     # A teacher of images without labels was trained on other images. All folders are normalised alike.
     other_folder = bool(found.data.folder) and not loading.is_labelled(config.data)
-    if not (same_name or other_folder or has_same_images(config, path)):
+    if not (same_name or other_folder or has_same_files(config, path)):
         raise UserError(
             f"the teacher in {path} was trained on {loading.dataset_name(found.data)}, not on "
             f"{loading.dataset_name(config.data)}"

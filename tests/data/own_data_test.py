@@ -135,11 +135,13 @@ def test_a_moved_file_is_recognised_and_a_changed_one_refused(tmp_path):
     (tmp_path / "one.npz").rename(tmp_path / "other.npz")
     moved = config.replaced({"dataset": str(tmp_path / "other.npz")})
     same_run.check_same_run(moved, tmp_path / "run", "hint")
+    assert same_run.has_same_files(moved.replaced({"data.image_size": 16, "data.validation": 0.5}), tmp_path / "run")
     write(tmp_path / "other.npz", train_labels=np.arange(10)[::-1] % 2)
     changed = config.replaced({"dataset": str(tmp_path / "changed.npz")})
     (tmp_path / "other.npz").rename(tmp_path / "changed.npz")
     with pytest.raises(UserError, match="the data have changed since"):
         same_run.check_same_data(changed, tmp_path / "run")
+    assert not same_run.has_same_files(changed, tmp_path / "run")
 
 
 def test_the_program_trains_on_a_file_and_evaluates_it_where_it_was_moved(tmp_path, monkeypatch, capfd):
