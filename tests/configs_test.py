@@ -16,11 +16,18 @@ from rdd_jax.data import datasets
 from rdd_jax.runs import naming, presets
 
 # The weights of each configuration: RepDistiller's (README and scripts at b84f547), of rrd and rdd those of their
-# papers. The triplets have no published weight.
+# papers, of those since 2022 their releases'. The triplets have no published weight.
 CE = {"ce": 1.0}
 WEIGHTS = {
     "ce": CE,
     "kd": {"ce": 0.1, "kd": 0.9},
+    "ce_smoothed": CE,
+    "kd_standardized": {"ce": 0.1, "kd": 9.0},
+    "dkd": CE | {"dkd": 1.0},
+    "dist": CE | {"dist": 2.0},
+    "ttm": CE | {"ttm": 45.0},
+    "nkd": CE | {"nkd": 1.0},
+    "rld": CE | {"rld": 1.0},
     "fitnets": CE | {"fitnets": 100.0},
     "at": CE | {"at": 1000.0},
     "nst": CE | {"nst": 50.0},
@@ -78,7 +85,7 @@ def step_shapes(config):
 def test_every_method_has_a_configuration():
     files = {path.stem for path in (Path(__file__).parent.parent / "configs").glob("*.py")}
     assert files == set(WEIGHTS) | {"teacher", "rdd_sampling", "rdd_curriculum"}
-    assert set(methods.METHODS) == set(WEIGHTS) - {"rdd_alone"}
+    assert set(methods.METHODS) == set(WEIGHTS) - {"rdd_alone", "ce_smoothed", "kd_standardized"}
 
 
 @pytest.mark.parametrize(("name", "kind"), [("rdd_sampling", "rdx"), ("rdd_curriculum", "curriculum")])

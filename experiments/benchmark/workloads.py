@@ -132,7 +132,7 @@ def train_step(
     train = pipeline.put(images, labels)
     teacher_fn = cached_teacher if cached else forward_teacher(teacher)
     step = make_train_step(student, teacher_fn, distiller, optimizer, _augment(config, info), axis_name=devices.AXIS)
-    runs_teacher = not cached and methods.label(options) != methods.CROSS_ENTROPY
+    runs_teacher = not cached and methods.reads_teacher(options)
     cost = 3 * _multiply_adds(student, info.image_shape) + runs_teacher * _multiply_adds(teacher, info.image_shape)
     return TrainStep(
         devices.data_parallel(

@@ -17,3 +17,10 @@ def l2_normalize(vectors: Array) -> Array:
     # negated, so that NaN is not taken for a short row.
     has_direction = ~(squared <= 1e-12)
     return jnp.where(has_direction, vectors * jax.lax.rsqrt(jnp.where(has_direction, squared, 1.0)), 0.0)
+
+
+def norm(vectors: Array) -> Array:
+    """Computes the lengths f32[...] of the rows of f32[...,d], with zero gradient for a row of zeros."""
+    squared = jnp.sum(jnp.square(vectors), axis=-1)
+    is_zero = squared == 0
+    return jnp.where(is_zero, 0.0, jnp.sqrt(jnp.where(is_zero, 1.0, squared)))

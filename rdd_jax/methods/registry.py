@@ -10,13 +10,14 @@ Its keyword-only arguments are its options: they and their defaults become the k
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
 from rdd_jax.core.errors import unknown_name_message
 from rdd_jax.core.types import Distiller
+from rdd_jax.methods.scheduled import scheduled, warmup
 from rdd_jax.methods.weighted_sum import weighted_sum
 
 Factory = TypeVar("Factory", bound=Callable[..., Distiller])
@@ -28,6 +29,10 @@ METHODS: dict[str, Callable[..., Distiller]] = {}
 CROSS_ENTROPY = "ce"
 # The weights of Irakiza & Mugisha 2026, section 3.
 RDD_OBJECTIVE = {"ce": 1.0, "kd": 0.9, "rdd": 0.8}
+# The keys of every method beside its options: of how it is summed.
+TERM: dict[str, Any] = {"weight": 0.0, "warmup_epochs": 0, "warmup_shape": "linear"}
+# The options that make a method another one, with what they add to its name.
+_VARIANTS = {"standardize": "_standardized", "smoothing": "_smoothed"}
 
 
 def register(factory: Factory) -> Factory:
@@ -72,37 +77,61 @@ def create(name: str, training_labels: np.ndarray | None = None, **chosen: Any) 
     return factory(training_labels, **chosen)
 
 
-def from_options(distill: Mapping[str, Mapping[str, Any]], training_labels: np.ndarray) -> Distiller:
+def from_options(
+    distill: Mapping[str, Mapping[str, Any]], training_labels: np.ndarray, epoch_starts: Sequence[int] = (0,)
+) -> Distiller:
     """Creates the weighted sum of the methods whose weight is not 0.
 
     Args:
-        distill: {name: {"weight": weight, option: value, ...}}.
+        distill: {name: {"weight": weight, "warmup_epochs": epochs, "warmup_shape": shape, option: value, ...}}. Over
+            its first `warmup_epochs` the weight grows from near 0, as `scheduled.warmup` describes; 0, the default, for
+            a constant weight.
         training_labels: i32[N], -1 for examples without a label.
+        epoch_starts: the first step of each epoch.
 
     Raises:
-        ValueError: if no weight is above 0, or one is negative or not finite; and the errors of `create`.
+        ValueError: if no weight is above 0, or one is negative or not finite; and the errors of `create` and `warmup`.
     """
-    active = {name: dict(chosen) for name, chosen in distill.items() if chosen["weight"]}
+    active = {name: TERM | dict(chosen) for name, chosen in distill.items() if chosen["weight"]}
     if not active or not all(0 < chosen["weight"] < math.inf for chosen in active.values()):
         raise ValueError("distill: weights must be finite and not negative, and one must be above 0")
-    weights = {name: chosen.pop("weight") for name, chosen in active.items()}
-    return weighted_sum({name: (weights[name], create(name, training_labels, **active[name])) for name in active})
+    terms = {}
+    for name, chosen in active.items():
+        weight, epochs, shape = (chosen.pop(key) for key in TERM)
+        distiller = create(name, training_labels, **chosen)
+        if epochs:
+            distiller = scheduled(distiller, warmup(epochs, epoch_starts, shape))
+        terms[name] = weight, distiller
+    return weighted_sum(terms)
 
 
 def label(distill: Mapping[str, Mapping[str, Any]]) -> str:
     """Names an objective by its methods, joined by "+", without cross-entropy unless it is the only one.
 
     The name of the RDD paper's objective, with its weights, is "rdd"; that of RDD as the only method beside
-    cross-entropy is "rdd_alone".
+    cross-entropy is "rdd_alone". Standardised logits and smoothed labels are named, as in "kd_standardized".
 
     Args:
-        distill: {name: {"weight": weight, ...}}.
+        distill: {name: {"weight": weight, option: value, ...}}.
     """
-    weights = {name: chosen["weight"] for name, chosen in distill.items() if chosen["weight"]}
+    weights = {_variant(name, chosen): chosen["weight"] for name, chosen in distill.items() if chosen["weight"]}
     if weights == RDD_OBJECTIVE:
         return "rdd"
     names = [name for name in weights if name != CROSS_ENTROPY]
     return "rdd_alone" if names == ["rdd"] else "+".join(names) or CROSS_ENTROPY
+
+
+def reads_teacher(distill: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Returns True if a method other than cross-entropy has a weight.
+
+    Args:
+        distill: {name: {"weight": weight, ...}}.
+    """
+    return any(chosen["weight"] for name, chosen in distill.items() if name != CROSS_ENTROPY)
+
+
+def _variant(name: str, chosen: Mapping[str, Any]) -> str:
+    return name + "".join(suffix for option, suffix in _VARIANTS.items() if chosen.get(option))
 
 
 def _factory(name: str) -> Callable[..., Distiller]:

@@ -108,7 +108,7 @@ def _network_arguments(kwargs: Any) -> dict[str, Any]:
 def _cross_entropy_alone() -> dict[str, dict[str, Any]]:
     """Every method with its default options; all weights but that of cross-entropy are 0."""
     weights = {methods.CROSS_ENTROPY: 1.0}
-    return {name: {"weight": weights.get(name, 0.0), **methods.options(name)} for name in methods.METHODS}
+    return {name: methods.TERM | {"weight": weights.get(name, 0.0)} | methods.options(name) for name in methods.METHODS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +127,8 @@ class RunConfig(RecipeOptions):
     optimizer: the optimizer and the shape of its learning rate.
     student: the trained network.
     teacher: the frozen network.
-    distill: {method: {"weight": w, option: value}}, for every method; those whose weight is not 0 are summed.
+    distill: {method: {"weight": w, option: value}}, for every method; those whose weight is not 0 are summed. The
+        weight of a method may grow over its `warmup_epochs`, of the `warmup_shape` "linear" or "cosine".
     mining: when methods that mine do so.
     sampler: the images that an epoch visits.
     nonfinite: what is done when loss or weights are not finite. "stop" ends the run, "skip" leaves that update out,

@@ -128,7 +128,7 @@ def shared_folder(workdir: Path) -> Path:
 
 def needs_teacher(config: RunConfig) -> bool:
     """Returns True where a method or the sampler uses a teacher."""
-    return methods.label(config.distill) != methods.CROSS_ENTROPY or config.sampler.kind in samplers.RANKED_KINDS
+    return methods.reads_teacher(config.distill) or config.sampler.kind in samplers.RANKED_KINDS
 
 
 def teacher_path(config: RunConfig, workdir: Path) -> Path | None:

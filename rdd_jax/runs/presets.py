@@ -21,9 +21,12 @@ _CIFAR100: dict[str, Any] = {
     "student": {"name": "resnet8x4"},
     "augment": {"pad": 4, "flip": True},
     "negatives": {"num_negatives": 16384, "pool_size": 1024},
+    "methods": {"nkd": {"gamma": 3.5, "temperature": 3.0}},
     "mining": {"epochs": 20},
     "sampler": {"pace_epochs": 100, "scoring_epochs": 20},
 }
+# The weights of these grow over the first twelfth of the epochs, 20 of 240 in the releases.
+_WARMED_UP = ("dkd", "rld")
 PRESETS: dict[str, dict[str, Any]] = {
     "digits": {
         "dataset": "digits",
@@ -52,6 +55,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "student": {"name": "resnet8"},
         "augment": {"pad": 4, "flip": True},
         "negatives": {"num_negatives": 4096, "pool_size": 256},
+        "methods": _CIFAR100["methods"],
         "mining": {"epochs": 5},
         "sampler": {"pace_epochs": 16, "scoring_epochs": 5},
     },
@@ -60,6 +64,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "cifar100_vgg13_mobilenetv2": _CIFAR100
     | {
         "pair": "vgg13_mobilenetv2",
+        "methods": _CIFAR100["methods"] | {"dkd": {"beta": 6.0}},
         "teacher": {"name": "vgg13", "epochs": 240},
         "student": {"name": "mobilenetv2"},
         "learning_rate": 0.01,
@@ -93,6 +98,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "student": {"name": "resnet18"},
         # A table of 1.3 million rows has 1.3 GB at this size of the pool, and is ranked against this many images.
         "negatives": {"num_negatives": 16384, "pool_size": 256, "candidates": 20000},
+        "methods": {"dkd": {"beta": 0.5, "temperature": 1.0, "warmup_epochs": 1}, "dist": {"temperature": 1.0}},
         "mining": {"epochs": 10},
         "sampler": {"pace_epochs": 40, "scoring_epochs": 10},
     },
@@ -113,12 +119,14 @@ def get_config(preset: str = "digits", **weights: float) -> ml_collections.Confi
     if preset not in PRESETS:
         raise UserError(unknown_name_message("preset", preset, PRESETS))
     chosen = dict(PRESETS[preset])
-    negatives = chosen.pop("negatives")
+    negatives, published = chosen.pop("negatives"), chosen.pop("methods", {})
     config = ml_collections.ConfigDict(RunConfig().to_dict())
     config.preset = preset.removesuffix(f"_{chosen.get('pair')}")
     for name, options in config.distill.items():
         # Every method with an option of such a name takes the preset's number.
         options.update({key: value for key, value in negatives.items() if key in options})
+        options.warmup_epochs = chosen["epochs"] // 12 if name in _WARMED_UP else 0
+        options.update(published.get(name, {}))
         options.weight = weights.get(name, options.weight)
     config.update(chosen)
     return config

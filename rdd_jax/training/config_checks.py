@@ -76,9 +76,8 @@ def _check_distillation(config: RunConfig) -> None:
 
 
 def _check_teacher_is_named(config: RunConfig) -> None:
-    label = methods.label(config.distill)
-    if label != methods.CROSS_ENTROPY and not config.teacher.is_given:
-        raise ValueError(f"{label} needs a teacher: set --config.teacher.name")
+    if methods.reads_teacher(config.distill) and not config.teacher.is_given:
+        raise ValueError(f"{methods.label(config.distill)} needs a teacher: set --config.teacher.name")
     if config.teacher.checkpoint and not config.teacher.name:
         raise ValueError("teacher.checkpoint needs the name of its network: set --config.teacher.name")
 

@@ -40,7 +40,7 @@ def make_teacher(
         augmentation: of the training images.
         folder: of the cached outputs of teachers.
     """
-    if not teachers or methods.label(config.distill) == methods.CROSS_ENTROPY:
+    if not teachers or not methods.reads_teacher(config.distill):
         return None, constant_teacher({})
     networks = naming.teacher_networks(config)
     made = [

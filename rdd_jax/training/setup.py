@@ -106,10 +106,10 @@ def build(config: RunConfig, workdir: Path) -> Experiment:
     teachers = load_teachers(config, workdir)
     teacher = combine_teachers(config, teachers)
     student = create_network(config.student, loading.describe(config.data), config.dtype)
-    distiller = methods.from_options(config.distill, dataset.train_labels)
 
     sampler = make_sampler(config, len(dataset.train_labels))
     starts = [0, *itertools.accumulate(sampler.steps(epoch) for epoch in range(config.epochs))]
+    distiller = methods.from_options(config.distill, dataset.train_labels, starts[:-1])
     schedule = _schedule(config, starts)
     optimizer = make_optimizer(config.optimizer, schedule, momentum=config.momentum, weight_decay=config.weight_decay)
     normalize = make_input_normalizer(dataset)

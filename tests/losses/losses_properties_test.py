@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rdd_jax.losses import contrastive, features, logits, relational
+from rdd_jax.losses import contrastive, correlation, decoupled, features, logits, relational
 
 ROWS, WIDTH = 4, 3
 
@@ -37,6 +37,32 @@ def nce(student, teacher):
     return contrastive.nce(jnp.max(positive, axis=1), negatives, num_examples=9)
 
 
+def dkd(student, teacher):
+    target, others = decoupled.decoupled_kl(student, teacher, jnp.arange(len(student)) % WIDTH, 4.0)
+    return target + 8 * others
+
+
+def nkd(student, teacher):
+    return decoupled.normalized_cross_entropy(student, teacher, jnp.arange(len(student)) % WIDTH, 1.5, 3.0)
+
+
+def rld(student, teacher):
+    confidence, masked = decoupled.refined_kl(student, teacher, jnp.arange(len(student)) % WIDTH, 4.0)
+    return confidence + 8 * masked
+
+
+def dist(student, teacher):
+    return correlation.inter_class(student, teacher, 4.0) + correlation.intra_class(student, teacher, 4.0)
+
+
+def ttm(student, teacher):
+    return logits.transformed_kl(student, teacher, 0.2, weighted=True)
+
+
+def kd_standardized(student, teacher):
+    return logits.distillation_kl(logits.standardize(student), logits.standardize(teacher), 2.0)
+
+
 def vid(student, teacher):
     return features.variational_information(student, jnp.array([0.5, 1.0, 2.0]), teacher)
 
@@ -51,9 +77,12 @@ EMBEDDINGS = [
 ]
 CONTRASTS = [triplet, nce]
 MAPS = [features.attention_transfer, features.neuron_selectivity, features.hint, vid]
-ALL = [*EMBEDDINGS, *CONTRASTS, *MAPS]
+LOGITS = [dkd, nkd, rld, dist, ttm, kd_standardized]
+ALL = [*EMBEDDINGS, *CONTRASTS, *MAPS, *LOGITS]
+# An infinite logit, or score, is the limit of what is finite for these.
+WITH_LIMITS = [nce, dkd, nkd, rld, dist]
 # 0 for a student that is its teacher, and never below it; up to rounding, of terms of that size.
-DIVERGENCES = {loss: 1e-6 for loss in [*EMBEDDINGS, *MAPS]}
+DIVERGENCES = {loss: 1e-6 for loss in [*EMBEDDINGS, *MAPS, dkd, kd_standardized]}
 del DIVERGENCES[relational_contrast], DIVERGENCES[vid]
 
 every_loss = pytest.mark.parametrize("loss", ALL, ids=lambda loss: loss.__name__)
@@ -105,8 +134,8 @@ def test_finite_inputs_give_finite_loss_and_gradient(loss, pair):
 def test_inputs_that_are_not_finite_give_losses_that_are_not(loss, pair, place, wrong, side):
     """One entry of either side; or else a run would go on with what is no student, or no teacher, any more."""
     pair[side][place] = wrong
-    # An infinite score, or a target that can never be, are the limits of what is finite.
-    if not np.isnan(wrong) and (loss is nce or (loss is relational_contrast and side == 1)):
+    # So is a target that can never be.
+    if not np.isnan(wrong) and (loss in WITH_LIMITS or (loss is relational_contrast and side == 1)):
         return
     assert not np.isfinite(computed(loss, *pair)[0])
 
@@ -125,7 +154,7 @@ def test_divergences_are_non_negative_and_zero_between_equals(loss, pair):
         assert np.isfinite(gradient).all()
 
 
-@pytest.mark.parametrize("loss", [*EMBEDDINGS[:5], *MAPS[:3]], ids=lambda loss: loss.__name__)
+@pytest.mark.parametrize("loss", [*EMBEDDINGS[:5], *MAPS[:3], *LOGITS], ids=lambda loss: loss.__name__)
 @few
 @given(pair=pairs)
 def test_no_gradient_reaches_the_teacher(loss, pair):
@@ -134,7 +163,7 @@ def test_no_gradient_reaches_the_teacher(loss, pair):
 
 @pytest.mark.parametrize(
     "loss",
-    [loss for loss in ALL if loss not in (relational.correlation_congruence, triplet)],
+    [loss for loss in ALL if loss not in (relational.correlation_congruence, triplet, dkd, nkd, rld)],
     ids=lambda loss: loss.__name__,
 )
 @few
@@ -185,7 +214,7 @@ def test_relational_losses_are_invariant_to_rotation(pair, axes):
 @few
 @given(student=rows_of(st.floats(-1, 1, width=32)), teacher=rows_of(st.floats(-1, 1, width=32)))
 def test_huge_logits_have_a_finite_loss(student, teacher):
-    for loss in (kd, relational_contrast):
+    for loss in (kd, relational_contrast, *LOGITS):
         value, gradient, _ = computed(loss, 1e4 * student, 1e4 * teacher)
         assert np.isfinite(value)
         assert np.isfinite(gradient).all()
@@ -231,7 +260,7 @@ def test_one_row_has_a_loss_and_a_gradient(loss, student, teacher):
 @pytest.mark.parametrize(
     ("loss", "student", "teacher"),
     [
-        *((loss, (4, 3), (5, 3)) for loss in [*EMBEDDINGS, *CONTRASTS]),
+        *((loss, (4, 3), (5, 3)) for loss in [*EMBEDDINGS, *CONTRASTS, *LOGITS[:-1]]),
         *((loss, (4, 2, 2, 3), (5, 2, 2, 3)) for loss in MAPS),
     ],
 )

@@ -45,7 +45,7 @@ every_method = pytest.mark.parametrize("name", methods.METHODS)
 
 
 def test_every_file_of_a_method_is_registered_and_exported():
-    shared = {"from_loss", "registry", "weighted_sum"}
+    shared = {"from_loss", "registry", "scheduled", "weighted_sum"}
     files = {path.stem for path in Path(methods.__file__).parent.glob("[!_]*.py")} - shared
     assert files == methods.METHODS.keys()
     assert all(getattr(methods, name) is factory for name, factory in methods.METHODS.items())
@@ -120,7 +120,7 @@ def test_steps_compile_once_and_stay_finite(name, dtype):
     assert len(traces) == 1
 
 
-NOTHING_TO_LEARN = ("kd", "at", "nst", "pkt", "sp", "rkd")  # From a teacher that is the student, say the papers.
+NOTHING_TO_LEARN = ("kd", "dkd", "at", "nst", "pkt", "sp", "rkd")  # From a teacher that is the student, say the papers.
 
 
 @every_method
@@ -239,8 +239,8 @@ def test_a_sum_needs_a_term():
 
 
 def test_options_are_those_of_the_signature():
-    assert methods.options("kd") == {"temperature": 4.0}
-    assert methods.options("ce") == {}
+    assert methods.options("kd") == {"temperature": 4.0, "standardize": False}
+    assert methods.options("pkt") == {}
     crd = {"dim": 128, "num_negatives": 16384, "temperature": 0.07, "momentum": 0.5}
     assert methods.options("crd") == crd
     assert crd.items() <= methods.options("rdd").items()
@@ -275,9 +275,15 @@ def test_label(weights, label):
     [
         ("rddd", {}, 'unknown method "rddd"; did you mean "rdd"'),
         ("zzzz", {}, r'unknown method "zzzz" \(known: ce'),
-        ("kd", {"temprature": 1.0}, 'kd has no option "temprature"; it has temperature'),
-        ("ce", {"dim": 1}, 'ce has no option "dim"; it has none'),
+        ("kd", {"temprature": 1.0}, 'kd has no option "temprature"; it has temperature, standardize'),
+        ("pkt", {"dim": 1}, 'pkt has no option "dim"; it has none'),
         ("kd", {"temperature": 0.0}, "temperature must be above 0; got 0.0"),
+        ("ce", {"smoothing": 1.5}, r"smoothing must be in \[0, 1\]; got 1.5"),
+        ("dkd", {"beta": -1.0}, "must not be negative, and one above 0, temperature above 0; got 1.0, -1.0 and 4.0"),
+        ("dist", {"temperature": 0.0}, "temperature above 0; got 1.0, 1.0 and 0.0"),
+        ("ttm", {"power": 0.0}, "power must be above 0; got 0.0"),
+        ("nkd", {"gamma": -1.0}, "gamma must not be negative, temperature above 0; got -1.0 and 1.0"),
+        ("rld", {"alpha": 0.0, "beta": 0.0}, "and one above 0, temperature above 0; got 0.0, 0.0 and 4.0"),
         ("fitnets", {"layer": -1}, "must not be negative; got -1"),
         ("at", {"power": 3}, "even and at least 2; got 3"),
         ("vid", {"initial_variance": 0.0}, "above 1e-05; got 0.0"),
