@@ -4,13 +4,14 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rdd_jax.core import user_code
 from rdd_jax.core.errors import UserError
 from rdd_jax.core.fingerprints import fingerprint
+from rdd_jax.data import items
 
 SUFFIX = ".npz"
 _ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
@@ -57,30 +58,62 @@ def short_name(dataset: str) -> str:
 
 
 def read(dataset: str) -> OwnData:
-    """Reads an .npz file, or calls a function without arguments that returns the same arrays by name.
-
-    The arrays are train_images, train_labels, test_images and test_labels, and perhaps class_names.
+    """Reads an .npz file of arrays, or calls a function without arguments that returns what `to_arrays` takes.
 
     Raises:
-        UserError: if the file is missing or damaged, the function fails, or an array is missing or has another type or
-            shape.
+        UserError: if the file is missing or damaged, or the function fails; and the errors of `to_arrays` and `check`.
     """
-    arrays = _call(dataset) if user_code.is_reference(dataset) else _load(Path(dataset))
+    return check(dataset, _call(dataset) if user_code.is_reference(dataset) else _load(Path(dataset)))
+
+
+def to_arrays(source: str, given: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Makes the arrays of a data set, by name, of what the user gives.
+
+    Args:
+        source: names the data in messages.
+        given: train_images, train_labels, test_images and test_labels, or the data sets of items train and test (see
+            `items`); and perhaps class_names.
+
+    Raises:
+        UserError: for something that is no array; and the errors of `items.read_splits`.
+    """
+    if "train" in given or "test" in given:
+        given = items.read_splits(source, given)
+    arrays = {}
+    for name, value in given.items():
+        try:
+            arrays[name] = np.asarray(value, str if name == "class_names" else None)
+        except ValueError as error:
+            raise UserError(f"{source}: {name} is no array ({error}): give all rows one shape") from error
+    return arrays
+
+
+def check(source: str, arrays: Mapping[str, np.ndarray]) -> OwnData:
+    """Returns a data set of its arrays.
+
+    Args:
+        source: names the data in messages.
+        arrays: train_images, train_labels, test_images and test_labels, and perhaps class_names, as in `OwnData`.
+
+    Raises:
+        UserError: if an array is missing or has another type or shape.
+    """
     for name in _ARRAYS:
         if name not in arrays:
             found = ", ".join(arrays) or "no array"
-            raise UserError(f"{dataset} has no array {name} (it has {found}): give {', '.join(_ARRAYS)}")
-    train_images, test_images = (_check_images(dataset, name, arrays[name]) for name in ("train_images", "test_images"))
+            raise UserError(f"{source} has no array {name} (it has {found}): give {', '.join(_ARRAYS)}")
+    train_images, test_images = (_check_images(source, name, arrays[name]) for name in ("train_images", "test_images"))
     if train_images.shape[1:] != test_images.shape[1:]:
         raise UserError(
-            f"{dataset}: train_images are {train_images.shape[1:]} and test_images {test_images.shape[1:]}: make them "
+            f"{source}: train_images are {train_images.shape[1:]} and test_images {test_images.shape[1:]}: make them "
             "of one size"
         )
-    names = tuple(str(name) for name in arrays.get("class_names", ()))
-    num_classes = len(names) or int(arrays["train_labels"].max(initial=0)) + 1
+    for split, images in (("train", train_images), ("test", test_images)):
+        _check_labels(source, f"{split}_labels", arrays[f"{split}_labels"], len(images))
+    names = tuple(str(name) for name in np.ravel(arrays.get("class_names", ())))
+    num_classes = len(names) or int(arrays["train_labels"].max()) + 1
     train_labels, test_labels = (
-        _check_labels(dataset, f"{split}_labels", arrays[f"{split}_labels"], len(images), num_classes)
-        for split, images in (("train", train_images), ("test", test_images))
+        _check_range(source, name, arrays[name], num_classes) for name in ("train_labels", "test_labels")
     )
     mean, std = _channel_statistics(train_images)
     names = names or tuple(map(str, range(num_classes)))
@@ -101,10 +134,10 @@ def _load(path: Path) -> dict[str, np.ndarray]:
 def _call(reference: str) -> dict[str, np.ndarray]:
     function = user_code.load(reference)
     with user_code.as_user_error(reference):
-        arrays = function()
-    if not isinstance(arrays, Mapping):
-        raise UserError(f"{reference} must return a dictionary of arrays; got {type(arrays).__name__}")
-    return {name: np.asarray(array) for name, array in arrays.items()}
+        given = function()
+    if not isinstance(given, Mapping):
+        raise UserError(f"{reference} must return a dictionary of arrays; got {type(given).__name__}")
+    return to_arrays(reference, given)
 
 
 def _channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -138,15 +171,19 @@ def _check_images(source: str, name: str, images: np.ndarray) -> np.ndarray:
     return images
 
 
-def _check_labels(source: str, name: str, labels: np.ndarray, num_images: int, num_classes: int) -> np.ndarray:
+def _check_labels(source: str, name: str, labels: np.ndarray, num_images: int) -> None:
     if labels.shape != (num_images,) or not np.issubdtype(labels.dtype, np.integer):
         raise UserError(
             f"{source}: {name} must be integers [{num_images}], one for each image; got "
             f"{labels.dtype}{list(labels.shape)}"
         )
+
+
+def _check_range(source: str, name: str, labels: np.ndarray, num_classes: int) -> np.ndarray:
     if labels.min() < 0 or labels.max() >= num_classes:
         raise UserError(
-            f"{source}: {name} must be in [0, {num_classes}), the classes; got {labels.min()} to {labels.max()}"
+            f"{source}: {name} must be in [0, {num_classes}), the classes; got {labels.min()} to {labels.max()}: "
+            "number the classes from 0, or name all of them in class_names"
         )
     if num_classes < 2:
         raise UserError(f"{source}: {name} are of a single class: a classifier needs two")

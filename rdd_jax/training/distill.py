@@ -54,12 +54,14 @@ def distill(
         teacher: the same; without a "checkpoint" it is trained first. Or the keys of the section `teacher`, as in
             {"name": "resnet32x4", "checkpoint": "teacher.pth"}, or {"members": "resnet56@one,vgg13@two.pth"} for
             several; {"name": ""} for no teacher.
-        data: the name of a data set, an .npz file, FILE.py:FUNCTION (see `own_data.read`), a folder of images, or the
-            arrays {"train_images": uint8[n,h,w,c], "train_labels": integers [n], "test_images", "test_labels"} and, if
-            the classes have names, "class_names".
+        data: the name of a data set, an .npz file, FILE.py:FUNCTION (see `own_data.read`), a folder of images, the keys
+            of the section `data`, as in {"folder": "PICTURES", "image_size": 64}, or a data set in memory: the arrays
+            {"train_images": uint8[n,h,w,c], "train_labels": integers [n], "test_images", "test_labels"}, or
+            {"train": items, "test": items} of objects with `__len__` and `__getitem__` (see `data.items`), and, if the
+            classes have names, "class_names".
         methods: the weight of each method, or its options as in {"rdd": {"weight": 0.8, "pool_size": 64}}. The default
             is the RDD paper's objective.
-        workdir: the folder of the run. Arrays that are given in memory are written to it.
+        workdir: the folder of the run. A data set that is given in memory is written to it.
         preset: the recipe (`presets.PRESETS`); by default that of the data set, or "folder".
         **config: further keys of `RunConfig`, with sections as mappings: epochs=30, mining={"epochs": 5}.
 
@@ -118,10 +120,13 @@ def _reference(factory: Factory) -> str:
 
 
 def _data_keys(data: str | Path | Mapping[str, Any], workdir: Path, keys: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the keys that name the data; arrays in memory are written to the workdir, unless they are there."""
+    """Returns the keys that name the data; a data set in memory is written to the workdir, unless it is there."""
+    if isinstance(data, Mapping) and "folder" in data:
+        return {"data": {**data, "folder": str(Path(data["folder"]).absolute())}, "dataset": ""}
     if isinstance(data, Mapping):
         path = workdir / _DATA
-        arrays: dict[str, Any] = {name: np.asarray(array) for name, array in data.items()}
+        arrays: dict[str, Any] = own_data.to_arrays("data", data)
+        own_data.check("data", arrays)
         if not (path.exists() and own_data.holds(path, arrays)):
             with io.atomic_write(path) as file:
                 np.savez(file, **arrays)

@@ -86,6 +86,20 @@ def test_data_are_a_folder_a_file_or_arrays(captured, tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "run" / "data.npz")["test_labels"], arrays()["test_labels"])
 
 
+def test_data_are_objects_with_items_or_the_keys_of_a_section(captured, tmp_path):
+    common = {"student": "resnet8", "teacher": "resnet8", "workdir": tmp_path / "run"}
+    made = arrays()
+    train, test = (
+        list(zip(made[f"{split}_images"], made[f"{split}_labels"], strict=True)) for split in ("train", "test")
+    )
+    captured(data={"train": train, "test": test}, **common)
+    with np.load(tmp_path / "run" / "data.npz") as written:
+        for name, array in made.items():
+            np.testing.assert_array_equal(written[name], array)
+    folder, _ = captured(data={"folder": tmp_path / "pictures", "image_size": 48}, **common)
+    assert (folder.dataset, folder.data.folder, folder.data.image_size) == ("", str(tmp_path / "pictures"), 48)
+
+
 def test_a_factory_is_remembered_by_its_file(captured, tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text("def network(num_classes): ...\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -104,6 +118,9 @@ def test_a_factory_is_remembered_by_its_file(captured, tmp_path, monkeypatch):
         ({"methods": {"kdd": 1.0}}, 'no key "distill.kdd"; it has at, cc'),
         ({"epochs": 0}, "epochs must be above 0; got 0"),
         ({"preset": "cifar"}, 'unknown preset "cifar"'),
+        ({"data": {"train_images": np.zeros((2, 6, 6, 1), np.uint8)}}, "data has no array train_labels"),
+        ({"data": {"train_images": [np.zeros(2), np.zeros(3)]}}, "data: train_images is no array .*one shape"),
+        ({"data": {"train": [(np.zeros((6, 6), np.uint8), 0)]}}, "data has no data set test"),
     ],
 )
 def test_mistakes_are_named(tmp_path, arguments, message):
