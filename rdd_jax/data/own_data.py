@@ -115,8 +115,8 @@ def check(source: str, arrays: Mapping[str, np.ndarray]) -> OwnData:
     train_labels, test_labels = (
         _check_range(source, name, arrays[name], num_classes) for name in ("train_labels", "test_labels")
     )
+    names = names or _numbers(source, arrays["train_labels"])
     mean, std = _channel_statistics(train_images)
-    names = names or tuple(map(str, range(num_classes)))
     checksum = fingerprint({name: arrays[name] for name in _ARRAYS})
     return OwnData(train_images, train_labels, test_images, test_labels, names, mean, std, checksum)
 
@@ -177,6 +177,19 @@ def _check_labels(source: str, name: str, labels: np.ndarray, num_images: int) -
             f"{source}: {name} must be integers [{num_images}], one for each image; got "
             f"{labels.dtype}{list(labels.shape)}"
         )
+
+
+def _numbers(source: str, train_labels: np.ndarray) -> tuple[str, ...]:
+    """Returns the numbers of the classes as their names; raises UserError if one has no training image."""
+    # A single wrong label would otherwise add classes.
+    present = np.unique(train_labels)
+    missing = np.flatnonzero(present != np.arange(len(present)))
+    if missing.size:
+        raise UserError(
+            f"{source}: train_labels go up to {present[-1]}, but class {missing[0]} has no image: number the classes from "
+            "0 without gaps, or name all of them in class_names"
+        )
+    return tuple(map(str, present))
 
 
 def _check_range(source: str, name: str, labels: np.ndarray, num_classes: int) -> np.ndarray:

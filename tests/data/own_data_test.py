@@ -71,6 +71,7 @@ def test_classes_without_names_are_numbered_and_a_share_is_held_out(tmp_path):
         ({"train_labels": np.arange(9) % 2}, r"train_labels must be integers \[10\].*int64\[9\]"),
         ({"train_labels": np.zeros(10)}, r"train_labels must be integers \[10\].*float64\[10\]"),
         ({"test_labels": np.array([0, 1, 2, 0])}, r"test_labels must be in \[0, 2\).*got 0 to 2"),
+        ({"train_labels": 3 * (np.arange(10) % 2)}, "go up to 3, but class 1 has no image: number the classes"),
         ({"train_labels": np.arange(10) % 2 - 1}, r"train_labels must be in \[0, 1\)"),
         ({"train_labels": np.array(10 * ["cat"])}, r"train_labels must be integers \[10\].*<U3\[10\]"),
         ({"train_labels": np.zeros(10, int), "test_labels": np.zeros(4, int)}, "of a single class"),
