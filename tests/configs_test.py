@@ -36,6 +36,8 @@ WEIGHTS = {
     "cc": CE | {"cc": 0.02},
     "vid": CE | {"vid": 1.0},
     "rkd": CE | {"rkd": 1.0},
+    "srd": CE | {"srd": 1.0},
+    "itrd": CE | {"itrd": 1.0},
     "crd": CE | {"crd": 0.8},
     "rrd": CE | {"rrd": 1.0},
     # "the combined loss weights are gamma = 1.0, alpha = 0.9, beta = 0.8" (Irakiza & Mugisha 2026, section 3), of

@@ -20,6 +20,8 @@ from rdd_jax.methods.sp import sp as sp
 from rdd_jax.methods.cc import cc as cc
 from rdd_jax.methods.vid import vid as vid
 from rdd_jax.methods.rkd import rkd as rkd
+from rdd_jax.methods.srd import srd as srd
+from rdd_jax.methods.itrd import itrd as itrd
 from rdd_jax.methods.crd import crd as crd
 from rdd_jax.methods.rrd import rrd as rrd
 from rdd_jax.methods.rdd import rdd as rdd

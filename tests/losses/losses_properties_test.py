@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rdd_jax.losses import contrastive, correlation, decoupled, features, logits, relational
+from rdd_jax.losses import contrastive, correlation, decoupled, features, logits, projected, relational
 
 ROWS, WIDTH = 4, 3
 
@@ -63,6 +63,14 @@ def kd_standardized(student, teacher):
     return logits.distillation_kl(logits.standardize(student), logits.standardize(teacher), 2.0)
 
 
+def srd(student, teacher):
+    return projected.log_distance(student, teacher, 4.0)
+
+
+def itrd(student, teacher):
+    return projected.log_decorrelation(student, teacher, 1.5) + projected.mutual_information(student, teacher)
+
+
 def vid(student, teacher):
     return features.variational_information(student, jnp.array([0.5, 1.0, 2.0]), teacher)
 
@@ -78,7 +86,8 @@ EMBEDDINGS = [
 CONTRASTS = [triplet, nce]
 MAPS = [features.attention_transfer, features.neuron_selectivity, features.hint, vid]
 LOGITS = [dkd, nkd, rld, dist, ttm, kd_standardized]
-ALL = [*EMBEDDINGS, *CONTRASTS, *MAPS, *LOGITS]
+PROJECTIONS = [srd, itrd]
+ALL = [*EMBEDDINGS, *CONTRASTS, *MAPS, *LOGITS, *PROJECTIONS]
 # An infinite logit, or score, is the limit of what is finite for these.
 WITH_LIMITS = [nce, dkd, nkd, rld, dist]
 # 0 for a student that is its teacher, and never below it; up to rounding, of terms of that size.
@@ -154,7 +163,7 @@ def test_divergences_are_non_negative_and_zero_between_equals(loss, pair):
         assert np.isfinite(gradient).all()
 
 
-@pytest.mark.parametrize("loss", [*EMBEDDINGS[:5], *MAPS[:3], *LOGITS], ids=lambda loss: loss.__name__)
+@pytest.mark.parametrize("loss", [*EMBEDDINGS[:5], *MAPS[:3], *LOGITS, *PROJECTIONS], ids=lambda loss: loss.__name__)
 @few
 @given(pair=pairs)
 def test_no_gradient_reaches_the_teacher(loss, pair):
@@ -233,7 +242,7 @@ def test_half_precision_inputs_are_computed_in_float32(loss, dtype):
     assert np.isfinite(gradient).all()
 
 
-@pytest.mark.parametrize("loss", [loss for loss in ALL if loss is not relational.correlation_congruence])
+@pytest.mark.parametrize("loss", [loss for loss in ALL if loss not in (relational.correlation_congruence, srd)])
 def test_empty_batches_give_nan(loss):
     nothing = np.zeros((0, WIDTH), np.float32)
     assert np.isnan(computed(loss, nothing, nothing)[0])
@@ -260,7 +269,7 @@ def test_one_row_has_a_loss_and_a_gradient(loss, student, teacher):
 @pytest.mark.parametrize(
     ("loss", "student", "teacher"),
     [
-        *((loss, (4, 3), (5, 3)) for loss in [*EMBEDDINGS, *CONTRASTS, *LOGITS[:-1]]),
+        *((loss, (4, 3), (5, 3)) for loss in [*EMBEDDINGS, *CONTRASTS, *LOGITS[:-1], *PROJECTIONS]),
         *((loss, (4, 2, 2, 3), (5, 2, 2, 3)) for loss in MAPS),
     ],
 )

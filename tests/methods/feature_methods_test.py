@@ -60,7 +60,7 @@ def test_sp_compares_the_last_maps():
     assert [x.any() for x in rows.feature_maps] == [False, False, False, True]
 
 
-@pytest.mark.parametrize("name", ["pkt", "rkd", "cc", "crd", "rrd", "rdd", "rdx_triplet"])
+@pytest.mark.parametrize("name", ["pkt", "rkd", "cc", "itrd", "crd", "rrd", "rdd", "rdx_triplet"])
 def test_embedding_methods_do_not_depend_on_maps_and_logits(name):
     _, (_, outputs), _, _ = compiled(create(name))(*refreshed(create(name)))
     assert outputs.embedding.any()

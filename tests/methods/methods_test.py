@@ -290,6 +290,8 @@ def test_label(weights, label):
         ("cc", {"dim": 0}, "at least 1; got 0"),
         ("rkd", {"angle_weight": -1.0}, "must not be negative, and one above 0; got 25.0 and -1.0"),
         ("rkd", {"distance_weight": float("inf")}, "distance_weight must be finite; got inf"),
+        ("srd", {"exponent": 0.5}, "exponent must be at least 1, .* got 0.5, 2.0 and 1.0"),
+        ("itrd", {"alpha": 0.0}, "alpha above 0; got 2.0, 1.0 and 0.0"),
         ("crd", {"dim": 0}, "at least 1; got 0"),
         ("crd", {"num_negatives": 0}, "at least 1; got 128 and 0"),
         ("rdd", {"temperature": float("nan")}, "temperature must be finite; got nan"),
