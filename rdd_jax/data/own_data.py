@@ -186,8 +186,8 @@ def _numbers(source: str, train_labels: np.ndarray) -> tuple[str, ...]:
     missing = np.flatnonzero(present != np.arange(len(present)))
     if missing.size:
         raise UserError(
-            f"{source}: train_labels go up to {present[-1]}, but class {missing[0]} has no image: number the classes from "
-            "0 without gaps, or name all of them in class_names"
+            f"{source}: train_labels go up to {present[-1]}, but class {missing[0]} has no image: number the classes "
+            "from 0 without gaps, or name all of them in class_names"
         )
     return tuple(map(str, present))
 
