@@ -23,7 +23,8 @@ CAPTION = (
 # Okabe and Ito's palette, with brown instead of yellow: distinguishable with any colour vision deficiency.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D1F")
 _LINES = ("-", ":", "-.")
-_TEACHER = {"color": "#333333", "linestyle": (0, (5, 3)), "linewidth": 1.2, "zorder": 1.5}
+_TEACHER = {"color": "#333333", "linewidth": 1.2, "zorder": 1.5}
+_TEACHER_LINES = ((0, (5, 3)), (0, (1, 2)), (0, (8, 2, 1, 2)))
 
 
 def draw(results: Results, published: Mapping[str, Mapping[int, float]]) -> bytes:
@@ -45,9 +46,10 @@ def draw(results: Results, published: Mapping[str, Mapping[int, float]]) -> byte
             _draw_curve(left, runs_of(results, label), color, line)
             _draw_seeds(right, row, list(accuracies(results, label).values()), color, line)
         _draw_published(left, published, {label: color for label, (_, color) in looks.items()})
-        for name, values in teachers(results).items():
-            left.axhline(float(np.mean(values)), **_TEACHER)
-            right.axvline(float(np.mean(values)), **_TEACHER, label=escape_mathtext(f"teacher {name}"))
+        for (name, values), line in zip(teachers(results).items(), itertools.cycle(_TEACHER_LINES)):
+            left.axhline(float(np.mean(values)), linestyle=line, **_TEACHER)
+            label = escape_mathtext(f"teacher {name}")
+            right.axvline(float(np.mean(values)), linestyle=line, label=label, **_TEACHER)
             right.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)
         left.set(title="Test accuracy (%)", xlabel="Epoch", ylim=_curve_limits(results))
         left.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
