@@ -25,7 +25,7 @@ def parser(description: str) -> argparse.ArgumentParser:
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     made.add_argument("--preset", default="digits", help="data set, networks and schedule: of rdd_jax.runs.presets")
-    made.add_argument("--seeds", type=_positive, default=3, help="the number of seeds: 0, 1, ...")
+    made.add_argument("--seeds", type=positive, default=3, help="the number of seeds: 0, 1, ...")
     made.add_argument("--out", type=Path, help="the folder of runs and report; runs/compare-PRESET by default")
     made.add_argument("--baseline", help="the row that the others are tested against; the first by default")
     made.add_argument("--shard", type=_shard, default=(1, 1), metavar="i/n", help="train every n-th run, from the i-th")
@@ -46,7 +46,7 @@ def main(
     given = re.sub(r"--shard[ =]\S+ ?", "", shlex.join(sys.argv[1:])).strip()
 
     def work() -> int:
-        path = compare(make_rows(arguments), arguments, _overrides(rest), f"python -m {module} {given}")
+        path = compare(make_rows(arguments), arguments, parse_overrides(rest), f"python -m {module} {given}")
         print(f"report: {path}")
         return 0
 
@@ -73,14 +73,15 @@ def compare(rows: Sequence[grid.Row], arguments: argparse.Namespace, overrides: 
     )
     io.check_writable(folder)
     runner.run(points, arguments.shard)
-    results = _results(points, baseline, labels, arguments, command)
+    results = collect(points, baseline, labels, arguments, command)
     io.write_text(folder / _RESULTS, dumps(results))
     return report.write(folder, results, curves)
 
 
-def _results(
+def collect(
     points: Sequence[grid.Point], baseline: str, labels: list[str], arguments: argparse.Namespace, command: str
 ) -> Results:
+    """Returns the results of the runs that are over."""
     runs, config = runner.collect(points), points[0].config
     devices = dict.fromkeys(run["summary"]["devices"] for run in runs)
     return {
@@ -97,14 +98,16 @@ def _results(
     }
 
 
-def _overrides(rest: Sequence[str]) -> list[str]:
+def parse_overrides(rest: Sequence[str]) -> list[str]:
+    """Returns "KEY=VALUE" of the flags --config.KEY=VALUE; raises UserError for any other flag."""
     for flag in rest:
         if not flag.startswith(_FIXED) or "=" not in flag:
             raise UserError(f'unexpected argument "{flag}": set a key for all runs by --config.KEY=VALUE')
     return [flag.removeprefix(_FIXED) for flag in rest]
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Returns the number above 0 that a flag gives."""
     if not text.isdigit() or not int(text):
         raise argparse.ArgumentTypeError(f'a number above 0, not "{text}"')
     return int(text)
