@@ -41,6 +41,7 @@ class NonFinitePolicy(StrEnum):
     ROLLBACK = "rollback"
 
 
+TEACHERS = ("frozen", "ema")
 # The arguments of a network that the program sets itself.
 _SET_ARGUMENTS = ("name", "num_classes", "axis_name", "dtype", "rngs")
 
@@ -65,12 +66,15 @@ class StudentOptions:
 class TeacherOptions(TeacherCacheOptions, EnsembleOptions):
     """The frozen teacher, or several; the keys below are those of a single one, which `members` replace.
 
+    kind: "frozen", or "ema" for a mean teacher (Tarvainen & Valpola 2017): the moving average of the student's own
+        weights, of decay `optimizer.ema`. There is then no frozen teacher, and `name` becomes "".
     name: as of the student; "" for no teacher.
     kwargs: as of the student.
     checkpoint: the workdir of a run, or a file of weights (.pth, .safetensors). Without one a teacher is trained first,
         by the `seed`, `epochs` and `learning_rate` here and else by the run's recipe, and kept beside the workdir.
     """
 
+    kind: str = "frozen"
     name: str = ""
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     checkpoint: str = ""
@@ -85,6 +89,15 @@ class TeacherOptions(TeacherCacheOptions, EnsembleOptions):
         check_numbers(self, "teacher", _MOST)
         if self.members and self.checkpoint:
             raise ValueError("teacher.members name their own checkpoints: leave out teacher.checkpoint")
+        if self.kind not in TEACHERS:
+            raise ValueError(unknown_name_message("teacher.kind", self.kind, TEACHERS))
+        if self.kind == "ema":
+            if given := [key for key in ("checkpoint", "members") if getattr(self, key)]:
+                raise ValueError(f"teacher.kind=ema is the student's own average: leave out teacher.{given[0]}")
+            if self.cache != "none":
+                raise ValueError("the outputs of a changing teacher cannot be cached: set --config.teacher.cache=none")
+            object.__setattr__(self, "name", "")
+            object.__setattr__(self, "kwargs", {})
 
     @property
     def is_given(self) -> bool:
@@ -177,6 +190,8 @@ class RunConfig(RecipeOptions):
             raise ValueError(f"seed must be in [0, 2**31); got {self.seed}")
         if self.dtype not in DTYPES:
             raise ValueError(unknown_name_message("dtype", self.dtype, DTYPES))
+        if self.teacher.kind == "ema" and not self.optimizer.ema:
+            raise ValueError("teacher.kind=ema needs an average of the weights: set --config.optimizer.ema=0.999")
         if self.nonfinite not in tuple(NonFinitePolicy):
             raise ValueError(unknown_name_message("nonfinite", self.nonfinite, NonFinitePolicy))
 

@@ -35,9 +35,14 @@ class PlacedNetwork(NamedTuple):
 
 
 def method_name(config: RunConfig) -> str:
-    """Names the methods of a run, joined by "+", and its sampler unless it is "full", as in "kd-curriculum"."""
-    name, sampler = methods.label(config.distill), config.sampler.kind
-    return name if sampler == "full" else f"{name}-{sampler}"
+    """Names the methods of a run, joined by "+", with what is unusual about its teacher and its sampler.
+
+    A mean teacher and any sampler but "full" are named, as in "kd-ema_teacher" and "kd-curriculum".
+    """
+    parts = [methods.label(config.distill)]
+    parts += ["ema_teacher"] if config.teacher.kind == "ema" else []
+    parts += [config.sampler.kind] if config.sampler.kind != "full" else []
+    return "-".join(parts)
 
 
 def run_name(config: RunConfig) -> str:

@@ -43,3 +43,15 @@ def average_weights(train_step: TrainStep, decay: float) -> TrainStep:
         return new._replace(average=update_average(state.average, new.student, decay, state.step))
 
     return averaged
+
+
+def teach_by_average(train_step: TrainStep) -> TrainStep:
+    """Makes a step whose teacher is `TrainState.average` (mean teacher, Tarvainen & Valpola 2017).
+
+    The average is in evaluation mode and takes the same augmented images as the student.
+    """
+
+    def taught(state: TrainState, batch: Batch, teacher: Any, /) -> TrainState:
+        return train_step(state, batch, state.average)
+
+    return taught

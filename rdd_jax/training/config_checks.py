@@ -76,7 +76,8 @@ def _check_distillation(config: RunConfig) -> None:
 
 
 def _check_teacher_is_named(config: RunConfig) -> None:
-    if methods.reads_teacher(config.distill) and not config.teacher.is_given:
+    has_teacher = config.teacher.is_given or config.teacher.kind == "ema"
+    if methods.reads_teacher(config.distill) and not has_teacher:
         raise ValueError(f"{methods.label(config.distill)} needs a teacher: set --config.teacher.name")
     if config.teacher.checkpoint and not config.teacher.name:
         raise ValueError("teacher.checkpoint needs the name of its network: set --config.teacher.name")
@@ -107,6 +108,10 @@ def _check_needs_no_labels(config: RunConfig, labels: np.ndarray) -> None:
 def _check_mining(config: RunConfig, distiller: Distiller, num_train: int) -> None:
     if config.mining.kind == "adaptive" and config.mining.probe > num_train:
         raise ValueError(f"mining.probe must be in [2, {num_train}], the training images; got {config.mining.probe}")
+    if distiller.refresh and config.teacher.kind == "ema":
+        raise ValueError(
+            f"{methods.label(config.distill)} mines with a frozen teacher: set --config.teacher.kind=frozen"
+        )
     if distiller.refresh and config.mining.start_epoch >= config.epochs:
         raise ValueError(
             f"{methods.label(config.distill)} would never mine: mining.start_epoch is {config.mining.start_epoch} and "

@@ -34,10 +34,10 @@ from rdd_jax.steps.embedding import Embed, make_embed
 from rdd_jax.steps.evaluation import Evaluate, make_evaluate
 from rdd_jax.steps.mining import Mine, Rank, Score, make_mine, make_rank, make_score
 from rdd_jax.steps.optimizer import cosine_schedule, make_optimizer, stepped_schedule
-from rdd_jax.steps.teacher import PrepareTeacher, TeacherFn
+from rdd_jax.steps.teacher import PrepareTeacher, TeacherFn, forward_teacher
 from rdd_jax.steps.train_state import TrainState
 from rdd_jax.steps.train_step import TrainCall, TrainStep, make_train_call, make_train_step, skip_nonfinite_updates
-from rdd_jax.steps.weight_average import average_weights
+from rdd_jax.steps.weight_average import average_weights, teach_by_average
 from rdd_jax.training.frozen_networks import irreducible_losses, make_teacher
 from rdd_jax.training.mining_schedule import MiningSchedule
 
@@ -117,6 +117,8 @@ def build(config: RunConfig, workdir: Path) -> Experiment:
     train, validation, test = _put_splits(dataset)
     shared = naming.shared_folder(workdir)
     teacher_fn, prepare_teacher = make_teacher(config, teachers, train, augmentation, shared / layout.TEACHER_OUTPUTS)
+    if config.teacher.kind == "ema":
+        teacher_fn = forward_teacher(student)
     steps_per_call = _steps_per_call(config, sampler, train)
     rho = config.sampler.kind == "rho"
     mining_schedule = MiningSchedule(config.mining) if distiller.refresh else None
@@ -185,6 +187,8 @@ def _make_train_step(
     train_step = make_train_step(
         student, teacher_fn, distiller, optimizer, augmentation, select=select, mix=mix, axis_name=devices.AXIS
     )
+    if config.teacher.kind == "ema":
+        train_step = teach_by_average(train_step)
     if config.optimizer.ema:
         train_step = average_weights(train_step, config.optimizer.ema)
     return skip_nonfinite_updates(train_step) if config.nonfinite == "skip" else train_step

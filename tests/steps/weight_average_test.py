@@ -11,7 +11,7 @@ from rdd_jax.steps import train_state
 from rdd_jax.steps.optimizer import OptimizerOptions
 from rdd_jax.steps.train_state import TrainState
 from rdd_jax.steps.train_step import skip_nonfinite_updates
-from rdd_jax.steps.weight_average import average_weights, update_average
+from rdd_jax.steps.weight_average import average_weights, teach_by_average, update_average
 
 DECAY = 0.3  # Above the decay of the first two updates, 1/10 and 2/11.
 WEIGHTS = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
@@ -92,3 +92,17 @@ def test_without_an_average_the_student_is_evaluated():
 def test_impossible_decays_are_refused(ema):
     with pytest.raises(ValueError, match=r"optimizer\.ema must be in \[0, 1\); got"):
         OptimizerOptions(ema=ema)
+
+
+def test_the_teacher_of_an_update_is_the_average_before_it():
+    taught = []
+
+    def step(state, batch, teacher):
+        taught.append(teacher)
+        return train_step(state, batch, teacher)
+
+    mean_teacher = average_weights(teach_by_average(step), DECAY)
+    current = mean_teacher(mean_teacher(state(average=variables(0)), WEIGHTS[1], {}), WEIGHTS[2], {})
+    for teacher, expected in zip(taught, averages(), strict=False):
+        np.testing.assert_allclose(teacher["params"]["w"], expected, rtol=1e-6)
+    np.testing.assert_allclose(current.average["params"]["w"], averages()[2], rtol=1e-6)
