@@ -7,6 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from experiments.compare import statistics
 from experiments.compare.results import Results, Run, accuracies, means, teachers
 
+CALIBRATION = (
+    "On the test images after the last epoch: the negative log-likelihood of the labels in nats (NLL) and the expected "
+    "calibration error in 15 bins of confidence (ECE); mean ± sample deviation over the seeds. Of both a smaller value "
+    "is better. Differences are tested like those of the accuracy, each of the two quantities on its own."
+)
 _COST = "Minutes and seconds are medians over the seeds; the other columns are mean ± sample deviation."
 _SIMILARITY = (
     "CKA, rank correlation and mutual k-NN compare the student's embeddings of the test images with the teacher's."

@@ -38,13 +38,15 @@ def write(folder: Path, results: Results, curves: Mapping[str, Mapping[int, floa
 
 
 def markdown(results: Results) -> str:
-    """Returns the report without its figure: setting, accuracies, verdicts, cost, and missing runs."""
+    """Returns the report without its figure: setting, accuracies, verdicts, calibration, cost, and missing runs."""
     command = textwrap.indent(results["command"], "    ")
     parts = [f"# Comparison on {results['preset']}", f"{tables.escape(_setting(results))}.", command]
     parts += [tables.escape(notes.versions(results)), "## Accuracy", notes.accuracy_note(results)]
     parts += [tables.accuracy_table(results), published.NOTE if tables.has_published(results) else ""]
     parts += [tables.escape(notes.conditions(results))]
     parts += ["\n".join(f"- {tables.escape(verdict)}" for verdict in verdicts(results))]
+    if tables.calibration_rows(results):
+        parts += ["## Calibration", notes.CALIBRATION, tables.calibration_table(results)]
     if results["runs"]:
         columns = tables.cost_rows(results)[0]
         parts += ["## Cost and similarity to the teacher", notes.cost_note(columns), tables.cost_table(results)]
@@ -100,6 +102,8 @@ def _html(results: Results, figure: bytes | None) -> str:
         published_note=published.NOTE if tables.has_published(results) else "",
         conditions=notes.conditions(results),
         verdicts=verdicts(results),
+        calibration_note=notes.CALIBRATION,
+        calibrations=tables.calibration_rows(results),
         cost_note=notes.cost_note(costs[0]) if costs else "",
         costs=costs,
         missing=missing(results),

@@ -12,7 +12,7 @@ class Run(TypedDict):
 
     Attributes:
         label: of its row in the tables.
-        summary: the content of the run's summary.json; of a diverged run the accuracies are NaN.
+        summary: the content of the run's summary.json; of a diverged run the results are NaN.
         epochs: the epochs after which the student was tested, counted from 1.
         test_accuracy: in percent, one for each of `epochs`.
         minings: how often the contrast table was mined.
@@ -72,7 +72,13 @@ def runs_of(results: Results, label: str) -> list[Run]:
 
 def accuracies(results: Results, label: str) -> dict[int, float]:
     """Returns a label's test accuracy after the last epoch, in percent, by seed; NaN for a diverged run."""
-    return {run["seed"]: run["summary"]["student"]["accuracy"] for run in runs_of(results, label)}
+    return student_values(results, label, "accuracy")
+
+
+def student_values(results: Results, label: str, key: str) -> dict[int, float]:
+    """Returns what the summaries of a label's runs have of the student under a key, by seed; NaN for a diverged run."""
+    students = {run["seed"]: run["summary"]["student"] for run in runs_of(results, label)}
+    return {seed: student[key] for seed, student in students.items() if key in student}
 
 
 def means(results: Results) -> dict[str, float]:
@@ -81,10 +87,14 @@ def means(results: Results) -> dict[str, float]:
     return {label: float(np.mean(values)) for label, values in finite.items() if values}
 
 
-def teachers(results: Results) -> dict[str, list[float]]:
-    """Returns the distinct accuracies of the teachers, in percent, by name; several where each seed has its own."""
+def teachers(results: Results, key: str = "accuracy") -> dict[str, list[float]]:
+    """Returns the distinct accuracies of the teachers, in percent, by name; several where each seed has its own.
+
+    With another key it is another value of the summaries, of the teachers that have it.
+    """
     found: dict[str, set[float]] = {}
     for run in results["runs"]:
-        if teacher := run["summary"]["teacher"]:
-            found.setdefault(teacher["name"], set()).add(teacher["accuracy"])
+        teacher = run["summary"]["teacher"]
+        if teacher and key in teacher:
+            found.setdefault(teacher["name"], set()).add(teacher[key])
     return {name: sorted(values) for name, values in found.items()}

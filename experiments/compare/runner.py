@@ -108,5 +108,6 @@ def _collect_run(point: Point) -> Run:
 
 
 def _diverged_summary(config: RunConfig) -> dict[str, Any]:
-    student = {"name": config.student.name, "accuracy": math.nan, "best_accuracy": math.nan}
+    results = dict.fromkeys(("accuracy", "best_accuracy", "nll", "ece"), math.nan)
+    student = {"name": config.student.name, **results}
     return {"student": student, "teacher": None, "epochs": config.epochs, "wall_seconds": math.nan, "devices": ""}

@@ -1,4 +1,4 @@
-"""The tables of a comparison, accuracy and cost, as rows of text and as Markdown."""
+"""The tables of a comparison, accuracy, calibration and cost, as rows of text and as Markdown."""
 
 import math
 import re
@@ -7,18 +7,25 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from experiments.compare import published, statistics
-from experiments.compare.results import Results, Run, accuracies, runs_of, teachers
+from experiments.compare.results import Results, Run, accuracies, runs_of, student_values, teachers
 from experiments.compare.verdicts import format_p_value
 
 Rows = list[dict[str, str]]
 
 _NONE = "–"
+# By column: the key in summary.json, the factor to the unit of the column, and the number of decimals.
+_CALIBRATION = {"NLL": ("nll", 1, 3), "ECE (%)": ("ece", 100, 2)}
 _SIMILARITIES = {"CKA": "cka", "rank correlation": "rank_correlation", "mutual k-NN": "mutual_knn"}
 
 
 def accuracy_table(results: Results) -> str:
     """Formats `accuracy_rows` as Markdown."""
     return _markdown(accuracy_rows(results))
+
+
+def calibration_table(results: Results) -> str:
+    """Formats `calibration_rows` as Markdown."""
+    return _markdown(calibration_rows(results))
 
 
 def cost_table(results: Results) -> str:
@@ -31,10 +38,10 @@ def accuracy_rows(results: Results) -> Rows:
     differences, baseline = compare_to_baseline(results), results["baseline"]
     rows, asked = [], len(results["seeds"])
     for label in results["labels"]:
-        runs, difference = runs_of(results, label), differences.get(label)
+        runs = runs_of(results, label)
         last = [run["summary"]["student"]["accuracy"] for run in runs]
         interval = statistics.spread(last).interval
-        adjusted = difference.adjusted if difference else None
+        difference, p_value = _difference_cells(differences.get(label))
         rows.append(
             {
                 "method": label,
@@ -42,8 +49,8 @@ def accuracy_rows(results: Results) -> Rows:
                 "last epoch": format_mean(last),
                 "95 % interval": "{:.2f} to {:.2f}".format(*interval) if interval else _NONE,
                 "best epoch": format_mean([run["summary"]["student"]["best_accuracy"] for run in runs]),
-                f"against {baseline}": f"{difference.mean:+z.2f}" if difference and difference.pairs else _NONE,
-                "p (Holm)": _NONE if adjusted is None else format_p_value(adjusted),
+                f"against {baseline}": difference,
+                "p (Holm)": p_value,
                 "published": published.ACCURACIES.get(published.canonical_label(label), _NONE),
             }
         )
@@ -52,6 +59,30 @@ def accuracy_rows(results: Results) -> Rows:
         rows.append(dict.fromkeys(rows[0], _NONE) | cells | {"published": published.TEACHER_ACCURACY})
     columns = [name for name in rows[0] if name != "published" or has_published(results)]
     return [{name: row[name] for name in columns} for row in rows]
+
+
+def calibration_rows(results: Results) -> Rows:
+    """Returns a row of NLL and ECE for each label and each teacher: cells by column; [] where no run has them."""
+    rows, baseline = [{"method": label} for label in results["labels"]], results["baseline"]
+    for column, (key, factor, decimals) in _CALIBRATION.items():
+        values = {
+            label: {seed: factor * value for seed, value in student_values(results, label, key).items()}
+            for label in results["labels"]
+        }
+        differences = statistics.differences(values, baseline)
+        for row in rows:
+            label = row["method"]
+            difference, p_value = _difference_cells(differences.get(label), decimals)
+            row[column] = format_mean(list(values[label].values()), decimals)
+            row |= {f"{column} against {baseline}": difference, f"p (Holm) of {column}": p_value}
+    if all(row[column] == _NONE for row in rows for column in _CALIBRATION):
+        return []
+    for name in teachers(results, "nll"):
+        row = dict.fromkeys(rows[0], _NONE) | {"method": f"teacher {name}"}
+        for column, (key, factor, decimals) in _CALIBRATION.items():
+            row[column] = format_mean([factor * value for value in teachers(results, key)[name]], decimals)
+        rows.append(row)
+    return rows
 
 
 def cost_rows(results: Results) -> Rows:
@@ -86,6 +117,14 @@ def format_mean(values: Sequence[float], decimals: int = 2) -> str:
 def escape(text: str) -> str:
     """Escapes what Markdown would read as a tag or as the border of a column."""
     return re.sub(r"<(?=[a-zA-Z/!?])", "&lt;", text).replace("|", r"\|")
+
+
+def _difference_cells(difference: statistics.Difference | None, decimals: int = 2) -> tuple[str, str]:
+    """Formats the difference from the baseline and its corrected p-value."""
+    if not difference or not difference.pairs:
+        return _NONE, _NONE
+    p_value = _NONE if difference.adjusted is None else format_p_value(difference.adjusted)
+    return f"{difference.mean:+z.{decimals}f}", p_value
 
 
 def _cost_cells(results: Results, runs: Sequence[Run]) -> dict[str, str]:

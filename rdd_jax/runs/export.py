@@ -26,7 +26,6 @@ from rdd_jax.models import Network, weights
 from rdd_jax.runs import checkpointing, layout, records, stablehlo
 from rdd_jax.runs.config import RunConfig, StudentOptions
 from rdd_jax.runs.trained_models import evaluate_on_test, load_student
-from rdd_jax.steps.evaluation import accuracies
 
 VERSION = 3
 
@@ -85,7 +84,7 @@ def save(workdir: Path, config: RunConfig | None = None) -> Path:
         "method": methods.label(config.distill),
         "seed": config.seed,
         **identity,
-        **accuracies(evaluate_on_test(network, dataset)),
+        **evaluate_on_test(network, dataset),
         "parameters": models.count_parameters(network.variables),
         "sha256": hashlib.sha256(content).hexdigest(),
     }

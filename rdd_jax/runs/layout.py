@@ -8,6 +8,7 @@ TEACHER = "teacher.json"
 SUMMARY = "summary.json"
 METRICS = "metrics.jsonl"
 HISTOGRAMS = "histograms.jsonl"
+RELIABILITY = "reliability.json"
 REPORT = "report.html"
 
 # In a workdir: folders of the modes export, explain and predict, and their files.

@@ -40,12 +40,12 @@ def evaluate_on_test(trained: TrainedModel, dataset: datasets.Dataset) -> dict[s
     """Evaluates a network on the test images of a data set.
 
     Returns:
-        {"loss": nats, "accuracy": percent, ...}, as `evaluation.Evaluate` does.
+        The metrics of `evaluation.Evaluation`.
     """
     evaluate_images = make_evaluate(trained.network, make_input_normalizer(dataset))
     test = pipeline.put(dataset.test_images, dataset.test_labels)
     with image_progress("evaluating") as on_batch:
-        return evaluate_images(trained.variables, test, on_batch)
+        return evaluate_images(trained.variables, test, on_batch).metrics
 
 
 def evaluate(workdir: str | Path, config: RunConfig | None = None) -> dict[str, float]:

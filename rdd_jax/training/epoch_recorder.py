@@ -8,6 +8,7 @@ import numpy as np
 
 from rdd_jax.core.compilation import CompilationTimer
 from rdd_jax.runs.config import RunConfig
+from rdd_jax.steps import calibration
 from rdd_jax.steps.train_state import TrainState, evaluated_variables
 from rdd_jax.training.interruptible import InterruptibleRunner
 from rdd_jax.training.metric_log import MetricLog
@@ -88,8 +89,11 @@ class EpochRecorder:
         ranking, variables = None, evaluated_variables(state)
         for split, data in (("validation", self._experiment.validation), ("test", self._experiment.test)):
             if data and split not in written:
-                metrics = self._evaluate(variables, data, self._runner.on_batch("evaluating"))
-                self._write(step, epoch, split, metrics)
+                metrics, reliability = self._evaluate(variables, data, self._runner.on_batch("evaluating"))
+                if split == "test":  # Before its line: a run that is stopped in between writes both again.
+                    self._log.write_reliability(step, epoch, calibration.as_json(reliability))
+                loss = metrics.pop("nll")  # The cross-entropy, under the same name as the loss in training.
+                self._write(step, epoch, split, {"loss": loss, **metrics})
                 ranking = metrics["accuracy"] if ranking is None else ranking
         return ranking
 

@@ -1,4 +1,4 @@
-"""The metric log of a run: metrics.jsonl, histograms.jsonl and TensorBoard events."""
+"""The metric log of a run: metrics.jsonl, histograms.jsonl, reliability.json and TensorBoard events."""
 
 import json
 import math
@@ -10,7 +10,7 @@ import tensorboardX
 
 from rdd_jax.core import io, processes
 from rdd_jax.core.errors import UserError
-from rdd_jax.runs.layout import HISTOGRAMS, METRICS
+from rdd_jax.runs.layout import HISTOGRAMS, METRICS, RELIABILITY
 
 _EVENTS = "events"
 _REQUIRED_KEYS = {METRICS: {"step", "epoch", "split", "seconds", "compile_seconds"}, HISTOGRAMS: {"step"}}
@@ -82,6 +82,21 @@ class MetricLog:
         for name, value in values.items():
             self._events.add_scalar(f"{split}/{name}", value, step)
         self._events.flush()
+
+    def write_reliability(self, step: int, epoch: int, bins: dict[str, Any]) -> None:
+        """Writes reliability.json, which holds the last evaluation on the test images only.
+
+        Args:
+            step: the number of updates done.
+            epoch: the number of epochs done.
+            bins: as `calibration.as_json` returns them.
+
+        Raises:
+            UserError: where it cannot be written.
+        """
+        if self._events:
+            io.require_free_space(self._workdir, _ROOM_BYTES)
+            io.write_json(self._workdir / RELIABILITY, {"step": step, "epoch": epoch, **bins})
 
     def write_histogram(self, step: int, epoch: int, name: str, values: np.ndarray) -> None:
         """Writes a histogram of values f32[n] that were mined after `step` updates.

@@ -12,7 +12,7 @@ from rdd_jax.models import Network
 from rdd_jax.runs import naming
 from rdd_jax.runs.config import RunConfig
 from rdd_jax.runs.versions import versions
-from rdd_jax.steps.evaluation import accuracies
+from rdd_jax.steps.evaluation import evaluation_metrics
 from rdd_jax.steps.train_state import SKIPPED
 from rdd_jax.training.metric_log import MetricLog
 from rdd_jax.training.setup import Experiment
@@ -21,7 +21,7 @@ from rdd_jax.training.setup import Experiment
 def summarize(
     config: RunConfig, experiment: Experiment, log: MetricLog, teacher: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """Returns the results of a finished run; accuracies are in percent, of the test images.
+    """Returns the results of a finished run on the test images; accuracies are in percent.
 
     Args:
         config: of the run.
@@ -31,7 +31,8 @@ def summarize(
     """
     last = log.last_test_line()
     name = user_code.short_name(config.student.name)
-    student = {"name": name, **accuracies(last), "best_accuracy": log.best_accuracy()}
+    metrics = evaluation_metrics({**last, "nll": last["loss"]})
+    student = {"name": name, **metrics, "best_accuracy": log.best_accuracy()}
     if config.optimizer.ema:
         student["ema"] = config.optimizer.ema  # The accuracies are of the average.
     if teacher and experiment.teacher:
@@ -58,8 +59,9 @@ def summarize(
 
 
 def _teacher(record: dict[str, Any], network: Network, config: RunConfig) -> dict[str, Any]:
-    """Returns the record of a teacher with its cost and without its place, as runs are copied to other machines."""
-    return {**{key: value for key, value in record.items() if key != "place"}, **_cost(network, config)}
+    """Returns the record of a teacher with its cost, without its bins and, as runs are copied elsewhere, its place."""
+    left_out = ("place", "reliability")
+    return {**{key: value for key, value in record.items() if key not in left_out}, **_cost(network, config)}
 
 
 def skipped_updates(lines: list[dict[str, Any]]) -> int:

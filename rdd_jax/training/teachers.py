@@ -1,4 +1,4 @@
-"""The record of a run's teacher, or teachers: the fingerprints of their weights and their test accuracies."""
+"""The record of a run's teacher, or teachers: fingerprints of the weights, and the results on the test images."""
 
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,17 @@ from rdd_jax.runs import layout, naming, records
 from rdd_jax.runs.config import RunConfig
 from rdd_jax.runs.naming import PlacedNetwork
 from rdd_jax.runs.trained_models import TrainedModel
-from rdd_jax.steps.evaluation import accuracies
+from rdd_jax.steps import calibration
 from rdd_jax.training.preemption import StopRequested, StopSignal
 from rdd_jax.training.setup import Experiment
+
+_NO_RESULTS = {"name", "place", "fingerprint", "members"}
 
 
 def record(config: RunConfig, workdir: Path, experiment: Experiment, stop_signal: StopSignal) -> dict[str, Any] | None:
     """Evaluates the teacher on the test images, prints its accuracy, and writes workdir/teacher.json.
 
-    A resumed run reads the accuracy from there, as `trained_models.load_teacher` refuses a teacher with another
+    A resumed run reads the results from there, as `trained_models.load_teacher` refuses a teacher with another
     fingerprint.
 
     Args:
@@ -31,8 +33,9 @@ def record(config: RunConfig, workdir: Path, experiment: Experiment, stop_signal
 
     Returns:
         The content of teacher.json: {"name", "place": an absolute path, "fingerprint": of the variables, "accuracy" and
-        "top5_accuracy": percent of the test images, as `evaluation.Evaluate` returns them}. Several teachers have no
-        place together, and the same of each in "members". None for a run without a teacher.
+        the other metrics of an `evaluation.Evaluation` on the test images, "reliability": as `calibration.as_json`
+        returns it}. Several teachers have no place together, and the same of each in "members". None for a run without
+        a teacher.
 
     Raises:
         StopRequested: where the run was asked to stop during the evaluation.
@@ -43,12 +46,12 @@ def record(config: RunConfig, workdir: Path, experiment: Experiment, stop_signal
     places = naming.teachers(config, workdir)
     known = recorded.get("members", [recorded])
     members = [
-        _record_one(_describe(place), model, _recorded_accuracies(known, number, model), experiment, stop_signal)
+        _record_one(_describe(place), model, _recorded_results(known, number, model), experiment, stop_signal)
         for number, (place, model) in enumerate(zip(places, experiment.teachers, strict=True))
     ]
     if len(members) > 1:
         name = " + ".join(member["name"] for member in members)
-        measured = _recorded_accuracies([recorded], 0, experiment.teacher)
+        measured = _recorded_results([recorded], 0, experiment.teacher)
         teacher = _record_one({"name": name}, experiment.teacher, measured, experiment, stop_signal)
         teacher["members"] = members
     else:
@@ -69,20 +72,21 @@ def _describe(place: PlacedNetwork) -> dict[str, Any]:
     return {"name": user_code.short_name(place.network.name), "place": str(place.path.absolute())}
 
 
-def _recorded_accuracies(records: list[dict[str, Any]], number: int, model: TrainedModel) -> dict[str, float]:
-    """Returns the accuracies in a record if it is of the same variables, else {}."""
+def _recorded_results(records: list[dict[str, Any]], number: int, model: TrainedModel) -> dict[str, Any]:
+    """Returns the results in a record if it is of the same variables, else {}."""
     recorded = records[number] if number < len(records) else {}
-    return accuracies(recorded) if recorded.get("fingerprint") == fingerprint(model.variables) else {}
+    same = recorded.get("fingerprint") == fingerprint(model.variables)
+    return {key: value for key, value in recorded.items() if key not in _NO_RESULTS} if same else {}
 
 
 def _record_one(
     description: dict[str, Any],
     model: TrainedModel,
-    measured: dict[str, float],
+    measured: dict[str, Any],
     experiment: Experiment,
     stop_signal: StopSignal,
 ) -> dict[str, Any]:
-    """Returns the record of one network, which is evaluated unless its accuracies are given, and prints it."""
+    """Returns the record of one network, which is evaluated unless its results are given, and prints it."""
     if processes.any_process(not measured):
         place = f"the teacher in {description['place']}" if "place" in description else "the teachers together"
         processes.print_once(f"evaluating {place}")
@@ -94,8 +98,8 @@ def _record_one(
     return {**description, "fingerprint": fingerprint(model.variables), **measured}
 
 
-def _evaluate(experiment: Experiment, teacher: TrainedModel, stop_signal: StopSignal) -> dict[str, float]:
-    """Returns the teacher's accuracies on the test images, in percent."""
+def _evaluate(experiment: Experiment, teacher: TrainedModel, stop_signal: StopSignal) -> dict[str, Any]:
+    """Returns the teacher's metrics and bins of confidence on the test images."""
     with image_progress("evaluating the teacher") as show:
 
         def on_batch(done: int, total: int) -> None:
@@ -103,7 +107,9 @@ def _evaluate(experiment: Experiment, teacher: TrainedModel, stop_signal: StopSi
             if stop_signal.stop_requested():
                 raise StopRequested
 
-        return accuracies(experiment.make_evaluate(teacher.network)(teacher.variables, experiment.test, on_batch))
+        evaluate = experiment.make_evaluate(teacher.network)
+        metrics, reliability = evaluate(teacher.variables, experiment.test, on_batch)
+        return {**metrics, "reliability": calibration.as_json(reliability)}
 
 
 def near_chance(num_classes: int) -> float:

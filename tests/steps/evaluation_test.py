@@ -2,15 +2,18 @@
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.special
+from golden import GOLDENS
 
 from rdd_jax.core import devices
 from rdd_jax.core.types import ModelOutput
 from rdd_jax.data import pipeline
 from rdd_jax.data.pipeline import EVALUATION_BATCH
-from rdd_jax.models import as_network
+from rdd_jax.models import Network, as_network
+from rdd_jax.steps import calibration
 from rdd_jax.steps.embedding import make_embed
 from rdd_jax.steps.evaluation import correct_predictions, make_evaluate
 
@@ -44,18 +47,43 @@ def test_every_example_counts_once(size):
     variables = Linear().init(jax.random.key(0), np.zeros((1, *SHAPE)), train=False)
     variables, dataset = devices.replicate(variables), pipeline.put(images, labels)
 
-    result = make_evaluate(as_network(Linear()), normalize)(variables, dataset)
+    result, reliability = make_evaluate(as_network(Linear()), normalize)(variables, dataset)
     layer = variables["params"]["Dense_0"]
     logits = np.asarray(normalize(images).reshape(size, -1) @ layer["kernel"] + layer["bias"], np.float64)
     losses = scipy.special.logsumexp(logits, axis=1) - logits[np.arange(size), labels]
-    np.testing.assert_allclose(result["loss"], losses.mean(), rtol=1e-5)
+    np.testing.assert_allclose(result["nll"], losses.mean(), rtol=1e-5)
     assert result["accuracy"] == 100.0 * np.sum(logits.argmax(1) == labels) / size
 
     top5 = np.argsort(-logits, axis=1, kind="stable")[:, :5]
     assert result["top5_accuracy"] == 100.0 * np.sum(top5 == labels[:, None]) / size
 
+    confidences, correct = scipy.special.softmax(logits, axis=1).max(axis=1), logits.argmax(1) == labels
+    bins = calibration.reliability(*map(jnp.asarray, (confidences, correct, np.ones(size, bool))))
+    np.testing.assert_array_equal(reliability.counts, bins.counts)
+    np.testing.assert_allclose(reliability.confidences, bins.confidences, rtol=1e-5)
+    np.testing.assert_array_equal(reliability.correct, bins.correct)
+    np.testing.assert_allclose(result["ece"], calibration.calibration_error(bins), rtol=1e-4)
+    np.testing.assert_allclose(result["aurc"], calibration.area_under_risk_coverage(confidences, correct), rtol=1e-4)
+
     embeddings = make_embed(as_network(Linear()), normalize)(variables, dataset)
     np.testing.assert_array_equal(embeddings, normalize(images).reshape(size, -1))
+
+
+@pytest.mark.parametrize("rows", [64, 500])
+def test_calibration_is_that_of_torchmetrics_whatever_the_batches(rows, monkeypatch):
+    monkeypatch.setattr(pipeline, "EVALUATION_BATCH", rows)
+    golden = np.load(GOLDENS / "calibration.npz")
+    numbers = np.arange(len(golden["labels"]))
+    images = np.stack([numbers // 256, numbers % 256], axis=-1).astype(np.uint8)[:, None, None]
+
+    def look_up(variables, positions, *, train, rngs=None):
+        return ModelOutput(variables["logits"][positions], positions), {}
+
+    evaluate = make_evaluate(Network(None, look_up), lambda pixels: pixels[:, 0, 0] @ jnp.array([256, 1]))
+    variables = devices.replicate({"logits": golden["logits"]})
+    metrics = evaluate(variables, pipeline.put(images, golden["labels"])).metrics
+    np.testing.assert_allclose(metrics["ece"], golden["ece15"], rtol=1e-5)
+    np.testing.assert_allclose(metrics["nll"], golden["nll"], rtol=1e-5)
 
 
 @pytest.mark.parametrize("classes", [2, 5, 6, 20])

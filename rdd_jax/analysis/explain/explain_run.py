@@ -211,7 +211,7 @@ def _embed(sides: tuple[_Side, _Side], options: Options) -> _Inputs:
         accuracy = None
         if labels is not None and (own.name, own.class_names) == (dataset.name, dataset.class_names):
             evaluate = make_evaluate(trained.network, make_input_normalizer(own))
-            accuracy = evaluate(trained.variables, split)["accuracy"]
+            accuracy = evaluate(trained.variables, split).metrics["accuracy"]
         models.append(Model(side.title, side.network, str(side.place), accuracy))
     about = {"dataset": dataset.name, "split": options.split, "classes": class_names, "positions": positions.tolist()}
     return _Inputs(tuple(embeddings), tuple(models), Examples(images, labels, dataset.class_names), about)
