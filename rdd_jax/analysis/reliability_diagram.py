@@ -30,7 +30,7 @@ def draw(networks: Mapping[str, Mapping[str, Any]]) -> tuple[bytes, str]:
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(10, 4.6), layout="constrained")
-        left, right = figure.subplots(1, 2, width_ratios=[1, 1])
+        left, right = figure.subplots(1, 2)
         left.plot([0, 1], [0, 1], color="#999999", linestyle=(0, (5, 3)), linewidth=1.2)
         for place, (role, bins) in enumerate(networks.items()):
             shares = np.array(bins["counts"]) / sum(bins["counts"])
@@ -40,6 +40,7 @@ def draw(networks: Mapping[str, Mapping[str, Any]]) -> tuple[bytes, str]:
             right.bar(starts, 100 * shares, 0.9 * width, align="edge", color=_COLORS[role], label=role)
         left.set(title="Accuracy", xlabel="Confidence", xlim=(0, 1.03), ylim=(0, 1.03))
         right.set(title="Share of the images (%)", xlabel="Confidence", xlim=(0, 1.03))
+        right.set_axisbelow(True)
         right.legend(loc="upper left")
         return png(figure), _CAPTION.format(bins=len(shares))
 
@@ -48,5 +49,7 @@ def _draw_accuracies(axis: Axes, role: str, bins: Mapping[str, Any], shares: np.
     """Draws the bins that have images as dots joined by a line."""
     points = np.array([bins["confidences"], bins["accuracies"]], dtype=float)
     found = shares > 0
-    axis.plot(*points[:, found], color=_COLORS[role], linewidth=1.2, alpha=0.7)
-    axis.scatter(*points[:, found], s=15 + 285 * shares[found], color=_COLORS[role], alpha=0.7, linewidths=0)
+    axis.plot(*points[:, found], color=_COLORS[role], linewidth=1, alpha=0.35)
+    axis.scatter(
+        *points[:, found], s=15 + 285 * shares[found], color=_COLORS[role], alpha=0.7, linewidths=0, clip_on=False
+    )

@@ -110,6 +110,26 @@ def test_page_shows_top5_accuracy_where_it_was_measured(workdir):
     assert "12 9.083 0.5000 91.20 % 91.20 % 99.50 % 0.08333" in text
 
 
+BINS = {"counts": [0, 10, 30], "confidences": [None, 0.5, 0.9], "accuracies": [None, 0.4, float("nan")]}
+
+
+@pytest.mark.parametrize("with_teacher", [True, False])
+def test_page_shows_the_calibration_where_it_was_measured(workdir, with_teacher):
+    text = _prose(report.write(workdir))
+    assert not [word for word in ("NLL", "ECE", "AURC", "bins") if word in text]
+    calibration = {"nll": 0.1234, "ece": 0.0215, "aurc": 0.005}
+    teacher = {**TEACHER, **calibration, "ece": 0.5} if with_teacher else None
+    _update(workdir / "summary.json", student={**STUDENT, **calibration}, teacher=teacher)
+    (workdir / "reliability.json").write_text(json.dumps({"step": 1170, "epoch": 12, **BINS}))
+    if with_teacher:
+        (workdir / "teacher.json").write_text(json.dumps({"name": "resnet20", "reliability": BINS}))
+    text = _prose(report.write(workdir))
+    assert "Student resnet8 93.10 % 0.1234 2.15 % 0.50 % 90,000" in text
+    assert ("Teacher resnet20 98.00 % 0.1234 50.00 % 0.50 % 270,000" in text) == with_teacher
+    assert "in each of 3 bins of confidence" in text
+    assert _png_size(workdir / "figures" / "reliability.png")[1] < 1000
+
+
 def test_table_holds_the_last_ten_epochs(workdir):
     rows = re.findall(r"<tr>\s*<td>(\d+)</td>", report.write(workdir).read_text())
     assert rows == [str(epoch) for epoch in range(3, 13)]

@@ -104,7 +104,12 @@ def test_a_finished_run_is_not_run_again(start, straight):
 def test_evaluation_finds_the_accuracy_that_the_run_ended_with(straight, capsys):
     assert main(["main", "--mode=evaluate", f"--workdir={straight}"]) == 0
     printed, last = json.loads(capsys.readouterr().out), read_json_lines(straight / "metrics.jsonl")[-1]
-    assert printed == {name: pytest.approx(last[name], rel=1e-5) for name in ("loss", "accuracy", "top5_accuracy")}
+    expected = {"nll": last["loss"], **{name: last[name] for name in ("accuracy", "top5_accuracy", "ece", "aurc")}}
+    assert printed == {name: pytest.approx(value, rel=1e-5) for name, value in expected.items()}
+    student = json.loads((straight / "summary.json").read_text())["student"]
+    assert {name: student[name] for name in expected} == expected
+    bins = json.loads((straight / "reliability.json").read_text())
+    assert (bins["step"], sum(bins["counts"])) == (last["step"], 360)
 
 
 @pytest.mark.slow

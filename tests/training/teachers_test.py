@@ -20,6 +20,8 @@ from rdd_jax.core.errors import UserError, WorkdirLocked
 from rdd_jax.core.fingerprints import fingerprint
 from rdd_jax.runs import export, layout, naming, records
 from rdd_jax.runs.trained_models import TrainedModel, load_teacher, load_teachers
+from rdd_jax.steps.calibration import Reliability
+from rdd_jax.steps.evaluation import Evaluation
 from rdd_jax.training import config_checks, locks, run, teachers
 from rdd_jax.training.preemption import StopRequested, StopSignal
 
@@ -174,7 +176,9 @@ class Evaluations:
 
     def make_evaluate(self, network):
         self.count += 1
-        return lambda variables, dataset, on_batch: {"accuracy": self._accuracy}
+        return lambda variables, dataset, on_batch: Evaluation(
+            {"accuracy": self._accuracy, "ece": 0.25}, Reliability(*np.array([[4, 0], [3, 0], [2, 0]]))
+        )
 
 
 def test_the_teachers_accuracy_is_told_kept_and_measured_once(tmp_path, capsys):
@@ -186,6 +190,8 @@ def test_the_teachers_accuracy_is_told_kept_and_measured_once(tmp_path, capsys):
         "place": str(tmp_path / NAME),
         "fingerprint": fingerprint({"params": {"kernel": np.ones(3)}}),
         "accuracy": 91.25,
+        "ece": 0.25,
+        "reliability": {"counts": [4, 0], "confidences": [0.75, None], "accuracies": [0.5, None]},
     }
     assert teachers.record(config, workdir, experiment, StopSignal()) == record
     assert experiment.count == 1

@@ -2,12 +2,16 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from rdd_jax.steps.calibration import Reliability
+from rdd_jax.steps.evaluation import Evaluation
 from rdd_jax.training.epoch_recorder import EpochRecorder
 from rdd_jax.training.metric_log import MetricLog
 
 NAN = float("nan")
+BINS = Reliability(*np.eye(3))
 
 
 def best_accuracy(folder, **accuracies):
@@ -33,13 +37,14 @@ def test_the_best_epoch_is_chosen_by_validation_and_its_test_accuracy_is_told(tm
 
 @pytest.mark.parametrize(("validation", "ranking"), [("held out", 60.0), (None, 80.0)])
 def test_validation_accuracy_is_written_down_and_ranks_the_checkpoint(validation, ranking):
-    written, values = [], {"held out": {"accuracy": 60.0}, "test": {"accuracy": 80.0}}
+    written, accuracies = [], {"held out": 60.0, "test": 80.0}
     run = SimpleNamespace(
         _experiment=SimpleNamespace(validation=validation, test="test"),
-        _evaluate=lambda student, dataset, on_batch: values[dataset],
+        _evaluate=lambda student, dataset, on_batch: Evaluation({"accuracy": accuracies[dataset], "nll": 0.5}, BINS),
+        _log=SimpleNamespace(write_reliability=lambda step, epoch, bins: written.append("bins")),
         _write=lambda step, epoch, split, metrics: written.append(split),
         _config=SimpleNamespace(eval_every_epochs=1, epochs=2),
         _runner=SimpleNamespace(on_batch=lambda activity: None),
     )
-    assert EpochRecorder.record_evaluation(run, SimpleNamespace(student=None), 1, 10) == ranking
-    assert written == [*(["validation"] if validation else []), "test"]
+    assert EpochRecorder.record_evaluation(run, SimpleNamespace(student=None, average=None), 1, 10) == ranking
+    assert written == [*(["validation"] if validation else []), "bins", "test"]

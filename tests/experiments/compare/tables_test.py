@@ -2,7 +2,7 @@
 
 from comparisons import COMPLETE, TEACHER, make_results, make_run, parse_table
 
-from experiments.compare import tables
+from experiments.compare import report, tables
 
 
 def test_accuracies_are_means_deviations_and_differences_by_seed():
@@ -23,6 +23,31 @@ def test_accuracies_are_means_deviations_and_differences_by_seed():
     assert (rows["kd"]["last epoch"], rows["kd"]["best epoch"]) == ("96.00 ± 0.00", "98.00 ± 1.00")
     assert rows["kd"]["against kd"] == rows["kd"]["p (Holm)"] == "–"
     assert rows["teacher resnet20"]["last epoch"] == "98.50"
+
+
+def test_calibration_is_a_mean_with_differences_by_seed():
+    taught = TEACHER | {"nll": 0.25, "ece": 0.0125}
+    runs = [make_run(label, seed, 90.0, teacher=taught) for label in ("ce", "kd") for seed in range(3)]
+    for run in runs:
+        worse = run["label"] == "ce"  # By 0.1, 0.2 and 0.3 nats, where t = 2 sqrt(3), and by 1, 2 and 3 points.
+        gain = (run["seed"] + 1) * worse
+        run["summary"]["student"] |= {"nll": 0.5 + 0.1 * gain, "ece": 0.02 + 0.01 * gain}
+    results = make_results(*runs, labels=("ce", "kd", "rdd"))
+    rows = parse_table(tables.calibration_table(results))
+    assert rows["ce"] == {
+        "method": "ce",
+        "NLL": "0.700 ± 0.100",
+        "NLL against kd": "+0.200",
+        "p (Holm) of NLL": "0.074",
+        "ECE (%)": "4.00 ± 1.00",
+        "ECE (%) against kd": "+2.00",
+        "p (Holm) of ECE (%)": "0.074",
+    }
+    assert list(rows["kd"].values()) == ["kd", "0.500 ± 0.000", "–", "–", "2.00 ± 0.00", "–", "–"]
+    assert list(rows["rdd"].values()) == ["rdd", *["–"] * 6]
+    assert list(rows["teacher resnet20"].values()) == ["teacher resnet20", "0.250", "–", "–", "1.25", "–", "–"]
+    assert tables.calibration_table(results) in report.markdown(results)
+    assert "Calibration" not in report.markdown(COMPLETE)
 
 
 def test_one_seed_has_no_deviation_and_no_p_value():
