@@ -65,10 +65,15 @@ def momentum_update(vectors: Array, indices: Array, embeddings: Array, momentum:
         )
     embeddings = jax.lax.stop_gradient(embeddings).astype(vectors.dtype)
     moved = l2_normalize(momentum * vectors[indices] + (1.0 - momentum) * embeddings)
+    return replace_rows(vectors, indices, moved)
+
+
+def replace_rows(table: Array, indices: Array, rows: Array) -> Array:
+    """Returns the table f32[N,d] with other rows f32[b,d] at indices i32[b]. The last of repeated indices counts."""
     # A scatter with repeated indices has no defined order, which would let replicas differ. Only the last is written.
-    vectors = jnp.asarray(vectors)
+    table = jnp.asarray(table)
     later = jnp.triu(indices[:, None] == indices[None, :], k=1).any(axis=1)
-    return vectors.at[jnp.where(later, vectors.shape[0], indices)].set(moved, mode="drop")
+    return table.at[jnp.where(later, table.shape[0], indices)].set(rows, mode="drop")
 
 
 def init_queue(rng: Array, size: int, dim: int) -> FifoQueue:

@@ -28,6 +28,7 @@ WEIGHTS = {
     "ttm": CE | {"ttm": 45.0},
     "nkd": CE | {"nkd": 1.0},
     "rld": CE | {"rld": 1.0},
+    "ps_kd": {"ps_kd": 1.0},
     "fitnets": CE | {"fitnets": 100.0},
     "at": CE | {"at": 1000.0},
     "nst": CE | {"nst": 50.0},

@@ -12,6 +12,7 @@ from rdd_jax.methods.dist import dist as dist
 from rdd_jax.methods.ttm import ttm as ttm
 from rdd_jax.methods.nkd import nkd as nkd
 from rdd_jax.methods.rld import rld as rld
+from rdd_jax.methods.ps_kd import ps_kd as ps_kd
 from rdd_jax.methods.fitnets import fitnets as fitnets
 from rdd_jax.methods.at import at as at
 from rdd_jax.methods.nst import nst as nst

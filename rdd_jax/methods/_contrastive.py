@@ -100,7 +100,7 @@ def check_labels(name: str, training_labels: np.ndarray, *, needed: bool = False
         raise ValueError(f"{name}: training_labels must be integers [N]; got {labels.dtype}{list(labels.shape)}")
     if needed and labels.min() < 0:
         raise ValueError(
-            f"{name}: negatives of other classes need all labels, and {np.sum(labels < 0)} of {len(labels)} are below 0"
+            f"{name}: every example needs a label, and {np.sum(labels < 0)} of the {len(labels)} are below 0"
         )
     return labels.astype(np.int32)
 

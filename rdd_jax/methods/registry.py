@@ -22,11 +22,13 @@ from rdd_jax.methods.weighted_sum import weighted_sum
 
 Factory = TypeVar("Factory", bound=Callable[..., Distiller])
 
-# The factories by name: ([training_labels,] *, option=default, ...) -> Distiller.
+# The factories by name: ([training_labels,] [epoch_starts,] *, option=default, ...) -> Distiller.
 METHODS: dict[str, Callable[..., Distiller]] = {}
 
 # The baseline without distillation, and the term that most objectives have beside others.
 CROSS_ENTROPY = "ce"
+# The methods that do not read the teacher's output.
+_WITHOUT_TEACHER = (CROSS_ENTROPY, "ps_kd")
 # The weights of Irakiza & Mugisha 2026, section 3.
 RDD_OBJECTIVE = {"ce": 1.0, "kd": 0.9, "rdd": 0.8}
 # The keys of every method beside its options: of how it is summed.
@@ -51,13 +53,16 @@ def options(name: str) -> dict[str, Any]:
     return {parameter.name: parameter.default for parameter in parameters if parameter.kind == parameter.KEYWORD_ONLY}
 
 
-def create(name: str, training_labels: np.ndarray | None = None, **chosen: Any) -> Distiller:
+def create(
+    name: str, training_labels: np.ndarray | None = None, epoch_starts: Sequence[int] = (0,), **chosen: Any
+) -> Distiller:
     """Creates a method by name.
 
     Args:
         name: a key of METHODS.
         training_labels: i32[N], -1 for examples without a label; for the methods that keep something for every training
             example.
+        epoch_starts: the first step of each epoch; for the methods that change with the epochs.
         **chosen: the options that differ from `options(name)`.
 
     Raises:
@@ -70,11 +75,11 @@ def create(name: str, training_labels: np.ndarray | None = None, **chosen: Any) 
     for option, value in chosen.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{name}: {option} must be finite; got {value}")
-    if "training_labels" not in inspect.signature(factory).parameters:
-        return factory(**chosen)
-    if training_labels is None:
+    known = {"training_labels": training_labels, "epoch_starts": epoch_starts}
+    wanted = {key: value for key, value in known.items() if key in inspect.signature(factory).parameters}
+    if "training_labels" in wanted and training_labels is None:
         raise ValueError(f"method {name} needs the labels of the training set")
-    return factory(training_labels, **chosen)
+    return factory(**wanted, **chosen)
 
 
 def from_options(
@@ -98,7 +103,7 @@ def from_options(
     terms = {}
     for name, chosen in active.items():
         weight, epochs, shape = (chosen.pop(key) for key in TERM)
-        distiller = create(name, training_labels, **chosen)
+        distiller = create(name, training_labels, epoch_starts, **chosen)
         if epochs:
             distiller = scheduled(distiller, warmup(epochs, epoch_starts, shape))
         terms[name] = weight, distiller
@@ -122,12 +127,12 @@ def label(distill: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def reads_teacher(distill: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Returns True if a method other than cross-entropy has a weight.
+    """Returns True if a method that reads the teacher's output has a weight.
 
     Args:
         distill: {name: {"weight": weight, ...}}.
     """
-    return any(chosen["weight"] for name, chosen in distill.items() if name != CROSS_ENTROPY)
+    return any(chosen["weight"] for name, chosen in distill.items() if name not in _WITHOUT_TEACHER)
 
 
 def _variant(name: str, chosen: Mapping[str, Any]) -> str:

@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from golden import GOLDENS, assert_close, assert_same_gradient, normal
-from tiny import compiled, create, start
+from tiny import BATCH as ROWS
+from tiny import LABELS as TRAINING_LABELS
+from tiny import STUDENT, compiled, create, start
 
 from rdd_jax import methods
 from rdd_jax.core.types import Batch, ModelOutput
@@ -173,3 +175,68 @@ def test_options_may_say_how_long_a_weight_grows():
     assert weights == [0.5, 1.0, 1.0]
     with pytest.raises(ValueError, match='unknown warmup_shape "steep"'):
         methods.from_options({"kd": {"weight": 1.0, "warmup_epochs": 2, "warmup_shape": "steep"}}, LABELS)
+
+
+# Self-distillation.
+
+
+def test_ps_kd_matches_golden():
+    distiller = methods.ps_kd(LABELS, [0], final_share=0.6)
+    state = start(distiller)[1]._replace(predictions=GOLDEN["previous"])
+
+    def loss(logits):
+        student = ModelOutput(logits, jnp.zeros((len(logits), 2)))
+        return distiller.loss({}, state, student, student, BATCH, rng=jax.random.key(0))[0]
+
+    value, gradient = jax.jit(jax.value_and_grad(loss))(GOLDEN["logits_s"])
+    assert_close(value, GOLDEN["ps_kd_a0.6_loss"])
+    assert_same_gradient(gradient, GOLDEN["ps_kd_a0.6_grad"])
+
+
+def test_the_share_of_the_predictions_of_ps_kd_grows_with_the_epochs():
+    """Two steps, then one, then two; and in the first epoch the predictions are the labels."""
+    distiller = methods.create("ps_kd", TRAINING_LABELS, [0, 2, 3], final_share=0.9)
+    params, state = start(distiller)
+    np.testing.assert_array_equal(state.predictions, np.eye(4)[TRAINING_LABELS])
+    shares, losses = [], []
+    for _ in range(5):
+        value, _, state, metrics = compiled(distiller)(params, state)
+        shares.append(metrics["share"])
+        losses.append(value)
+    np.testing.assert_allclose(shares, [0.3, 0.3, 0.6, 0.9, 0.9], rtol=1e-6)
+    np.testing.assert_allclose(losses[0], compiled(create("ce"))(*start(create("ce")))[0], rtol=1e-6)
+
+
+def test_ps_kd_remembers_the_latest_prediction_of_each_example():
+    distiller = create("ps_kd")
+    before = start(distiller)[1].predictions
+    twice = ROWS._replace(indices=np.array([3, 5, 3, 0, 1, 2, 4, 3], np.int32))
+    after = compiled(distiller)(*start(distiller), batch=twice)[2].predictions
+    probabilities = jax.nn.softmax(STUDENT.logits)
+    np.testing.assert_allclose(
+        after[np.array([5, 0, 1, 2, 4, 3])], probabilities[np.array([1, 3, 4, 5, 6, 7])], rtol=1e-6
+    )
+    np.testing.assert_array_equal(after[6:], before[6:])
+
+
+def test_ps_kd_mixes_the_soft_labels_of_mixed_images():
+    distiller = create("ps_kd", final_share=0.5)
+    soft = jax.nn.softmax(normal(3, 8, 4))
+    value = compiled(distiller)(*start(distiller), batch=ROWS._replace(soft_labels=soft))[0]
+    target = 0.5 * soft + 0.5 * np.eye(4)[ROWS.labels]
+    np.testing.assert_allclose(value, logits.cross_entropy(STUDENT.logits, target), rtol=1e-6)
+
+
+def test_ps_kd_refuses_a_table_that_is_too_large():
+    with pytest.raises(ValueError, match=r"24 examples and 4 classes take 0.0 GB .* which is 1e-07"):
+        start(create("ps_kd", gigabytes=1e-7))
+    with pytest.raises(ValueError, match="every example needs a label, and 8 of the 8 are below 0"):
+        methods.ps_kd(np.full(8, -1), [0])
+    with pytest.raises(ValueError, match=r"final_share must be in \[0, 1\]; got 1.5"):
+        create("ps_kd", final_share=1.5)
+
+
+def test_ps_kd_needs_no_teacher():
+    weights = {"ce": {"weight": 0.0}, "ps_kd": {"weight": 1.0}}
+    assert not methods.reads_teacher(weights)
+    assert methods.reads_teacher(weights | {"kd": {"weight": 0.9}})
