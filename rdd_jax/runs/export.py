@@ -24,7 +24,8 @@ from rdd_jax.data import loading
 from rdd_jax.data.preprocessing import Preprocessing
 from rdd_jax.models import Network, weights
 from rdd_jax.runs import checkpointing, layout, records, stablehlo
-from rdd_jax.runs.config import RunConfig, StudentOptions
+from rdd_jax.runs.config import RunConfig
+from rdd_jax.runs.network_options import StudentOptions
 from rdd_jax.runs.trained_models import evaluate_on_test, load_student
 
 VERSION = 3

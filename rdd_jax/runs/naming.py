@@ -13,7 +13,8 @@ from rdd_jax.core import user_code
 from rdd_jax.data import loading, samplers
 from rdd_jax.data.options import AugmentOptions
 from rdd_jax.runs import layout, records
-from rdd_jax.runs.config import RunConfig, StudentOptions, differences
+from rdd_jax.runs.config import RunConfig, differences
+from rdd_jax.runs.network_options import StudentOptions
 
 _LONGEST_NAME = 60  # Of a network; what is cut off is told apart by a checksum.
 RUNS = Path("runs")  # The folder of runs whose workdir is not given.

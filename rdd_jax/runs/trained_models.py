@@ -15,7 +15,8 @@ from rdd_jax.data import augmentation, datasets, loading, pipeline
 from rdd_jax.models import Network, weights
 from rdd_jax.runs import naming, records
 from rdd_jax.runs.checkpointing import restore_student
-from rdd_jax.runs.config import RunConfig, StudentOptions
+from rdd_jax.runs.config import RunConfig
+from rdd_jax.runs.network_options import StudentOptions
 from rdd_jax.steps.ensemble_teacher import ensemble_network, join_variables
 from rdd_jax.steps.evaluation import make_evaluate
 

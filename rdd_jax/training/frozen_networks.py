@@ -14,7 +14,8 @@ from rdd_jax.core.types import Array, OnBatch
 from rdd_jax.data.augmentation import Augmentation, Normalize
 from rdd_jax.data.pipeline import DeviceDataset, PipelineDataset
 from rdd_jax.runs import naming
-from rdd_jax.runs.config import RunConfig, StudentOptions
+from rdd_jax.runs.config import RunConfig
+from rdd_jax.runs.network_options import StudentOptions
 from rdd_jax.runs.trained_models import TrainedModel, load_student
 from rdd_jax.steps import train_state
 from rdd_jax.steps.embedding import logits_of, make_embed

@@ -8,8 +8,9 @@ from rdd_jax.data import loading
 from rdd_jax.models import weights
 from rdd_jax.models.torch_state_dict import Mismatch
 from rdd_jax.runs import checkpointing, layout, records, trained_models
-from rdd_jax.runs.config import RunConfig, StudentOptions
+from rdd_jax.runs.config import RunConfig
 from rdd_jax.runs.naming import PlacedNetwork
+from rdd_jax.runs.network_options import StudentOptions
 from rdd_jax.training.same_run import has_same_files
 
 

@@ -90,8 +90,7 @@ def test_the_description_says_what_a_user_needs(workdir):
         "seed": 0,
         "step": 7,
         "config_sha256": hashlib.sha256((workdir / "config.json").read_bytes()).hexdigest(),
-        "accuracy": measured["accuracy"],
-        "top5_accuracy": measured["top5_accuracy"],
+        **{name: measured[name] for name in ("accuracy", "top5_accuracy", "nll", "ece", "aurc")},
         "parameters": models.count_parameters(export.load(workdir / "export").variables),
     }
     assert description == expected | {"sha256": description["sha256"]}

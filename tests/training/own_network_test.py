@@ -11,7 +11,7 @@ from configs import ce
 from rdd_jax.core.errors import UserError
 from rdd_jax.main import main
 from rdd_jax.runs import export, naming, records, trained_models
-from rdd_jax.runs.config import StudentOptions
+from rdd_jax.runs.network_options import StudentOptions
 from rdd_jax.training import reopen, same_run
 from rdd_jax.training.teacher_checks import check_given_teacher
 
