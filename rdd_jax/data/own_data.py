@@ -194,9 +194,9 @@ def _numbers(source: str, train_labels: np.ndarray) -> tuple[str, ...]:
 
 def _check_range(source: str, name: str, labels: np.ndarray, num_classes: int) -> np.ndarray:
     if labels.min() < 0 or labels.max() >= num_classes:
+        mend = "number the classes from 0" if labels.min() < 0 else "train on images of all classes"
         raise UserError(
-            f"{source}: {name} must be in [0, {num_classes}), the classes; got {labels.min()} to {labels.max()}: "
-            "number the classes from 0, or name all of them in class_names"
+            f"{source}: {name} must be in [0, {num_classes}), the classes; got {labels.min()} to {labels.max()}: {mend}"
         )
     if num_classes < 2:
         raise UserError(f"{source}: {name} are of a single class: a classifier needs two")

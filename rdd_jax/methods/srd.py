@@ -29,7 +29,9 @@ def srd(*, exponent: float = 4.0, feature_weight: float = 2.0, logit_weight: flo
         )
 
     def init(rng: Array, student_shapes: ModelOutput, teacher_shapes: ModelOutput) -> tuple[Params, State]:
-        return init_linear(rng, student_shapes.embedding.shape[-1], teacher_shapes.embedding.shape[-1]), {}
+        # A bias would be subtracted by the normalisation.
+        widths = student_shapes.embedding.shape[-1], teacher_shapes.embedding.shape[-1]
+        return init_linear(rng, *widths, use_bias=False), {}
 
     def loss(
         params: Params,

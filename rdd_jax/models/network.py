@@ -110,7 +110,7 @@ def model_output(
         if not embedding:
             raise ValueError(
                 "a network that returns logits alone needs the path of the submodule whose output is the embedding: "
-                "models.from_linen(module, embedding=PATH), or models.from_nnx"
+                "in the factory, return models.from_linen(module, embedding=PATH), or models.from_nnx"
             )
         result = ModelOutput(
             result,

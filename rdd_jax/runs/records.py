@@ -22,7 +22,7 @@ def read_config(workdir: Path) -> RunConfig:
     """
     path = workdir / layout.CONFIG
     if not path.exists():
-        raise UserError(f"there is no run in {workdir}: it has no {layout.CONFIG}")
+        raise UserError(f"there is no run in {workdir}: it has no {layout.CONFIG}; give the --workdir of a run")
     content = io.read_json(path, "choose another workdir")
     try:
         config = RunConfig.from_dict(content)

@@ -53,11 +53,12 @@ def evaluate(workdir: str | Path, config: RunConfig | None = None) -> dict[str, 
     """Evaluates the latest student in a workdir on the test images of its data set.
 
     Args:
-        workdir: of the run.
+        workdir: the folder of the run.
         config: of the run; by default that in its workdir.
 
     Returns:
-        As `evaluate_on_test`.
+        {"accuracy": percent, "nll": nats, "ece": in [0, 1], "aurc": in [0, 1]} and, for more than 5 classes,
+        "top5_accuracy" in percent.
 
     Raises:
         UserError: where there is no run, or its checkpoint or the data cannot be read.
@@ -68,7 +69,19 @@ def evaluate(workdir: str | Path, config: RunConfig | None = None) -> dict[str, 
 
 
 def load(workdir: str | Path) -> TrainedModel:
-    """Loads the latest student of a run by its own configuration. Errors are those of `load_student`."""
+    """Loads the latest student of a run by its own configuration.
+
+    The network takes normalised images. `runs.export` writes a student with its normalisation.
+
+    Args:
+        workdir: the folder of the run.
+
+    Returns:
+        The network and its variables.
+
+    Raises:
+        UserError: where there is no run, or its checkpoint cannot be read.
+    """
     return load_student(Path(workdir), records.read_config(Path(workdir)).dtype)
 
 

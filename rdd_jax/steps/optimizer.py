@@ -165,10 +165,14 @@ def make_optimizer(
 def _find_optimizer(name: str) -> tuple[Callable[..., optax.GradientTransformation], set[str]]:
     """Finds a function of optax that takes a learning rate first; returns it with the names of its other arguments."""
     found = {each: list(inspect.signature(value).parameters) for each, value in _optax_functions().items()}
-    names = [each for each, parameters in found.items() if parameters[:1] == ["learning_rate"]]
+    names = [each for each, parameters in found.items() if parameters[:1] == ["learning_rate"] and each not in _OTHERS]
     if name not in names:
         raise ValueError(unknown_name_message("optimizer.name", name, names))
     return getattr(optax, name), set(found[name][1:])
+
+
+# A line search, which needs the loss as a function of the parameters, and parts of optimizers.
+_OTHERS = ("lbfgs", "scale_by_learning_rate", "scale_by_rprop")
 
 
 def _optax_functions() -> dict[str, Callable[..., Any]]:

@@ -16,7 +16,6 @@ from rdd_jax.runs import presets, trained_models
 from rdd_jax.runs.config import RunConfig
 from rdd_jax.training.run import train
 
-_DATA = "data.npz"  # In the workdir, of arrays that are given in memory.
 Factory = Callable[..., Any]
 
 
@@ -124,7 +123,8 @@ def _data_keys(data: str | Path | Mapping[str, Any], workdir: Path, keys: Mappin
     if isinstance(data, Mapping) and "folder" in data:
         return {"data": {**data, "folder": str(Path(data["folder"]).absolute())}, "dataset": ""}
     if isinstance(data, Mapping):
-        path = workdir / _DATA
+        # The name of the data is part of that of their teacher, which stands beside the workdir.
+        path = workdir / f"{workdir.resolve().name}.npz"
         arrays: dict[str, Any] = own_data.to_arrays("data", data)
         own_data.check("data", arrays)
         if not (path.exists() and own_data.holds(path, arrays)):

@@ -26,7 +26,7 @@ def check_given_teacher(config: RunConfig, teacher: PlacedNetwork) -> None:
         _check_weights(config, wanted, path)
         return
     if (path / layout.EXPORTED_WEIGHTS).is_file():
-        raise UserError(f"{path} is an export: give {path / layout.EXPORTED_WEIGHTS} as the teacher's checkpoint")
+        raise UserError(f"{path} is an export: {_mend(config, 'checkpoint', path / layout.EXPORTED_WEIGHTS)}")
     found = records.read_config(path)
     same_name = loading.dataset_name(found.data) == loading.dataset_name(config.data)
     # A teacher of images without labels was trained on other images. All folders are normalised alike.
@@ -38,8 +38,8 @@ def check_given_teacher(config: RunConfig, teacher: PlacedNetwork) -> None:
             + ("" if loading.is_labelled(config.data) else ": give one of a folder with the same classes, or a file")
         )
     if found.student.name != wanted.name and not records.is_recorded_network(wanted.name, path):
-        key = "members" if config.teacher.members else "name"
-        raise UserError(f"{path} holds a {found.student.name}, not a {wanted.name}: correct --config.teacher.{key}")
+        mend = _mend(config, "name", found.student.name)
+        raise UserError(f"{path} holds a {found.student.name}, not a {wanted.name}: {mend}")
     if found.student.kwargs != wanted.kwargs:
         theirs, ours = (dict(network.kwargs) for network in (found.student, wanted))
         raise UserError(
@@ -55,6 +55,13 @@ def check_given_teacher(config: RunConfig, teacher: PlacedNetwork) -> None:
     if not records.is_finished(path):
         raise UserError(f"the teacher in {path} is not trained to its end: finish its run, or give another")
     checkpointing.latest_step(path)
+
+
+def _mend(config: RunConfig, key: str, value: object) -> str:
+    """Says how to correct a key of a single teacher, or the members of several."""
+    if config.teacher.members:
+        return f"name {value} in --config.teacher.members"
+    return f"set --config.teacher.{key}={value}"
 
 
 def _check_fits(config: RunConfig, network: StudentOptions, path: Path) -> None:

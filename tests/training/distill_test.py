@@ -79,11 +79,11 @@ def test_data_are_a_folder_a_file_or_arrays(captured, tmp_path):
     assert file.dataset.endswith("/some/data.npz")
     assert file.data.image_size == 0
     given, _ = captured(data=arrays(), **common)
-    assert given.dataset == str(tmp_path / "run" / "data.npz")
-    written = (tmp_path / "run" / "data.npz").stat().st_mtime_ns
+    assert given.dataset == str(tmp_path / "run" / "run.npz")
+    written = (tmp_path / "run" / "run.npz").stat().st_mtime_ns
     captured(data=arrays(), **common)
-    assert (tmp_path / "run" / "data.npz").stat().st_mtime_ns == written
-    np.testing.assert_array_equal(np.load(tmp_path / "run" / "data.npz")["test_labels"], arrays()["test_labels"])
+    assert (tmp_path / "run" / "run.npz").stat().st_mtime_ns == written
+    np.testing.assert_array_equal(np.load(tmp_path / "run" / "run.npz")["test_labels"], arrays()["test_labels"])
 
 
 def test_data_are_objects_with_items_or_the_keys_of_a_section(captured, tmp_path):
@@ -93,7 +93,7 @@ def test_data_are_objects_with_items_or_the_keys_of_a_section(captured, tmp_path
         list(zip(made[f"{split}_images"], made[f"{split}_labels"], strict=True)) for split in ("train", "test")
     )
     captured(data={"train": train, "test": test}, **common)
-    with np.load(tmp_path / "run" / "data.npz") as written:
+    with np.load(tmp_path / "run" / "run.npz") as written:
         for name, array in made.items():
             np.testing.assert_array_equal(written[name], array)
     folder, _ = captured(data={"folder": tmp_path / "pictures", "image_size": 48}, **common)

@@ -252,7 +252,7 @@ def test_a_file_of_weights_may_be_one_of_several(two_teachers, tmp_path):
         (
             kd,
             {"members": "resnet20@{0},resnet8@{0}"},
-            "holds a resnet8, not a resnet20: correct --config.teacher.members",
+            "holds a resnet8, not a resnet20: name resnet8 in --config.teacher.members",
         ),
         (fitnets, {"members": "resnet8@{0},resnet8@{0}"}, "fitnets needs the maps of a single teacher"),
         (
