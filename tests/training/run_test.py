@@ -62,7 +62,7 @@ def test_it_learns(straight):
     assert losses[-1] < 0.9 * losses[0]
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_rdd_reaches_a_floor_of_accuracy_on_digits(start):
     """Trains eight epochs of the paper's objective. On one CPU device it reached 97.22 %, as did its teacher."""
     recipe = {"epochs": 8, "batch_size": 64, "checkpoint_every_epochs": 8, "mining.epochs": 5}
@@ -168,7 +168,11 @@ def test_cached_teacher_outputs_train_the_same_student_to_the_bit(start, straigh
     assert 0 < others[1] < others[0] < first
     assert len(list((workdir.parent / ".teacher_outputs").iterdir())) == 1
 
-    # Another seed, as another method would, finds there what the two share, and adds the rest.
+
+@pytest.mark.stress
+def test_another_seed_finds_the_cached_teacher_outputs_that_both_share(start):
+    """As another method would; it adds the rest."""
+    workdir = finish(*start("views", "--config.teacher.cache=views"))
     other = finish(*start("more", "--config.teacher.cache=views", "--config.seed=1"))
     seen = sum(outputs_computed(workdir))
     assert sum(outputs_computed(other)) == pytest.approx(3 * 5 * 256 * (1 - seen / (9 * 1437)), rel=0.3)
@@ -189,8 +193,8 @@ def test_rho_goes_by_what_a_network_says_that_did_not_train_on_an_image(start):
         np.testing.assert_allclose(scores[judged], losses, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("devices", [2, pytest.param(8, marks=pytest.mark.stress)])
+@pytest.mark.stress  # By default the devices are compared in steps/train_step_test.py.
+@pytest.mark.parametrize("devices", [2, 8])
 def test_any_number_of_devices_trains_the_same_student(start, straight, devices):
     assert_same_up_to_rounding(finish(*start(f"devices{devices}", devices=devices)), straight)
 

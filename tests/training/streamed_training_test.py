@@ -16,7 +16,7 @@ from rdd_jax.training.setup import make_sampler
 STREAMED = "--config.data.loading=stream"
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_an_image_that_cannot_be_read_costs_no_update(folder, tmp_path):
     chosen = presets.get_config("digits")
     chosen.teacher.name = ""
